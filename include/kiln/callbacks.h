@@ -1,0 +1,65 @@
+/* callbacks.h - what comes with the Learner. Each constructor returns NULL with the context's error
+ * set; kn_learner_add takes ownership. */
+#ifndef KILN_CALLBACKS_H
+#define KILN_CALLBACKS_H
+
+#include <kiln/learner.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Moves the model to the context's device, the batch too, and normalises it. When norm's std are
+ * all zero, before_fit measures it from the first training batch and writes it there. norm is
+ * borrowed. */
+KN_API kn_callback *kn_setup_cb(kn_ctx *ctx, kn_normalize *norm);
+
+/* Sums loss and hits, weighted by samples, on the device; read at the end of train and of validate.
+ */
+KN_API kn_callback *kn_track_results_cb(kn_ctx *ctx);
+
+typedef struct kn_results {
+    double loss, acc; /* NaN before the first */
+    int64_t samples;
+    double seconds; /* of the pass */
+} kn_results;
+
+/* Of the last train (or validate) pass, whole or cancelled. */
+KN_API kn_results kn_track_results(const kn_learner *l, bool training);
+
+/* So far in the pass under way. Reads from the device. */
+KN_API kn_results kn_track_results_now(const kn_learner *l);
+
+/* One epoch's numbers, as in history.csv and --json. */
+typedef struct kn_history_row {
+    int epoch;
+    double train_loss, train_acc, valid_loss, valid_acc, lr, seconds, train_img_per_s;
+} kn_history_row;
+
+typedef struct kn_recorder_opts {
+    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg;
+                           NULL: nothing is written */
+    void (*on_epoch)(void *user, const kn_history_row *row);
+    void *user;
+} kn_recorder_opts;
+
+/* Keeps a row an epoch and the rate and loss of every step. Needs kn_track_results_cb. */
+KN_API kn_callback *kn_recorder_cb(kn_ctx *ctx, kn_recorder_opts opts);
+KN_API const kn_history_row *kn_recorder_rows(const kn_learner *l, int *count);
+
+typedef struct kn_progress_opts {
+    bool bar; /* a terminal: redraw a line with n/total, images a second, loss, time left; else one
+                 line an epoch */
+    void (*write)(void *user, const char *text, size_t length); /* where it goes */
+    void *user;
+} kn_progress_opts;
+
+KN_API kn_callback *kn_progress_cb(kn_ctx *ctx, kn_progress_opts opts);
+
+/* Sets the optimizer's rate before every training batch. */
+KN_API kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

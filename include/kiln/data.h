@@ -1,0 +1,168 @@
+/* data.h - from files to batches: scan, vocab, split, dataset, loader, normalise. */
+#ifndef KILN_DATA_H
+#define KILN_DATA_H
+
+#include <kiln/image.h>
+#include <kiln/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- files ---- */
+
+/* The pictures below a folder: paths sorted bytewise, endings .jpg .jpeg .png in any case; hidden
+ * folders and files and .ipynb_checkpoints are skipped, links to folders are not followed. */
+typedef struct kn_files {
+    char **path; /* root joined with the relative path */
+    int count;
+    size_t root_length; /* path[i] + root_length + 1 is relative to the root */
+} kn_files;
+
+/* KN_ERR_DATA when root is missing, is no folder or holds no picture; KN_ERR_IO when a folder
+ * cannot be read. Free with kn_files_free, also after a failure. */
+KN_API KN_NODISCARD kn_status kn_files_scan(kn_ctx *ctx, const char *root, kn_files *out);
+KN_API void kn_files_free(kn_ctx *ctx, kn_files *files);
+
+/* ---- vocab ---- */
+
+/* Class names, sorted bytewise, without doubles. */
+typedef struct kn_vocab {
+    char **name;
+    int count;
+} kn_vocab;
+
+KN_API KN_NODISCARD kn_status kn_vocab_from(kn_ctx *ctx, const char *const *names, int count,
+                                            kn_vocab *out);
+KN_API int kn_vocab_index(const kn_vocab *vocab, const char *name); /* -1: unknown */
+KN_API void kn_vocab_free(kn_ctx *ctx, kn_vocab *vocab);
+
+/* ---- split ---- */
+
+typedef struct kn_labelled {
+    const char *path; /* borrowed from the kn_files inside kn_split */
+    int32_t label;
+} kn_labelled;
+
+typedef struct kn_split_opts {
+    double valid_pct;      /* percent held out when there is no validation folder; 0: 20 */
+    const kn_vocab *vocab; /* use these classes instead of the training folders'; may be NULL */
+    bool valid_only; /* want only the pictures to validate on: kiln eval on a folder of classes
+                        without train/ and valid/ takes them all */
+} kn_split_opts;
+
+/* Training and validation pictures with their labels. */
+typedef struct kn_split {
+    kn_files files;
+    kn_vocab vocab;
+    kn_labelled *train, *valid; /* in path order */
+    int train_count, valid_count;
+    bool by_folder; /* from train/ and val/, not by fraction */
+} kn_split;
+
+/* root holds train/ and one of val/, valid/, validation/, each with a folder a class; or just a
+ * folder a class, split by a seeded fraction of each class (at least one of a class of two or more
+ * is held out, at least one stays). The classes are the names of the folders right above the
+ * training pictures; a class that only validation has is KN_ERR_DATA naming the folder. Free with
+ * kn_split_free, also after a failure. */
+KN_API KN_NODISCARD kn_status kn_split_folder(kn_ctx *ctx, const char *root, kn_split_opts opts,
+                                              kn_split *out);
+KN_API void kn_split_free(kn_ctx *ctx, kn_split *split);
+
+/* ---- dataset ---- */
+
+/* What a dataset's get receives and fills. */
+typedef struct kn_sample {
+    int64_t index;           /* which: 0 <= index < len */
+    uint32_t epoch;          /* of the run; for augmentation */
+    uint8_t *slot;           /* write u8 [H,W,3] here */
+    int32_t *label;          /* and the class here */
+    kn_image_reader *reader; /* the calling thread's own buffers */
+    kn_error *error;         /* on failure: kn_error_set(error, ...) and return its status */
+} kn_sample;
+
+typedef struct kn_dataset kn_dataset;
+
+/* A dataset is two functions. get is called from several threads at once. */
+typedef struct kn_dataset_class {
+    int64_t (*len)(const kn_dataset *ds);
+    kn_status (*get)(const kn_dataset *ds, kn_sample *s);
+    void (*free)(kn_dataset *ds); /* may be NULL; frees the object too */
+} kn_dataset_class;
+
+struct kn_dataset {
+    const kn_dataset_class *cls;
+    int height, width; /* of every sample */
+};
+
+KN_API void kn_dataset_free(kn_dataset *ds); /* NULL is allowed */
+
+/* Pictures from files, squashed to size x size. items are borrowed. */
+KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size);
+
+/* ---- loader ---- */
+
+typedef struct kn_loader kn_loader;
+
+typedef struct kn_loader_opts {
+    bool shuffle; /* a permutation from (the context's seed, epoch) */
+    int workers;  /* threads; 0: the processors */
+} kn_loader_opts;
+
+/* A batch in host memory. pixels and labels belong to the loader and stay until kn_loader_release.
+ */
+typedef struct kn_batch {
+    int n, height, width;
+    const uint8_t *pixels; /* [n,height,width,3] */
+    const int32_t *labels; /* [n] */
+    const int64_t *index;  /* [n]: which samples */
+    int slot;              /* private */
+} kn_batch;
+
+/* ds is borrowed. Threads start at the first kn_loader_start and live until kn_loader_free. */
+KN_API kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_opts opts);
+KN_API void kn_loader_free(kn_loader *l);
+KN_API int64_t kn_loader_len(const kn_loader *l);     /* batches: ceil(samples / batch_size) */
+KN_API int64_t kn_loader_samples(const kn_loader *l); /* len of the dataset */
+KN_API int kn_loader_batch_size(const kn_loader *l);
+KN_API int kn_loader_workers(const kn_loader *l);
+
+/* Begins an epoch: workers read ahead from here. An epoch under way is abandoned, its outstanding
+ * batches released. */
+KN_API kn_status kn_loader_start(kn_loader *l, uint32_t epoch);
+
+/* The next batch, in order whatever the number of workers. *got is false past the last. A sample's
+ * failure is returned, and recorded in the context, in place of the batch that holds it. */
+KN_API kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got);
+KN_API void kn_loader_release(kn_loader *l, kn_batch *batch);
+
+typedef struct kn_loaders {
+    kn_loader *train, *valid;
+} kn_loaders;
+
+/* ---- normalise ---- */
+
+typedef struct kn_normalize {
+    float mean[3], std[3]; /* of pixels scaled to [0,1] */
+} kn_normalize;
+
+/* From one batch u8 [N,H,W,3]: mean and (n - 1) standard deviation a channel over N, H and W, in
+ * double. A channel without variation is KN_ERR_DATA. */
+KN_API kn_status kn_normalize_from(kn_ctx *ctx, const kn_batch *batch, kn_normalize *out);
+
+/* u8 [N,H,W,3] -> f32 (x / 255 - mean) / std, on x's device. */
+KN_API kn_tensor *kn_normalize_apply(kn_ctx *ctx, const kn_normalize *norm, kn_tensor *x);
+
+/* ---- shapes: a data set that Kiln draws itself ---- */
+
+enum { KN_SHAPES_CLASSES = 10, KN_SHAPES_TRAIN = 2000, KN_SHAPES_VALID = 500, KN_SHAPES_SIZE = 96 };
+
+/* Draws the data set into folder/train/CLASS/N.jpg and folder/valid/..., the same bytes for the
+ * same seed; does nothing when it is there whole. Written beside and renamed, so never half there.
+ */
+KN_API kn_status kn_shapes_write(kn_ctx *ctx, const char *folder, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,20 @@
+/* kiln.h - all of Kiln. The order below is the order to read in. */
+#ifndef KILN_KILN_H
+#define KILN_KILN_H
+
+#include <kiln/base.h>
+#include <kiln/random.h>
+#include <kiln/tensor.h>
+#include <kiln/ops.h>
+#include <kiln/module.h>
+#include <kiln/layers.h>
+#include <kiln/image.h>
+#include <kiln/data.h>
+#include <kiln/optim.h>
+#include <kiln/learner.h>
+#include <kiln/callbacks.h>
+#include <kiln/safetensors.h>
+#include <kiln/chart.h>
+#include <kiln/model_file.h>
+
+#endif

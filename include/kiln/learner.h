@@ -1,0 +1,163 @@
+/* learner.h - the training loop, driven by callbacks that see and may change everything.
+ *
+ * Events, in order: before_fit; per epoch before_epoch, before_train, [per batch before_batch,
+ * after_pred, after_loss, before_backward, after_backward, before_step, after_step, after_batch],
+ * after_train, before_validate, [per batch before_batch, after_pred, after_loss, after_batch],
+ * after_validate, after_epoch; after_fit.
+ *
+ * Every event returns a flow. The first callback (by order) that returns another than KN_GO ends
+ * that event. A cancel flow ends its scope: the rest of the scope is skipped, then its
+ * after_cancel_X and its after_X run for every callback, inner scopes first; a flow from there acts
+ * on the enclosing scope. A flow raised outside its scope is an error that names both. KN_FAIL ends
+ * the fit in the same way, the error put aside meanwhile and then restored. */
+#ifndef KILN_LEARNER_H
+#define KILN_LEARNER_H
+
+#include <kiln/data.h>
+#include <kiln/module.h>
+#include <kiln/optim.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(event) in the order of a run; the after_cancel events at the end. */
+#define KN_EVENTS(X)                                                                               \
+    X(before_fit)                                                                                  \
+    X(before_epoch)                                                                                \
+    X(before_train)                                                                                \
+    X(before_validate)                                                                             \
+    X(before_batch)                                                                                \
+    X(after_pred)                                                                                  \
+    X(after_loss)                                                                                  \
+    X(before_backward)                                                                             \
+    X(after_backward)                                                                              \
+    X(before_step)                                                                                 \
+    X(after_step)                                                                                  \
+    X(after_batch)                                                                                 \
+    X(after_train)                                                                                 \
+    X(after_validate)                                                                              \
+    X(after_epoch)                                                                                 \
+    X(after_fit)                                                                                   \
+    X(after_cancel_backward)                                                                       \
+    X(after_cancel_step)                                                                           \
+    X(after_cancel_batch)                                                                          \
+    X(after_cancel_train)                                                                          \
+    X(after_cancel_validate)                                                                       \
+    X(after_cancel_epoch)                                                                          \
+    X(after_cancel_fit)
+
+typedef enum kn_event {
+#define KN_EVENT_ENUM(name) kn_event_##name,
+    KN_EVENTS(KN_EVENT_ENUM)
+#undef KN_EVENT_ENUM
+        KN_EVENT_COUNT
+} kn_event;
+
+KN_API const char *kn_event_name(kn_event event); /* "before_fit", ... */
+
+/* From the innermost scope to the outermost. */
+typedef enum kn_flow {
+    KN_GO,
+    KN_CANCEL_STEP,     /* keeps the gradients: accumulation */
+    KN_CANCEL_BACKWARD, /* skips the backward pass; the step follows with the gradients there are */
+    KN_CANCEL_BATCH,    /* from here on the gradients are zeroed */
+    KN_CANCEL_TRAIN,
+    KN_CANCEL_VALIDATE,
+    KN_CANCEL_EPOCH,
+    KN_CANCEL_FIT,
+    KN_FAIL /* with the context's error set */
+} kn_flow;
+
+KN_API const char *kn_flow_name(kn_flow flow); /* "cancel_step", ... */
+
+typedef struct kn_learner kn_learner;
+typedef struct kn_callback kn_callback;
+typedef kn_flow (*kn_event_fn)(kn_callback *cb, kn_learner *l);
+
+/* A class of callback: the events it handles, by name. */
+typedef struct kn_callback_class {
+    const char *name;
+    int order; /* lower runs first; equal orders in the order they were added */
+    /* Called, if set, for every event, before the event's own function. */
+    kn_flow (*any)(kn_callback *cb, kn_learner *l, kn_event event);
+#define KN_EVENT_FIELD(name) kn_event_fn name;
+    KN_EVENTS(KN_EVENT_FIELD)
+#undef KN_EVENT_FIELD
+    /* State for a checkpoint: a JSON object as text, owned by the caller (kn_learner_free_text);
+     * NULL class functions: no state. */
+    kn_status (*save)(kn_callback *cb, kn_learner *l, char **json);
+    kn_status (*load)(kn_callback *cb, kn_learner *l, const char *json);
+    void (*free)(kn_callback *cb); /* frees the object; may be NULL for one the caller owns */
+} kn_callback_class;
+
+/* First member of a callback's own struct. */
+struct kn_callback {
+    const kn_callback_class *cls;
+};
+
+typedef kn_tensor *(*kn_loss_fn)(kn_ctx *ctx, kn_tensor *preds, kn_tensor *target);
+typedef kn_optimizer *(*kn_opt_fn)(kn_module *model, double lr, void *user);
+
+/* Fields marked rw may be replaced by a callback between the events named. */
+struct kn_learner {
+    kn_ctx *ctx;
+    kn_module *model; /* borrowed */
+    kn_loaders loaders;
+    kn_loss_fn loss_fn; /* NULL: kn_cross_entropy */
+    kn_opt_fn opt_fn;   /* NULL: kn_sgd without decay or momentum */
+    void *opt_user;
+    double lr;
+
+    /* The run, valid from before_fit on. */
+    int epochs, epoch;   /* of this fit; epoch counts from 0 */
+    bool training;       /* in train, not in validate */
+    kn_loader *loader;   /* the one under way */
+    int64_t batch_index; /* within it */
+    int64_t batch_count; /* its len */
+    int64_t step;        /* optimizer steps begun in this fit, cancelled ones too */
+    kn_optimizer *opt;   /* from the first before_epoch on; created after before_fit */
+
+    /* The batch, valid from before_batch to after_batch. */
+    kn_batch batch;   /* as loaded */
+    kn_tensor *x, *y; /* rw in before_batch: u8 [n,H,W,3] and i32 [n] */
+    kn_tensor *preds; /* rw in after_pred */
+    kn_tensor *loss;  /* rw in after_loss: what backward starts from */
+
+    struct kn_learner_state *state; /* private */
+};
+
+typedef struct kn_learner_opts {
+    kn_module *model;
+    kn_loaders loaders; /* borrowed, as everything here */
+    kn_loss_fn loss_fn;
+    kn_opt_fn opt_fn;
+    void *opt_user;
+    double lr;
+} kn_learner_opts;
+
+/* Owned by the caller; NULL on error. */
+KN_API kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts);
+KN_API void kn_learner_free(kn_learner *l); /* and its callbacks */
+
+/* Takes ownership of cb, also on failure; NULL cb: the context's error. During a fit: KN_ERR_STATE.
+ */
+KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
+/* The first callback of that class name, or NULL. */
+KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
+
+/* Trains for a number of epochs. */
+KN_API kn_status kn_learner_fit(kn_learner *l, int epochs);
+
+/* One pass over the validation loader within fit's events before_fit, before_validate ...
+ * after_validate, after_fit. No tape, no change of any weight. */
+KN_API kn_status kn_learner_validate(kn_learner *l);
+
+/* The scope that an event lies in: "fit", "epoch", "train", "validate", "batch", "backward",
+ * "step". */
+KN_API const char *kn_event_scope(kn_event event);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,55 @@
+/* model_file.h - a trained model on disk: safetensors, with what prediction needs in its metadata.
+ */
+#ifndef KILN_MODEL_FILE_H
+#define KILN_MODEL_FILE_H
+
+#include <kiln/callbacks.h>
+#include <kiln/learner.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the weights alone do not say. */
+typedef struct kn_model_info {
+    const char
+        *arch; /* for kn_model_new; NULL: a user's own module, which cannot be loaded by name */
+    const kn_vocab *vocab; /* its count is the model's number of classes */
+    int size;              /* pictures are squashed to size x size */
+    const kn_normalize
+        *norm;      /* may still be unmeasured when a callback is made: read when saving */
+    int batch_size; /* of validation: kiln eval uses it again, so that every bit agrees */
+} kn_model_info;
+
+KN_API kn_status kn_model_save(kn_module *model, const kn_model_info *info, const char *path);
+
+typedef struct kn_loaded_model {
+    kn_module *model;
+    char arch[64];
+    kn_vocab vocab;
+    int size, batch_size;
+    kn_normalize norm;
+    char version[32]; /* of Kiln, that wrote it */
+} kn_loaded_model;
+
+/* Builds the model the file names and fills it. KN_ERR_IO, KN_ERR_FORMAT. Free with
+ * kn_loaded_model_free, also after a failure. */
+KN_API KN_NODISCARD kn_status kn_model_load(kn_ctx *ctx, const char *path, kn_loaded_model *out);
+KN_API void kn_loaded_model_free(kn_ctx *ctx, kn_loaded_model *m);
+
+/* Fills a module from a safetensors file of the same names and shapes; every missing, extra or
+ * wrong-shaped name is in the message (KN_ERR_FORMAT), and then nothing was changed. */
+KN_API kn_status kn_weights_load(kn_module *model, const char *path);
+
+/* SHA-256, as 64 hex digits, of parameter and buffer bytes (f32 file form) in name order. */
+KN_API kn_status kn_weights_sha256(kn_module *model, char hex[65]);
+
+/* Saves the best model on validation accuracy (ties: the earlier) as folder/model.safetensors at
+ * each epoch's end. Needs kn_track_results_cb. info is borrowed. */
+KN_API kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_info *info);
+KN_API int kn_save_model_best(const kn_learner *l, double *acc); /* its epoch; -1: none yet */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

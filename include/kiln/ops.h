@@ -1,0 +1,92 @@
+/* ops.h - differentiable functions. Each is defined by its PyTorch namesake.
+ *
+ * An op takes tensors of one device, returns a new step tensor and, when an input wants a gradient,
+ * records itself on the tape. On a shape, type or memory error the context holds the reason and the
+ * result is NULL; an op given NULL returns NULL and leaves the first error in place. f32 unless
+ * said. */
+#ifndef KILN_OPS_H
+#define KILN_OPS_H
+
+#include <kiln/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- elementwise; two operands broadcast as in NumPy ---- */
+KN_API kn_tensor *kn_add(kn_ctx *ctx, kn_tensor *a, kn_tensor *b);
+KN_API kn_tensor *kn_sub(kn_ctx *ctx, kn_tensor *a, kn_tensor *b);
+KN_API kn_tensor *kn_mul(kn_ctx *ctx, kn_tensor *a, kn_tensor *b);
+KN_API kn_tensor *kn_div(kn_ctx *ctx, kn_tensor *a, kn_tensor *b);
+KN_API kn_tensor *kn_eq(kn_ctx *ctx, kn_tensor *a,
+                        kn_tensor *b); /* f32 or i32 -> u8 0/1; no gradient */
+KN_API kn_tensor *kn_neg(kn_ctx *ctx, kn_tensor *x);
+KN_API kn_tensor *kn_exp(kn_ctx *ctx, kn_tensor *x);
+KN_API kn_tensor *kn_log(kn_ctx *ctx, kn_tensor *x);
+KN_API kn_tensor *kn_sqrt(kn_ctx *ctx, kn_tensor *x);
+KN_API kn_tensor *kn_relu(kn_ctx *ctx, kn_tensor *x); /* gradient 0 at 0 */
+
+/* ---- shape and type ---- */
+KN_API kn_tensor *kn_reshape(kn_ctx *ctx, kn_tensor *x,
+                             kn_shape shape); /* one dim may be -1; shares */
+KN_API kn_tensor *kn_permute(kn_ctx *ctx, kn_tensor *x, const int *axes); /* rank entries; copies */
+/* Differentiable between f32 and bf16 (round to nearest even). f32 to an integer type truncates. */
+KN_API kn_tensor *kn_cast(kn_ctx *ctx, kn_tensor *x, kn_dtype dtype);
+
+/* ---- reductions ---- */
+
+/* The axes to reduce: bit i set reduces axis i. KN_ALL reduces all. */
+typedef uint32_t kn_axes;
+#define KN_AXIS(i) ((kn_axes)1u << (i))
+#define KN_ALL     ((kn_axes)0xff)
+
+typedef struct kn_reduce_opts {
+    bool keep;    /* reduced axes stay, with length 1 */
+    bool no_bias; /* kn_std: divide by n, not by n - 1 */
+} kn_reduce_opts;
+
+KN_API kn_tensor *kn_sum(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts);
+KN_API kn_tensor *kn_mean(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts);
+/* torch.amax: the gradient is shared equally among equal maxima. NaN if any element is NaN. */
+KN_API kn_tensor *kn_max(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts);
+KN_API kn_tensor *kn_std(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts);
+/* [...,C] -> [...] i32: the first largest of the last axis. No gradient. */
+KN_API kn_tensor *kn_argmax(kn_ctx *ctx, kn_tensor *x);
+
+/* torch.gather: out[i][j] = x[i][index[i][j]] for axis 1, and so on. index is i32 of x's rank, no
+ * larger than x off the axis; out has its shape. An index outside x is KN_ERR_ARG. */
+KN_API kn_tensor *kn_gather(kn_ctx *ctx, kn_tensor *x, int axis, kn_tensor *index);
+
+/* ---- products ---- */
+/* [M,K] x [K,N] -> [M,N]; with equal leading axes, one product for each: [B,M,K] x [B,K,N]. */
+KN_API kn_tensor *kn_matmul(kn_ctx *ctx, kn_tensor *a, kn_tensor *b);
+/* x [N,I], weight [O,I], bias [O] or NULL -> [N,O]. A NULL bias is "none", not an error. */
+KN_API kn_tensor *kn_linear_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias);
+
+typedef struct kn_conv2d_opts {
+    int stride;  /* 0: 1 */
+    int padding; /* on each side */
+    bool relu;   /* fused: the result is max(conv, 0), bit for bit kn_relu's */
+} kn_conv2d_opts;
+
+/* x [N,H,W,I], weight [O,I,KH,KW] (kernel 1 to 7), bias [O] or NULL -> [N,OH,OW,O] with
+ * OH = (H + 2 padding - KH) / stride + 1. Cross-correlation, as in PyTorch. */
+KN_API kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
+                            kn_conv2d_opts opts);
+
+/* [N,H,W,C] -> [N,C]: the mean over H and W (PyTorch's AdaptiveAvgPool2d(1), flattened). */
+KN_API kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x);
+
+/* ---- losses: logits [N,C], target i32 [N] ---- */
+KN_API kn_tensor *kn_logsumexp(kn_ctx *ctx, kn_tensor *x);   /* last axis; max subtracted first */
+KN_API kn_tensor *kn_log_softmax(kn_ctx *ctx, kn_tensor *x); /* last axis; stable */
+KN_API kn_tensor *kn_softmax(kn_ctx *ctx, kn_tensor *x);     /* last axis; stable */
+/* -mean(log_probs[i][target[i]]): []. A target outside [0,C) is KN_ERR_ARG. */
+KN_API kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target);
+/* nll(log_softmax(logits), target), in one kernel: []. */
+KN_API kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,177 @@
+/* file.c - see file.h. Every call that can fail is checked, EINTR and short counts are resumed. */
+#include "core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static kn_status io_error(kn_error *error, const char *path, const char *verb) {
+    int code = errno;
+    kn_status status = code == ENOMEM ? KN_ERR_MEMORY : KN_ERR_IO;
+    return kn_error_set(error, status, "%s: cannot %s: %s", path, verb, strerror(code));
+}
+
+/* ---- reading ---- */
+
+static kn_status read_all(int fd, const char *path, unsigned char *data, size_t size,
+                          kn_error *error) {
+    for (size_t done = 0; done < size;) {
+        ssize_t n = read(fd, data + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return io_error(error, path, "read");
+        if (n == 0)
+            return kn_error_set(error, KN_ERR_IO, "%s: became shorter while it was read", path);
+        done += (size_t)n;
+    }
+    return KN_OK;
+}
+
+kn_status kn_file_read(const char *path, size_t limit, void *(*room)(void *user, size_t bytes),
+                       void *user, size_t *size, kn_error *error) {
+    *size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return io_error(error, path, "open");
+    struct stat st;
+    kn_status status = KN_OK;
+    if (fstat(fd, &st) != 0)
+        status = io_error(error, path, "stat");
+    else if (!S_ISREG(st.st_mode))
+        status = kn_error_set(error, KN_ERR_IO, "%s: is not a regular file", path);
+    else if ((uintmax_t)st.st_size > limit)
+        status = kn_error_set(error, KN_ERR_LIMIT, "%s: has %jd bytes, the limit is %zu", path,
+                              (intmax_t)st.st_size, limit);
+    if (status == KN_OK && st.st_size > 0) {
+        void *data = room(user, (size_t)st.st_size);
+        if (data == NULL)
+            status = kn_error_set(error, KN_ERR_MEMORY, "%s: no memory for its %jd bytes", path,
+                                  (intmax_t)st.st_size);
+        else
+            status = read_all(fd, path, data, (size_t)st.st_size, error);
+        if (status == KN_OK)
+            *size = (size_t)st.st_size;
+    }
+    close(fd); /* only read: nothing can be lost */
+    return status;
+}
+
+/* ---- writing ---- */
+
+enum { WRITE_BUFFER = 1 << 16 };
+
+static void release(kn_writer *w) {
+    kn_mem_free(w->allocator, w->path);
+    kn_mem_free(w->allocator, w->temporary);
+    kn_mem_free(w->allocator, w->buffer);
+    *w = (kn_writer){.fd = -1, .status = w->status};
+}
+
+kn_status kn_writer_open(kn_writer *w, const char *path, const kn_allocator *allocator,
+                         kn_error *error) {
+    *w = (kn_writer){.fd = -1, .error = error, .allocator = allocator};
+    size_t length = strlen(path) + 32;
+    w->path = kn_mem_strdup(allocator, path);
+    w->temporary = kn_mem_alloc(allocator, length);
+    w->buffer = kn_mem_alloc(allocator, WRITE_BUFFER);
+    if (w->path == NULL || w->temporary == NULL || w->buffer == NULL)
+        return w->status = kn_error_set(error, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    snprintf(w->temporary, length, "%s.tmp-%ld", path, (long)getpid());
+    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0)
+        w->status = io_error(error, path, "create");
+    return w->status;
+}
+
+static kn_status write_all(kn_writer *w, const unsigned char *data, size_t bytes) {
+    while (bytes > 0) {
+        ssize_t n = write(w->fd, data, bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return w->status = io_error(w->error, w->path, "write");
+        data += n;
+        bytes -= (size_t)n;
+    }
+    return KN_OK;
+}
+
+static kn_status flush(kn_writer *w) {
+    if (w->status == KN_OK && w->used > 0)
+        write_all(w, w->buffer, w->used);
+    w->used = 0;
+    return w->status;
+}
+
+kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes) {
+    if (w->status != KN_OK)
+        return w->status;
+    w->bytes += bytes;
+    if (bytes > WRITE_BUFFER - w->used && flush(w) != KN_OK)
+        return w->status;
+    if (bytes >= WRITE_BUFFER)
+        return write_all(w, data, bytes);
+    memcpy(w->buffer + w->used, data, bytes);
+    w->used += bytes;
+    return KN_OK;
+}
+
+/* A rename is durable only once its folder is synced. */
+static kn_status sync_folder(kn_writer *w) {
+    char *slash = strrchr(w->path, '/');
+    char *folder = w->temporary; /* no longer needed, and longer than the folder's name */
+    if (slash == NULL)
+        strcpy(folder, ".");
+    else {
+        size_t length = slash == w->path ? 1 : (size_t)(slash - w->path);
+        memcpy(folder, w->path, length);
+        folder[length] = '\0';
+    }
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return io_error(w->error, folder, "open the folder");
+    kn_status status = KN_OK;
+    /* Some file systems cannot sync a folder and say so. */
+    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        status = io_error(w->error, folder, "sync the folder");
+    close(fd);
+    return status;
+}
+
+kn_status kn_writer_commit(kn_writer *w) {
+    flush(w);
+    if (w->status == KN_OK && fsync(w->fd) != 0)
+        w->status = io_error(w->error, w->path, "sync");
+    if (w->fd >= 0 && close(w->fd) != 0 && w->status == KN_OK)
+        w->status = io_error(w->error, w->path, "close");
+    bool opened = w->fd >= 0;
+    w->fd = -1;
+    if (w->status == KN_OK && rename(w->temporary, w->path) != 0)
+        w->status = io_error(w->error, w->path, "rename a new version to");
+    if (w->status != KN_OK && opened)
+        unlink(w->temporary);
+    if (w->status == KN_OK)
+        w->status = sync_folder(w);
+    kn_status status = w->status;
+    release(w);
+    return status;
+}
+
+void kn_writer_abort(kn_writer *w) {
+    if (w->fd >= 0) {
+        close(w->fd);
+        unlink(w->temporary);
+    }
+    release(w);
+}
+
+kn_status kn_file_write(const char *path, const void *data, size_t bytes,
+                        const kn_allocator *allocator, kn_error *error) {
+    kn_writer w;
+    if (kn_writer_open(&w, path, allocator, error) == KN_OK)
+        kn_writer_append(&w, data, bytes);
+    return kn_writer_commit(&w);
+}

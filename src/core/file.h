@@ -1,0 +1,41 @@
+/* file.h - reading a file whole, and replacing a file whole or not at all. */
+#ifndef KN_CORE_FILE_H
+#define KN_CORE_FILE_H
+
+#include "core/ctx.h"
+
+#include <stdio.h>
+
+/* Reads at most limit bytes (else KN_ERR_LIMIT). Only regular files: a directory, FIFO or device is
+ * KN_ERR_IO without blocking. room(user, size) must return a buffer of that size or NULL. */
+kn_status kn_file_read(const char *path, size_t limit, void *(*room)(void *user, size_t bytes),
+                       void *user, size_t *size, kn_error *error);
+
+/* A file written under a temporary name in the same folder. */
+typedef struct kn_writer {
+    int fd;
+    size_t bytes;
+    kn_status status;
+    kn_error *error; /* may be NULL */
+    const kn_allocator *allocator;
+    char *path, *temporary;
+    unsigned char *buffer;
+    size_t used;
+} kn_writer;
+
+/* kn_writer_commit or kn_writer_abort must follow, also after a failure. Append after a failure
+ * does nothing. */
+kn_status kn_writer_open(kn_writer *w, const char *path, const kn_allocator *allocator,
+                         kn_error *error);
+kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes);
+
+/* Flushes, syncs, renames, syncs the folder. After a failure the temporary file is gone and an
+ * older file under the name intact. */
+kn_status kn_writer_commit(kn_writer *w);
+void kn_writer_abort(kn_writer *w);
+
+/* All of it at once. */
+kn_status kn_file_write(const char *path, const void *data, size_t bytes,
+                        const kn_allocator *allocator, kn_error *error);
+
+#endif
