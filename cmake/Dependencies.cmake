@@ -1,0 +1,53 @@
+# Dependencies.cmake - finds what the project links: target kiln_deps, and the two lines that
+# kiln.pc and the CMake package repeat for whoever links the static library.
+find_package(PkgConfig REQUIRED)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+
+set(KILN_PC_REQUIRES libjpeg libpng jansson libcrypto)
+pkg_check_modules(KILN_PC REQUIRED IMPORTED_TARGET ${KILN_PC_REQUIRES})
+
+add_library(kiln_deps INTERFACE)
+target_link_libraries(kiln_deps INTERFACE PkgConfig::KILN_PC Threads::Threads m)
+set(KILN_LINK_ALSO m) # what has no pkg-config file
+
+if(KILN_OPENMP)
+    find_package(OpenMP REQUIRED COMPONENTS C)
+    target_compile_options(kiln_deps INTERFACE ${OpenMP_C_FLAGS})
+    target_link_options(kiln_deps INTERFACE ${OpenMP_C_FLAGS})
+else()
+    # The pragmas stay in the source, and mean nothing.
+    target_compile_options(kiln_deps INTERFACE -Wno-unknown-pragmas)
+    set(OpenMP_C_FLAGS "")
+endif()
+
+# Debian 12's oneDNN brings no pkg-config file, so look for its header and library.
+set(KILN_HAVE_ONEDNN OFF)
+if(NOT KILN_ONEDNN STREQUAL "OFF")
+    find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h)
+    find_library(DNNL_LIBRARY dnnl)
+    if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+        set(KILN_HAVE_ONEDNN ON)
+        target_compile_definitions(kiln_deps INTERFACE KN_HAVE_ONEDNN=1)
+        target_include_directories(kiln_deps SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
+        target_link_libraries(kiln_deps INTERFACE ${DNNL_LIBRARY})
+        list(APPEND KILN_LINK_ALSO dnnl)
+    elseif(KILN_ONEDNN STREQUAL "ON")
+        message(FATAL_ERROR "KILN_ONEDNN=ON, but oneapi/dnnl/dnnl.h or libdnnl was not found "
+                            "(Debian: libdnnl-dev)")
+    else()
+        message(STATUS "oneDNN was not found: only the slow reference backend is built")
+    endif()
+endif()
+
+set(KILN_BUILD_TESTS OFF)
+if(NOT KILN_TESTS STREQUAL "OFF")
+    pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
+    if(CMOCKA_FOUND)
+        set(KILN_BUILD_TESTS ON)
+    elseif(KILN_TESTS STREQUAL "ON")
+        message(FATAL_ERROR "KILN_TESTS=ON, but cmocka was not found (Debian: libcmocka-dev)")
+    else()
+        message(STATUS "cmocka was not found: tests, examples and benchmarks are not built")
+    endif()
+endif()

@@ -1,0 +1,44 @@
+# Library.cmake - libkiln.a, libkiln.so and the command.
+#
+# Sources are found by pattern: one idea a file means many files, and a list here would repeat the
+# folder. CONFIGURE_DEPENDS makes each build look again, so a new file needs no edit and no rerun.
+file(GLOB KILN_SOURCES CONFIGURE_DEPENDS src/*/*.c)
+if(NOT KILN_HAVE_ONEDNN)
+    list(FILTER KILN_SOURCES EXCLUDE REGEX "/src/backend/onednn[^/]*\\.c$")
+endif()
+
+# Compiled once, for both forms of the library.
+add_library(kiln_objects OBJECT ${KILN_SOURCES})
+target_include_directories(kiln_objects PUBLIC include PRIVATE src)
+target_link_libraries(kiln_objects PRIVATE kiln_flags kiln_deps)
+
+add_library(kiln_static STATIC $<TARGET_OBJECTS:kiln_objects>)
+add_library(kiln_shared SHARED $<TARGET_OBJECTS:kiln_objects>)
+add_library(kiln::kiln_static ALIAS kiln_static)
+add_library(kiln::kiln ALIAS kiln_shared)
+
+foreach(target kiln_static kiln_shared)
+    set_target_properties(${target} PROPERTIES OUTPUT_NAME kiln LINKER_LANGUAGE C)
+    target_include_directories(${target} PUBLIC
+        $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+        $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:kiln_flags> $<BUILD_INTERFACE:kiln_deps>)
+endforeach()
+
+# Before 1.0 a minor version may change the interface, so it is part of the name.
+set_target_properties(kiln_shared PROPERTIES
+    EXPORT_NAME kiln
+    VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+if(NOT KILN_SANITIZE)
+    target_link_options(kiln_shared PRIVATE -Wl,--no-undefined)
+endif()
+
+# The command holds the static library, so build/kiln can be copied alone.
+file(GLOB KILN_CLI_SOURCES CONFIGURE_DEPENDS cli/*.c)
+if(KILN_CLI_SOURCES)
+    add_executable(kiln_cli ${KILN_CLI_SOURCES})
+    set_target_properties(kiln_cli PROPERTIES OUTPUT_NAME kiln)
+    target_include_directories(kiln_cli PRIVATE cli src)
+    target_link_libraries(kiln_cli PRIVATE kiln_static kiln_flags kiln_deps)
+endif()

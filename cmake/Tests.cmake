@@ -1,0 +1,94 @@
+# Tests.cmake - tests, examples and benchmarks.
+#
+# tests/test_NAME.c is one executable and one ctest of that name. examples/NAME.c is a program that
+# must exit 0 and, where examples/NAME.expected exists, print exactly that. bench/*.c are built, so
+# that they stay correct, but not run. Labels: unit, example, release (only worth running on a
+# release build), and loader for the tests that ThreadSanitizer runs.
+file(GLOB KILN_TESTS_FOUND CONFIGURE_DEPENDS tests/test_*.c)
+file(GLOB KILN_TEST_SUPPORT CONFIGURE_DEPENDS tests/support/*.c)
+file(GLOB KILN_EXAMPLES CONFIGURE_DEPENDS examples/*.c)
+file(GLOB KILN_EXPECTED CONFIGURE_DEPENDS examples/*.expected)
+file(GLOB KILN_BENCHES CONFIGURE_DEPENDS bench/*.c)
+
+# Tests keep out of the user's cache. Idle OpenMP threads must sleep, not spin: ctest runs several
+# tests at once on the same cores.
+set(KILN_TEST_ENVIRONMENT
+    "KILN_HOME=${CMAKE_BINARY_DIR}/kiln-home"
+    "KILN_BIN=${CMAKE_BINARY_DIR}/kiln"
+    "OMP_WAIT_POLICY=PASSIVE"
+    "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+
+function(kiln_register name labels)
+    set_tests_properties(${name} PROPERTIES
+        LABELS "${labels}"
+        TIMEOUT ${KILN_TEST_TIMEOUT}
+        ENVIRONMENT "${KILN_TEST_ENVIRONMENT}")
+endfunction()
+
+# Built alone by the tsan preset: cmake --build --preset tsan --target loader_tests
+add_custom_target(loader_tests)
+
+if(KILN_TEST_SUPPORT)
+    add_library(kiln_test_support OBJECT ${KILN_TEST_SUPPORT})
+    target_include_directories(kiln_test_support PUBLIC src tests)
+    target_link_libraries(kiln_test_support PUBLIC kiln_static kiln_flags kiln_deps PkgConfig::CMOCKA)
+endif()
+
+foreach(source ${KILN_TESTS_FOUND})
+    cmake_path(GET source STEM target)
+    string(REPLACE "test_" "" name ${target})
+    add_executable(${target} ${source})
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_include_directories(${target} PRIVATE src tests)
+    target_compile_definitions(${target} PRIVATE KN_TEST_DIR="${PROJECT_SOURCE_DIR}/tests")
+    target_link_libraries(${target} PRIVATE kiln_static kiln_flags kiln_deps PkgConfig::CMOCKA)
+    if(KILN_TEST_SUPPORT)
+        target_link_libraries(${target} PRIVATE kiln_test_support)
+    endif()
+    if(TARGET kiln_cli)
+        add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
+    endif()
+    add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set(labels unit ${name})
+    if(name MATCHES "loader")
+        list(APPEND labels loader)
+        add_dependencies(loader_tests ${target})
+    endif()
+    kiln_register(${name} "${labels}")
+endforeach()
+
+# Examples link the shared library: they see what a user sees, exported functions only.
+foreach(source ${KILN_EXAMPLES})
+    cmake_path(GET source STEM name)
+    add_executable(example_${name} ${source})
+    set_target_properties(example_${name} PROPERTIES
+        OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
+    target_link_libraries(example_${name} PRIVATE kiln_shared kiln_flags m)
+    add_test(NAME example.${name}
+             COMMAND ${CMAKE_COMMAND} -D PROGRAM=$<TARGET_FILE:example_${name}>
+                     -D EXPECTED=${PROJECT_SOURCE_DIR}/examples/${name}.expected
+                     -D FOLDER=${CMAKE_BINARY_DIR}/examples/${name}.run
+                     -P ${PROJECT_SOURCE_DIR}/cmake/RunExample.cmake)
+    kiln_register(example.${name} "example")
+endforeach()
+
+foreach(source ${KILN_BENCHES})
+    cmake_path(GET source STEM name)
+    add_executable(bench_${name} ${source})
+    set_target_properties(bench_${name} PROPERTIES
+        OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    target_include_directories(bench_${name} PRIVATE src)
+    target_link_libraries(bench_${name} PRIVATE kiln_static kiln_flags kiln_deps)
+endforeach()
+
+# Checks of the text of the project, of the built libraries, and of what is installed.
+file(GLOB KILN_LINTS CONFIGURE_DEPENDS tests/lint/*.sh)
+foreach(script ${KILN_LINTS} ${PROJECT_SOURCE_DIR}/tests/install/install.sh)
+    if(EXISTS ${script})
+        cmake_path(GET script STEM name)
+        add_test(NAME lint.${name} COMMAND sh ${script} ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+        kiln_register(lint.${name} "lint;release")
+    endif()
+endforeach()
