@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-/* Limits of the reader. */
+/* Limits of both reader and writer. The reader holds the whole file in memory. */
+#define KN_ST_MAX_FILE    ((uint64_t)16 << 30)          /* bytes */
 #define KN_ST_MAX_HEADER  ((uint64_t)100 * 1000 * 1000) /* bytes */
 #define KN_ST_MAX_TENSORS 100000
 #define KN_ST_MAX_NAME    1024 /* bytes of a name or metadata key */
@@ -35,8 +36,10 @@ typedef struct kn_st_file {
     struct kn_st_private *priv;
 } kn_st_file;
 
-/* Reads and checks the whole file; anything malformed is KN_ERR_FORMAT with path and reason. *out
- * is owned by the caller: kn_st_close. allocator may be NULL. */
+/* Reads and checks the whole file; anything malformed, and an element type that is not one of ours,
+ * is KN_ERR_FORMAT with path and reason; more than a limit above, KN_ERR_LIMIT. *out is owned by
+ * the caller: kn_st_close. allocator may be NULL; the JSON parser's memory is malloc's regardless.
+ */
 KN_API KN_NODISCARD kn_status kn_st_open(kn_st_file **out, const char *path,
                                          const kn_allocator *allocator, kn_error *error);
 KN_API void kn_st_close(kn_st_file *file);
@@ -44,7 +47,8 @@ KN_API const kn_st_entry *kn_st_find(const kn_st_file *file, const char *name); 
 KN_API const char *kn_st_meta_get(const kn_st_file *file, const char *key);     /* or NULL */
 
 /* Writes tensors in the given order, through a temporary name in the same folder that is synced and
- * renamed: after a failure (KN_ERR_IO) an older file is intact. */
+ * renamed: after a failure (KN_ERR_IO) an older file is intact. The same arguments give the same
+ * bytes. Names, keys and values must be UTF-8, names and keys distinct (KN_ERR_ARG). */
 KN_API KN_NODISCARD kn_status kn_st_write(const char *path, const kn_st_entry *tensor, int tensors,
                                           const kn_st_meta *meta, int metas,
                                           const kn_allocator *allocator, kn_error *error);
