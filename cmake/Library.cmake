@@ -30,9 +30,6 @@ set_target_properties(kiln_shared PROPERTIES
     EXPORT_NAME kiln
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-if(NOT KILN_SANITIZE)
-    target_link_options(kiln_shared PRIVATE -Wl,--no-undefined)
-endif()
 
 # The command holds the static library, so build/kiln can be copied alone.
 file(GLOB KILN_CLI_SOURCES CONFIGURE_DEPENDS cli/*.c)

@@ -1,0 +1,94 @@
+#!/bin/sh
+# test.sh - installs what tests need, builds, runs every test, and ends with one line that counts
+# them: on a release build, under AddressSanitizer and UndefinedBehaviorSanitizer, and the loader
+# under ThreadSanitizer. Exits 1 if any failed.
+set -u
+cd "$(dirname "$0")" || exit 1
+. tools/packages.sh
+
+usage() {
+    cat <<'END'
+usage: ./test.sh [--full] [--device NAME]
+  --full         the long tests too (KILN_TEST_FULL=1), and all of them once more built by clang
+  --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, reference
+Tests that need real pictures look in KILN_TEST_DATA, an Imagenette folder with train/ and val/.
+END
+}
+
+full=no
+timeout=300
+while [ $# -gt 0 ]; do
+    case $1 in
+    --full)
+        full=yes
+        timeout=3600
+        export KILN_TEST_FULL=1
+        ;;
+    --device)
+        [ $# -ge 2 ] || { usage >&2; exit 2; }
+        export KILN_TEST_DEVICE="$2"
+        shift
+        ;;
+    --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+packages="$build_packages g++ libcmocka-dev clang-format clang-tidy binutils"
+[ $full = no ] || packages="$packages clang libomp-dev"
+# shellcheck disable=SC2086 # a list
+install_packages $packages || exit 1
+
+jobs=$(nproc)
+logs=
+
+# leg PRESET FOLDER TARGET OPTION... - builds, runs the preset's tests, keeps the log for counting.
+# A build that fails, or has no test, counts as one failed test.
+leg() {
+    preset=$1 folder=$2 target=$3
+    shift 3
+    echo "== $(basename "$folder")" >&2
+    log=$folder/Testing/Temporary/LastTest.log
+    rm -f "$log"
+    if configure "$preset" "$folder" -DKILN_TESTS=ON -DKILN_WERROR=ON "$@" &&
+        quietly "$folder/build.log" cmake --build "$folder" --target "$target"; then
+        ctest --preset "$preset" -j "$jobs" --no-label-summary | grep -vE '^ +Start +[0-9]+: '
+        grep -qs ' Testing: ' "$log" || broken "$log" 'no test was found'
+    else
+        broken "$log" build
+    fi
+    logs="$logs $log"
+}
+
+broken() { # LOG WHAT
+    mkdir -p "$(dirname "$1")"
+    printf '1/1 Testing: %s\nTest Failed.\n' "$2" >"$1"
+}
+
+leg release build all -DKILN_TEST_TIMEOUT="$timeout"
+leg asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
+leg tsan build-tsan loader_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))
+if [ $full = yes ]; then
+    leg clang build-clang all -DKILN_TEST_TIMEOUT="$timeout"
+fi
+
+# shellcheck disable=SC2086 # a list
+{
+    reasons=$(cat $logs | grep -aE '^SKIPPED: ' | sort | uniq -c | sort -rn)
+    counts=$(cat $logs | awk -f tests/count.awk)
+}
+if [ -n "$reasons" ]; then
+    echo "Skipped, how often and why:"
+    echo "$reasons"
+fi
+# shellcheck disable=SC2086 # three numbers
+set -- $counts
+echo "$1 passed, $2 failed, $3 skipped"
+[ "$2" = 0 ]

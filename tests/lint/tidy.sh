@@ -1,0 +1,23 @@
+#!/bin/sh
+# tidy.sh SOURCE BUILD - clang-tidy, with the checks of .clang-tidy, on the library and the command.
+# A file that passed is not read again until it, a header, or .clang-tidy changes.
+cd "$1" || exit 1
+if ! command -v clang-tidy >/dev/null; then
+    echo "SKIPPED: clang-tidy is not installed"
+    exit 77
+fi
+passed=$2/tidy
+mkdir -p "$passed"
+base=$(cat .clang-tidy include/kiln/*.h src/*/*.h cli/*.h tests/lint/tidy.sh "$2/CMakeCache.txt" \
+    2>/dev/null | sha256sum)
+
+# Runs on one file; its name is the second argument.
+# shellcheck disable=SC2016 # expanded by the inner shell
+one='
+key=$(echo "$3" | cat - "$2" | sha256sum | cut -c1-64)
+[ ! -e "$1/tidy/$key" ] || exit 0
+out=$(clang-tidy --quiet -p "$1" --warnings-as-errors="*" "$2" 2>&1)
+if [ $? -eq 0 ]; then : >"$1/tidy/$key"; else echo "$out"; exit 1; fi'
+find src cli -name '*.c' | {
+    if grep -q '^KILN_ONEDNN:.*=OFF' "$2/CMakeCache.txt"; then grep -v /onednn; else cat; fi
+} | sort | xargs -P "$(nproc)" -I{} sh -c "$one" sh "$2" {} "$base"

@@ -1,0 +1,70 @@
+# packages.sh - read by run.sh and test.sh: installs Debian or Ubuntu packages that are missing,
+# configures, and keeps quiet what went well.
+
+# shellcheck shell=sh disable=SC2034
+
+# What building needs.
+build_packages="gcc libc6-dev cmake ninja-build pkg-config libjpeg-dev libpng-dev libjansson-dev \
+libssl-dev libdnnl-dev"
+
+# install_packages NAME... - asks dpkg, and calls apt only for what is not there.
+install_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        echo "This is no Debian or Ubuntu; what Kiln needs is called there: $*" >&2
+        return 0 # CMake will name what it does not find
+    fi
+    missing=
+    for package in "$@"; do
+        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=
+        [ "$state" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+
+    echo "Installing:$missing" >&2
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        as_root=sudo
+        if ! command -v sudo >/dev/null; then
+            echo "Only root may install, and there is no sudo. As root:" >&2
+            echo "    apt-get install$missing" >&2
+            return 1
+        fi
+    fi
+    # shellcheck disable=SC2086 # a list
+    $as_root apt-get -qq update >&2 &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+            install $missing >&2
+}
+
+# quietly LOG COMMAND... - output goes to LOG, and to the screen only after a failure.
+quietly() {
+    log=$1
+    shift
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        echo "failed: $* (all of it: $log)" >&2
+        return 1
+    fi
+}
+
+# configure PRESET FOLDER OPTION... - runs cmake, unless FOLDER is set up in this place already with
+# these -DNAME=VALUE options.
+configure() {
+    preset=$1
+    folder=$2
+    shift 2
+    cache=$folder/CMakeCache.txt
+    fresh=--fresh
+    if grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" "$cache" 2>/dev/null; then
+        fresh=
+        same=yes
+        for option in "$@"; do
+            setting=${option#-D}
+            grep -qE "^${setting%%=*}:[A-Z]+=${setting#*=}\$" "$cache" || same=no
+        done
+        [ $same = no ] || return 0
+    fi
+    mkdir -p "$folder"
+    # shellcheck disable=SC2086 # --fresh or nothing
+    quietly "$folder/configure.log" cmake $fresh --preset "$preset" "$@"
+}
