@@ -1,0 +1,165 @@
+/* backend.h - what a device must do: one table of functions.
+ *
+ * Pointers are device memory, dense and row-major; images are [N,H,W,C], weights [O,I,KH,KW].
+ * Shapes were checked by the caller. Every function returns KN_OK or records why not in
+ * device->error. Outputs never overlap inputs unless said. */
+#ifndef KN_BACKEND_H
+#define KN_BACKEND_H
+
+#include "core/ctx.h"
+
+#include <kiln/tensor.h>
+
+typedef struct kn_backend kn_backend;
+
+struct kn_device {
+    const kn_backend *ops;
+    const kn_allocator *allocator;
+    kn_error *error; /* of the context that owns the device */
+    int threads;
+    char about[128];
+    void *state; /* the backend's own */
+};
+
+typedef enum kn_unary_kind { KN_NEG, KN_EXP, KN_LOG, KN_SQRT, KN_RELU } kn_unary_kind;
+typedef enum kn_binary_kind { KN_ADD, KN_SUB, KN_MUL, KN_DIV, KN_EQ } kn_binary_kind;
+typedef enum kn_reduce_kind { KN_SUM, KN_MEAN, KN_MAX } kn_reduce_kind;
+
+/* A loop over an output of the given dims; an operand moves by its steps (in elements, 0 where it
+ * is broadcast). Neighbouring axes that move alike are already merged. */
+typedef struct kn_bcast {
+    int rank;
+    int64_t dim[KN_MAX_RANK], a_step[KN_MAX_RANK], b_step[KN_MAX_RANK];
+} kn_bcast;
+
+/* A reduction of x over the axes whose bit is set; the others stay, in order. */
+typedef struct kn_reduction {
+    kn_reduce_kind kind;
+    kn_shape x;
+    uint32_t axes;
+    int64_t count; /* elements of x for one of the result */
+} kn_reduction;
+
+typedef struct kn_gather_dims {
+    kn_shape x, index;
+    int axis;
+} kn_gather_dims;
+
+/* c [batch,m,n] = op(a) op(b) + bias. op(a) is [m,k], stored [k,m] when trans_a; op(b) is [k,n],
+ * stored [n,k] when trans_b. bias is [n], for batch 1 only, or NULL. */
+typedef struct kn_matmul_dims {
+    int64_t batch, m, n, k;
+    bool trans_a, trans_b;
+} kn_matmul_dims;
+
+typedef struct kn_conv_dims {
+    int64_t n, h, w, in, out, kernel_h, kernel_w, stride, padding, out_h, out_w;
+} kn_conv_dims;
+
+/* Weights, with what a backend needs to know whether a packed copy of them is still good. */
+typedef struct kn_weights {
+    const float *data;
+    uint64_t id; /* of the parameter; 0: no parameter, never cached */
+    uint64_t version;
+} kn_weights;
+
+struct kn_backend {
+    const char *name;
+    kn_status (*open)(kn_device *d); /* fills about and state */
+    void (*close)(kn_device *d);
+
+    /* ---- memory ---- */
+    void *(*alloc)(kn_device *d, size_t bytes); /* NULL: none left */
+    void (*free)(kn_device *d, void *p);
+    kn_status (*copy_in)(kn_device *d, void *to, const void *host, size_t bytes);
+    kn_status (*copy_out)(kn_device *d, void *host, const void *from, size_t bytes);
+    kn_status (*copy)(kn_device *d, void *to, const void *from, size_t bytes);
+    kn_status (*zero)(kn_device *d, void *to, size_t bytes);
+    /* The parameter with this id is gone or changed shape: drop its packed copies. */
+    void (*forget)(kn_device *d, uint64_t id);
+
+    /* ---- elementwise, f32 unless said ---- */
+    kn_status (*fill)(kn_device *d, int64_t n, float value, float *y);
+    kn_status (*unary)(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y);
+    /* dx = dy * f'(x), with y = f(x). dx may be dy. */
+    kn_status (*unary_grad)(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
+                            const float *y, const float *dy, float *dx);
+    /* y is f32; for KN_EQ u8. dtype is that of a and b: f32, for KN_EQ also i32. */
+    kn_status (*binary)(kn_device *d, kn_binary_kind kind, kn_dtype dtype, const kn_bcast *loop,
+                        const void *a, const void *b, void *y);
+    /* y = scale * a, broadcast. */
+    kn_status (*expand)(kn_device *d, const kn_bcast *loop, float scale, const float *a, float *y);
+    kn_status (*axpy)(kn_device *d, int64_t n, float alpha, const float *x, float *y); /* y += */
+    kn_status (*cast)(kn_device *d, kn_dtype from, kn_dtype to, int64_t n, const void *x, void *y);
+    /* y[..] = x with its axes in the given order; size: bytes an element. */
+    kn_status (*permute)(kn_device *d, const kn_shape *x_shape, const int *axes, size_t size,
+                         const void *x, void *y);
+
+    /* ---- reductions ---- */
+    kn_status (*reduce)(kn_device *d, const kn_reduction *r, const float *x, float *y);
+    kn_status (*max_grad)(kn_device *d, const kn_reduction *r, const float *x, const float *y,
+                          const float *dy, float *dx);
+    kn_status (*argmax)(kn_device *d, int64_t rows, int64_t cols, const float *x, int32_t *y);
+    kn_status (*gather)(kn_device *d, const kn_gather_dims *g, const float *x, const int32_t *index,
+                        float *y);
+    /* Writes all of dx. */
+    kn_status (*gather_grad)(kn_device *d, const kn_gather_dims *g, const int32_t *index,
+                             const float *dy, float *dx);
+
+    /* ---- products ---- */
+    kn_status (*matmul)(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
+                        const float *bias, float *c);
+    kn_status (*conv)(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
+                      const float *bias, bool relu, float *y);
+    kn_status (*conv_grad_data)(kn_device *d, const kn_conv_dims *c, const float *dy, kn_weights w,
+                                float *dx);
+    /* db may be NULL. */
+    kn_status (*conv_grad_weights)(kn_device *d, const kn_conv_dims *c, const float *x,
+                                   const float *dy, float *dw, float *db);
+
+    /* ---- pooling and losses ---- */
+    kn_status (*mean_hw)(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
+    kn_status (*mean_hw_grad)(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                              float *dx);
+    kn_status (*softmax)(kn_device *d, int64_t rows, int64_t cols, bool log, const float *x,
+                         float *y);
+    kn_status (*softmax_grad)(kn_device *d, int64_t rows, int64_t cols, bool log, const float *y,
+                              const float *dy, float *dx);
+    kn_status (*logsumexp)(kn_device *d, int64_t rows, int64_t cols, const float *x, float *y);
+    kn_status (*logsumexp_grad)(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                                const float *y, const float *dy, float *dx);
+    kn_status (*nll)(kn_device *d, int64_t rows, int64_t cols, const float *log_probs,
+                     const int32_t *target, float *loss);
+    kn_status (*nll_grad)(kn_device *d, int64_t rows, int64_t cols, const int32_t *target,
+                          const float *dloss, float *dx);
+    /* log_probs [rows,cols] is kept for the gradient. */
+    kn_status (*cross_entropy)(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                               const int32_t *target, float *log_probs, float *loss);
+    kn_status (*cross_entropy_grad)(kn_device *d, int64_t rows, int64_t cols,
+                                    const float *log_probs, const int32_t *target,
+                                    const float *dloss, float *dx);
+
+    /* ---- around the model ---- */
+    /* y = (x / 255 - mean) / std for n pixels of 3 channels. */
+    kn_status (*normalize)(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
+                           const float std[3], float *y);
+    /* total[0] += rows * *loss, total[1] += rows whose largest pred is the target, total[2] +=
+     * rows. */
+    kn_status (*track)(kn_device *d, int64_t rows, int64_t cols, const float *preds,
+                       const int32_t *target, const float *loss, double *total);
+    /* g' = g + wd * w; v = first ? g' : momentum * v + g', when v is not NULL; w -= lr * (v or g').
+     */
+    kn_status (*sgd)(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
+                     float lr, float wd, float momentum);
+};
+
+/* Plain loops, every kernel: the oracle of the tests. */
+extern const kn_backend kn_backend_reference;
+
+/* Threads and oneDNN (plain loops for convolution and products where it was not built in). */
+extern const kn_backend kn_backend_cpu;
+
+/* The backend for a device name: "reference", "cpu", "auto". NULL and *error: there is none. */
+const kn_backend *kn_backend_find(const char *name, kn_error *error);
+
+#endif

@@ -1,0 +1,166 @@
+/* reference_loss.c - pooling, softmax and the losses, and the kernels around the model: normalise,
+ * metrics, the optimizer's step: see reference.c. */
+#include "backend/reference.h"
+
+#include <math.h>
+#include <string.h>
+
+kn_status kn_ref_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y) {
+    (void)d;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < c; j++) {
+            double sum = 0;
+            for (int64_t p = 0; p < hw; p++)
+                sum += x[(i * hw + p) * c + j];
+            y[i * c + j] = (float)(sum / (double)hw);
+        }
+    return KN_OK;
+}
+
+kn_status kn_ref_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                              float *dx) {
+    (void)d;
+    float share = 1 / (float)hw;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t p = 0; p < hw; p++)
+            for (int64_t j = 0; j < c; j++)
+                *dx++ = dy[i * c + j] * share;
+    return KN_OK;
+}
+
+/* ---- rows of logits ---- */
+
+/* log(sum(exp(x))) with the largest subtracted first, so that nothing overflows. */
+static double row_logsumexp(int64_t cols, const float *x) {
+    double largest = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < cols; c++)
+        if (x[c] > largest || isnan(x[c]))
+            largest = x[c];
+    if (!isfinite(largest))
+        return largest;
+    for (int64_t c = 0; c < cols; c++)
+        sum += exp(x[c] - largest);
+    return largest + log(sum);
+}
+
+kn_status kn_ref_softmax(kn_device *d, int64_t rows, int64_t cols, bool log, const float *x,
+                         float *y) {
+    (void)d;
+    for (int64_t r = 0; r < rows; r++, x += cols, y += cols) {
+        double lse = row_logsumexp(cols, x);
+        for (int64_t c = 0; c < cols; c++)
+            y[c] = (float)(log ? x[c] - lse : exp(x[c] - lse));
+    }
+    return KN_OK;
+}
+
+kn_status kn_ref_softmax_grad(kn_device *d, int64_t rows, int64_t cols, bool log, const float *y,
+                              const float *dy, float *dx) {
+    (void)d;
+    for (int64_t r = 0; r < rows; r++, y += cols, dy += cols, dx += cols) {
+        double sum = 0;
+        for (int64_t c = 0; c < cols; c++)
+            sum += log ? dy[c] : (double)dy[c] * y[c];
+        for (int64_t c = 0; c < cols; c++)
+            dx[c] = (float)(log ? dy[c] - exp(y[c]) * sum : y[c] * (dy[c] - sum));
+    }
+    return KN_OK;
+}
+
+kn_status kn_ref_logsumexp(kn_device *d, int64_t rows, int64_t cols, const float *x, float *y) {
+    (void)d;
+    for (int64_t r = 0; r < rows; r++)
+        y[r] = (float)row_logsumexp(cols, x + r * cols);
+    return KN_OK;
+}
+
+kn_status kn_ref_logsumexp_grad(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                                const float *y, const float *dy, float *dx) {
+    (void)d;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++)
+            dx[r * cols + c] = (float)(dy[r] * exp((double)x[r * cols + c] - y[r]));
+    return KN_OK;
+}
+
+static kn_status check_targets(kn_device *d, int64_t rows, int64_t cols, const int32_t *target) {
+    for (int64_t r = 0; r < rows; r++)
+        if (target[r] < 0 || target[r] >= cols)
+            return kn_error_set(d->error, KN_ERR_ARG, "loss: target %lld is %d, expected 0 to %lld",
+                                (long long)r, target[r], (long long)cols - 1);
+    return KN_OK;
+}
+
+kn_status kn_ref_nll(kn_device *d, int64_t rows, int64_t cols, const float *log_probs,
+                     const int32_t *target, float *loss) {
+    kn_status status = check_targets(d, rows, cols, target);
+    if (status != KN_OK)
+        return status;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++)
+        sum -= log_probs[r * cols + target[r]];
+    *loss = (float)(sum / (double)rows);
+    return KN_OK;
+}
+
+kn_status kn_ref_nll_grad(kn_device *d, int64_t rows, int64_t cols, const int32_t *target,
+                          const float *dloss, float *dx) {
+    kn_ref_zero(d, dx, (size_t)(rows * cols) * sizeof *dx);
+    for (int64_t r = 0; r < rows; r++)
+        dx[r * cols + target[r]] = -*dloss / (float)rows;
+    return KN_OK;
+}
+
+kn_status kn_ref_cross_entropy(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                               const int32_t *target, float *log_probs, float *loss) {
+    kn_ref_softmax(d, rows, cols, true, x, log_probs);
+    return kn_ref_nll(d, rows, cols, log_probs, target, loss);
+}
+
+kn_status kn_ref_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
+                                    const float *log_probs, const int32_t *target,
+                                    const float *dloss, float *dx) {
+    (void)d;
+    float share = *dloss / (float)rows;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++)
+            dx[r * cols + c] = (expf(log_probs[r * cols + c]) - (c == target[r])) * share;
+    return KN_OK;
+}
+
+/* ---- around the model ---- */
+
+kn_status kn_ref_normalize(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
+                           const float std[3], float *y) {
+    (void)d;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < 3; c++)
+            y[i * 3 + c] = (x[i * 3 + c] / 255.0f - mean[c]) / std[c];
+    return KN_OK;
+}
+
+kn_status kn_ref_track(kn_device *d, int64_t rows, int64_t cols, const float *preds,
+                       const int32_t *target, const float *loss, double *total) {
+    int64_t hits = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        int32_t best;
+        kn_ref_argmax(d, 1, cols, preds + r * cols, &best);
+        hits += best == target[r];
+    }
+    total[0] += (double)rows * *loss;
+    total[1] += (double)hits;
+    total[2] += (double)rows;
+    return KN_OK;
+}
+
+kn_status kn_ref_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
+                     float lr, float wd, float momentum) {
+    (void)d;
+    for (int64_t i = 0; i < n; i++) {
+        float grad = g[i] + wd * w[i];
+        if (v != NULL)
+            grad = v[i] = first ? grad : momentum * v[i] + grad;
+        w[i] -= lr * grad;
+    }
+    return KN_OK;
+}
