@@ -1,5 +1,5 @@
 # packages.sh - read by run.sh and test.sh: installs Debian or Ubuntu packages that are missing,
-# configures, and keeps quiet what went well.
+# configures, and keeps quiet what went well. POSIX sh has no local variables, hence the prefixes.
 
 # shellcheck shell=sh disable=SC2034
 
@@ -38,11 +38,11 @@ install_packages() {
 
 # quietly LOG COMMAND... - output goes to LOG, and to the screen only after a failure.
 quietly() {
-    log=$1
+    q_log=$1
     shift
-    if ! "$@" >"$log" 2>&1; then
-        tail -n 40 "$log" >&2
-        echo "failed: $* (all of it: $log)" >&2
+    if ! "$@" >"$q_log" 2>&1; then
+        tail -n 40 "$q_log" >&2
+        echo "failed: $* (all of it: $q_log)" >&2
         return 1
     fi
 }
@@ -50,21 +50,21 @@ quietly() {
 # configure PRESET FOLDER OPTION... - runs cmake, unless FOLDER is set up in this place already with
 # these -DNAME=VALUE options.
 configure() {
-    preset=$1
-    folder=$2
+    c_preset=$1
+    c_folder=$2
     shift 2
-    cache=$folder/CMakeCache.txt
-    fresh=--fresh
-    if grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" "$cache" 2>/dev/null; then
-        fresh=
-        same=yes
-        for option in "$@"; do
-            setting=${option#-D}
-            grep -qE "^${setting%%=*}:[A-Z]+=${setting#*=}\$" "$cache" || same=no
+    c_cache=$c_folder/CMakeCache.txt
+    c_fresh=--fresh
+    if grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" "$c_cache" 2>/dev/null; then
+        c_fresh=
+        c_same=yes
+        for c_option in "$@"; do
+            c_setting=${c_option#-D}
+            grep -qE "^${c_setting%%=*}:[A-Z]+=${c_setting#*=}\$" "$c_cache" || c_same=no
         done
-        [ $same = no ] || return 0
+        [ $c_same = no ] || return 0
     fi
-    mkdir -p "$folder"
+    mkdir -p "$c_folder"
     # shellcheck disable=SC2086 # --fresh or nothing
-    quietly "$folder/configure.log" cmake $fresh --preset "$preset" "$@"
+    quietly "$c_folder/configure.log" cmake $c_fresh --preset "$c_preset" "$@"
 }
