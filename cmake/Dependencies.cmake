@@ -21,22 +21,27 @@ else()
     set(OpenMP_C_FLAGS "")
 endif()
 
-# Debian 12's oneDNN brings no pkg-config file, so look for its header and library.
+# Debian 12's oneDNN brings no pkg-config file, so look for its header and library. The backend is
+# written for the 2.x interface; 3.x renamed and removed parts of it.
 set(KILN_HAVE_ONEDNN OFF)
 if(NOT KILN_ONEDNN STREQUAL "OFF")
-    find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h)
+    find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl_version.h)
     find_library(DNNL_LIBRARY dnnl)
-    if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+    if(DNNL_INCLUDE_DIR)
+        file(STRINGS ${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h DNNL_MAJOR
+             REGEX "^#define DNNL_VERSION_MAJOR +[0-9]+")
+        string(REGEX MATCH "[0-9]+" DNNL_MAJOR "${DNNL_MAJOR}")
+    endif()
+    if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY AND DNNL_MAJOR EQUAL 2)
         set(KILN_HAVE_ONEDNN ON)
         target_compile_definitions(kiln_deps INTERFACE KN_HAVE_ONEDNN=1)
         target_include_directories(kiln_deps SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
         target_link_libraries(kiln_deps INTERFACE ${DNNL_LIBRARY})
         list(APPEND KILN_LINK_ALSO dnnl)
     elseif(KILN_ONEDNN STREQUAL "ON")
-        message(FATAL_ERROR "KILN_ONEDNN=ON, but oneapi/dnnl/dnnl.h or libdnnl was not found "
-                            "(Debian: libdnnl-dev)")
+        message(FATAL_ERROR "KILN_ONEDNN=ON, but oneDNN 2.x was not found (Debian: libdnnl-dev)")
     else()
-        message(STATUS "oneDNN was not found: only the slow reference backend is built")
+        message(STATUS "oneDNN 2.x was not found: only the slow reference backend is built")
     endif()
 endif()
 
