@@ -1,5 +1,5 @@
-/* analyzer.h - tells clang-tidy what it cannot see across files: the functions that record a failure
- * return the status they are given. tests/lint/tidy.sh includes it before each file. */
+/* analyzer.h - tells clang-tidy what it cannot see across files: the functions that record a
+ * failure return the status they are given. tests/lint/tidy.sh includes it before each file. */
 #include <kiln/base.h>
 
 /* A macro does not expand inside itself, so the functions are still called. */
