@@ -89,6 +89,8 @@ static kn_status parse_text(reader *r, const char *text, size_t bytes, json_t **
         return malformed(r, "the header does not start with {");
     if (!kn_utf8_valid(text, bytes))
         return malformed(r, "the header is not UTF-8");
+    if (memchr(text, '\0', bytes) != NULL) /* which the parser skips after a number */
+        return malformed(r, "the header holds a zero byte");
     while (text[bytes - 1] == ' ')
         bytes--;
     if (text[bytes - 1] != '}')
@@ -98,7 +100,8 @@ static kn_status parse_text(reader *r, const char *text, size_t bytes, json_t **
         return status;
     json_error_t json;
     *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json);
-    if (*root == NULL && json_error_code(&json) == json_error_out_of_memory)
+    /* Out of memory, the parser gives no text; within a string it takes it for a syntax error. */
+    if (*root == NULL && json.text[0] == '\0')
         return no_memory(r);
     if (*root == NULL)
         return malformed(r, "the header is not JSON: %s, at byte %d", json.text, json.position);
@@ -162,9 +165,10 @@ static kn_status read_dtype(reader *r, json_t *value, kn_st_entry *entry, const 
     if (kn_st_dtype_from_code(json_string_value(value), &entry->dtype))
         return KN_OK;
     /* The file may well be valid: it holds a type that Kiln has not. */
+    kn_st_quote(json_string_value(value), code);
     return kn_error_set(r->error, KN_ERR_FORMAT,
-                        "%s: dtype %s of %s is not supported (F32, BF16, U8, I32 and I64 are)",
-                        r->path, kn_st_quote(json_string_value(value), code), quoted);
+                        "%s: dtype %.*s of %s is not supported (F32, BF16, U8, I32 and I64 are)",
+                        r->path, (int)strlen(code) - 2, code + 1, quoted);
 }
 
 static kn_status read_shape(reader *r, json_t *value, kn_st_entry *entry, const char *quoted) {
@@ -251,9 +255,9 @@ static kn_status lay_out(reader *r, placed *tensor, int count) {
     qsort(tensor, (size_t)count, sizeof *tensor, by_place);
     for (int i = 0; i < count; i++) {
         if (tensor[i].begin != end)
-            return malformed(r, "data_offsets of %s leave a %s at byte %" PRIu64 " of the data",
+            return malformed(r, "data_offsets of %s leave %s at byte %" PRIu64 " of the data",
                              kn_st_quote(tensor[i].entry.name, quoted),
-                             tensor[i].begin < end ? "overlap" : "gap",
+                             tensor[i].begin < end ? "an overlap" : "a gap",
                              tensor[i].begin < end ? tensor[i].begin : end);
         end = tensor[i].end;
         r->file->tensor[i] = tensor[i].entry;
