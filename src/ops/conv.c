@@ -1,0 +1,152 @@
+/* conv.c - two-dimensional convolution, fused with bias and relu, and the pooling over whole maps.
+ */
+#include "ops/op.h"
+
+typedef struct conv_args {
+    kn_conv_dims dims;
+    bool relu;
+} conv_args;
+
+/* A step tensor as weights is packed each time; a parameter's copy lasts while its version does. */
+static kn_weights weights_of(const kn_tensor *w) {
+    return (kn_weights){.data = kn_f32(w), .id = w->id, .version = w->version};
+}
+
+static kn_status conv_backward_from(kn_ctx *ctx, kn_node *node, const float *dy) {
+    const conv_args *args = (const void *)node->args;
+    kn_tensor *x = node->in[0], *w = node->in[1], *bias = node->in[2];
+    kn_device *d = x->device;
+    kn_status status = KN_OK;
+    kn_grad_slot x_slot, w_slot, b_slot;
+    float *dx = kn_grad_open(ctx, x, &x_slot, &status);
+    if (dx != NULL)
+        status =
+            kn_grad_close(&x_slot, d->ops->conv_grad_data(d, &args->dims, dy, weights_of(w), dx));
+    float *dw = kn_grad_open(ctx, w, &w_slot, &status);
+    float *db = kn_grad_open(ctx, bias, &b_slot, &status);
+    kn_storage *unwanted = NULL; /* the kernel writes dw even when only the bias is trained */
+    if (dw == NULL && db != NULL) {
+        unwanted = kn_storage_get(ctx, d, (size_t)w->numel * sizeof(float));
+        status = unwanted == NULL ? kn_ctx_status(ctx) : status;
+    }
+    if (status == KN_OK && (dw != NULL || db != NULL))
+        status = d->ops->conv_grad_weights(d, &args->dims, kn_f32(x), dy,
+                                           dw != NULL ? dw : unwanted->data, db);
+    kn_storage_drop(unwanted);
+    if (dw != NULL)
+        status = kn_grad_close(&w_slot, status);
+    if (db != NULL)
+        status = kn_grad_close(&b_slot, status);
+    return status;
+}
+
+static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    const conv_args *args = (const void *)node->args;
+    kn_tensor *y = node->out;
+    kn_device *d = y->device;
+    if (!args->relu)
+        return conv_backward_from(ctx, node, dy);
+    kn_storage *masked = kn_storage_get(ctx, d, (size_t)y->numel * sizeof(float));
+    if (masked == NULL)
+        return kn_ctx_status(ctx);
+    kn_status status = d->ops->unary_grad(d, KN_RELU, y->numel, NULL, kn_f32(y), dy, masked->data);
+    if (status == KN_OK)
+        status = conv_backward_from(ctx, node, masked->data);
+    kn_storage_drop(masked);
+    return status;
+}
+
+static const kn_op op_conv2d = {"conv2d", conv_backward};
+
+/* The shape rule. False with the error set. */
+static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const kn_tensor *bias,
+                      kn_conv2d_opts opts, kn_conv_dims *c) {
+    char a[KN_SHAPE_TEXT], b[KN_SHAPE_TEXT];
+    kn_shape_text(&x->shape, a);
+    kn_shape_text(&w->shape, b);
+    if (x->shape.rank != 4 || w->shape.rank != 4)
+        return kn_fail(ctx, KN_ERR_SHAPE,
+                       "conv2d: input %s, weight %s, expected [N,H,W,I] and [O,I,KH,KW]", a,
+                       b) == KN_OK;
+    const int64_t *xd = x->shape.dim, *wd = w->shape.dim;
+    int64_t stride = opts.stride == 0 ? 1 : opts.stride;
+    *c = (kn_conv_dims){.n = xd[0],
+                        .h = xd[1],
+                        .w = xd[2],
+                        .in = xd[3],
+                        .out = wd[0],
+                        .kernel_h = wd[2],
+                        .kernel_w = wd[3],
+                        .stride = stride,
+                        .padding = opts.padding};
+    if (wd[1] != xd[3])
+        return kn_fail(ctx, KN_ERR_SHAPE, "conv2d: input %s, weight %s expects %lld channels", a, b,
+                       (long long)wd[1]) == KN_OK;
+    if (stride < 1 || opts.padding < 0 || wd[2] < 1 || wd[2] > 7 || wd[3] < 1 || wd[3] > 7)
+        return kn_fail(ctx, KN_ERR_ARG,
+                       "conv2d: kernel %lldx%lld, stride %d, padding %d; kernels are 1 to 7, "
+                       "strides 1 or more",
+                       (long long)wd[2], (long long)wd[3], opts.stride, opts.padding) == KN_OK;
+    int64_t h = xd[1] + 2 * opts.padding - wd[2], width = xd[2] + 2 * opts.padding - wd[3];
+    if (xd[0] < 1 || xd[3] < 1 || wd[0] < 1 || h < 0 || width < 0)
+        return kn_fail(ctx, KN_ERR_SHAPE, "conv2d: input %s is too small for weight %s", a, b) ==
+               KN_OK;
+    c->out_h = h / stride + 1;
+    c->out_w = width / stride + 1;
+    if (bias != NULL && (bias->shape.rank != 1 || bias->shape.dim[0] != wd[0]))
+        return kn_op_mismatch(ctx, "conv2d", bias, "is no bias for weight", w) != NULL;
+    return true;
+}
+
+kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
+                     kn_conv2d_opts opts) {
+    kn_tensor *in[3] = {x, weight, bias};
+    int count = bias != NULL ? 3 : 2;
+    conv_args args = {.relu = opts.relu};
+    if (!kn_op_inputs(ctx, "conv2d", KN_F32, in, count) ||
+        !conv_dims(ctx, x, weight, bias, opts, &args.dims))
+        return NULL;
+    const kn_conv_dims *c = &args.dims;
+    kn_tensor *y =
+        kn_tensor_new(ctx, x->device, KN_F32, KN_SHAPE(c->n, c->out_h, c->out_w, c->out));
+    if (y == NULL)
+        return NULL;
+    kn_status status =
+        x->device->ops->conv(x->device, c, kn_f32(x), weights_of(weight),
+                             bias != NULL ? kn_f32(bias) : NULL, opts.relu, kn_f32_out(y));
+    return kn_op_done(ctx, &op_conv2d, status, y, in, count, &args, sizeof args);
+}
+
+/* ---- mean over H and W ---- */
+
+static kn_status mean_hw_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    kn_tensor *x = node->in[0];
+    const int64_t *dim = x->shape.dim;
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(
+        &slot, x->device->ops->mean_hw_grad(x->device, dim[0], dim[1] * dim[2], dim[3], dy, dx));
+}
+
+static const kn_op op_mean_hw = {"mean_hw", mean_hw_backward};
+
+kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x) {
+    if (!kn_op_input(ctx, "mean_hw", KN_F32, x))
+        return NULL;
+    char text[KN_SHAPE_TEXT];
+    const int64_t *dim = x->shape.dim;
+    if (x->shape.rank != 4 || dim[1] * dim[2] == 0) {
+        kn_fail(ctx, KN_ERR_SHAPE, "mean_hw: %s, expected [N,H,W,C]",
+                kn_shape_text(&x->shape, text));
+        return NULL;
+    }
+    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, KN_SHAPE(dim[0], dim[3]));
+    if (y == NULL)
+        return NULL;
+    kn_status status = x->device->ops->mean_hw(x->device, dim[0], dim[1] * dim[2], dim[3],
+                                               kn_f32(x), kn_f32_out(y));
+    return kn_op_done(ctx, &op_mean_hw, status, y, &x, 1, NULL, 0);
+}

@@ -1,0 +1,165 @@
+/* loss.c - softmax in its forms, and the losses on class indexes. */
+#include "ops/op.h"
+
+/* Rows and columns of x seen as rows of logits; false with the error set. */
+static bool rows_of(kn_ctx *ctx, const char *op, kn_tensor *x, int64_t *rows, int64_t *cols) {
+    char text[KN_SHAPE_TEXT];
+    if (!kn_op_input(ctx, op, KN_F32, x))
+        return false;
+    *cols = x->shape.rank > 0 ? x->shape.dim[x->shape.rank - 1] : 0;
+    if (*cols == 0) {
+        kn_fail(ctx, KN_ERR_SHAPE, "%s: %s has no last axis to work on", op,
+                kn_shape_text(&x->shape, text));
+        return false;
+    }
+    *rows = x->numel / *cols;
+    return true;
+}
+
+/* ---- logsumexp ---- */
+
+static kn_status logsumexp_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    kn_tensor *x = node->in[0], *y = node->out;
+    int64_t cols = x->shape.dim[x->shape.rank - 1];
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(&slot, x->device->ops->logsumexp_grad(x->device, x->numel / cols, cols,
+                                                               kn_f32(x), kn_f32(y), dy, dx));
+}
+
+static const kn_op op_logsumexp = {"logsumexp", logsumexp_backward};
+
+kn_tensor *kn_logsumexp(kn_ctx *ctx, kn_tensor *x) {
+    int64_t rows, cols;
+    if (!rows_of(ctx, "logsumexp", x, &rows, &cols))
+        return NULL;
+    kn_shape shape = x->shape;
+    shape.dim[--shape.rank] = 0;
+    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, shape);
+    if (y == NULL)
+        return NULL;
+    kn_status status = x->device->ops->logsumexp(x->device, rows, cols, kn_f32(x), kn_f32_out(y));
+    return kn_op_done(ctx, &op_logsumexp, status, y, &x, 1, NULL, 0);
+}
+
+/* ---- softmax, log_softmax ---- */
+
+static kn_status softmax_grad(kn_ctx *ctx, kn_node *node, bool log, const float *dy) {
+    kn_tensor *x = node->in[0];
+    int64_t cols = x->shape.dim[x->shape.rank - 1];
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(&slot, x->device->ops->softmax_grad(x->device, x->numel / cols, cols, log,
+                                                             kn_f32(node->out), dy, dx));
+}
+
+static kn_status softmax_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    return softmax_grad(ctx, node, false, dy);
+}
+
+static kn_status log_softmax_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    return softmax_grad(ctx, node, true, dy);
+}
+
+static const kn_op op_softmax = {"softmax", softmax_backward},
+                   op_log_softmax = {"log_softmax", log_softmax_backward};
+
+static kn_tensor *softmax(kn_ctx *ctx, const kn_op *op, bool log, kn_tensor *x) {
+    int64_t rows, cols;
+    if (!rows_of(ctx, op->name, x, &rows, &cols))
+        return NULL;
+    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, x->shape);
+    if (y == NULL)
+        return NULL;
+    kn_status status =
+        x->device->ops->softmax(x->device, rows, cols, log, kn_f32(x), kn_f32_out(y));
+    return kn_op_done(ctx, op, status, y, &x, 1, NULL, 0);
+}
+
+kn_tensor *kn_softmax(kn_ctx *ctx, kn_tensor *x) {
+    return softmax(ctx, &op_softmax, false, x);
+}
+
+kn_tensor *kn_log_softmax(kn_ctx *ctx, kn_tensor *x) {
+    return softmax(ctx, &op_log_softmax, true, x);
+}
+
+/* ---- nll, cross_entropy ---- */
+
+/* x [N,C] f32 with target [N] i32 on one device; false with the error set. */
+static bool loss_inputs(kn_ctx *ctx, const char *op, kn_tensor *x, kn_tensor *target) {
+    if (!kn_op_input(ctx, op, KN_F32, x) || !kn_op_input(ctx, op, KN_I32, target))
+        return false;
+    if (x->shape.rank != 2 || target->shape.rank != 1 || x->numel == 0 ||
+        x->shape.dim[0] != target->shape.dim[0])
+        return kn_op_mismatch(ctx, op, x, "does not fit target", target) != NULL;
+    if (x->device != target->device)
+        return kn_fail(ctx, KN_ERR_DEVICE, "%s: the predictions are on %s, the target on %s", op,
+                       kn_device_name(x->device), kn_device_name(target->device)) == KN_OK;
+    return true;
+}
+
+static kn_status nll_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    kn_tensor *x = node->in[0];
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(&slot,
+                         x->device->ops->nll_grad(x->device, x->shape.dim[0], x->shape.dim[1],
+                                                  node->in[1]->data, dy, dx));
+}
+
+static const kn_op op_nll = {"nll", nll_backward};
+
+kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target) {
+    if (!loss_inputs(ctx, "nll", log_probs, target))
+        return NULL;
+    kn_device *d = log_probs->device;
+    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, KN_SCALAR);
+    if (y == NULL)
+        return NULL;
+    kn_status status = d->ops->nll(d, log_probs->shape.dim[0], log_probs->shape.dim[1],
+                                   kn_f32(log_probs), target->data, kn_f32_out(y));
+    return kn_op_done(ctx, &op_nll, status, y, (kn_tensor *[]){log_probs, target}, 2, NULL, 0);
+}
+
+/* args: the log-probabilities, kept from forward. */
+static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    kn_tensor *x = node->in[0], *log_probs = *(kn_tensor *const *)(const void *)node->args;
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx != NULL)
+        status = kn_grad_close(&slot, x->device->ops->cross_entropy_grad(
+                                          x->device, x->shape.dim[0], x->shape.dim[1],
+                                          kn_f32(log_probs), node->in[1]->data, dy, dx));
+    kn_tensor_release(log_probs);
+    return status;
+}
+
+static const kn_op op_cross_entropy = {"cross_entropy", cross_entropy_backward};
+
+kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target) {
+    if (!loss_inputs(ctx, "cross_entropy", logits, target))
+        return NULL;
+    kn_device *d = logits->device;
+    kn_tensor *log_probs = kn_tensor_new(ctx, d, KN_F32, logits->shape);
+    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, KN_SCALAR);
+    if (log_probs == NULL || y == NULL)
+        return NULL;
+    kn_status status =
+        d->ops->cross_entropy(d, logits->shape.dim[0], logits->shape.dim[1], kn_f32(logits),
+                              target->data, kn_f32_out(log_probs), kn_f32_out(y));
+    kn_tensor *in[2] = {logits, target};
+    if (!kn_recording(ctx, in, 2))
+        kn_tensor_release(log_probs);
+    return kn_op_done(ctx, &op_cross_entropy, status, y, in, 2, &log_probs, sizeof log_probs);
+}

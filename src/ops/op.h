@@ -1,0 +1,24 @@
+/* op.h - what every op starts with. */
+#ifndef KN_OPS_OP_H
+#define KN_OPS_OP_H
+
+#include "tensor/tensor.h"
+
+#include <kiln/ops.h>
+
+/* False, with the first error set, unless all inputs are there, usable, on one device and of that
+ * type. */
+bool kn_op_inputs(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *const *in, int count);
+
+/* The same for one input. */
+bool kn_op_input(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x);
+
+/* A shape error that shows both shapes. Returns NULL. */
+kn_tensor *kn_op_mismatch(kn_ctx *ctx, const char *op, const kn_tensor *a, const char *text,
+                          const kn_tensor *b);
+
+/* The end of every op: out recorded as op(in...), or NULL when status is a failure. */
+kn_tensor *kn_op_done(kn_ctx *ctx, const kn_op *op, kn_status status, kn_tensor *out,
+                      kn_tensor *const *in, int count, const void *args, size_t args_size);
+
+#endif

@@ -1,0 +1,50 @@
+/* engine.h - what the tensor floor keeps in a context; private to src/tensor. */
+#ifndef KN_TENSOR_ENGINE_H
+#define KN_TENSOR_ENGINE_H
+
+#include "tensor/tensor.h"
+
+/* Size classes: four to a doubling, from 64 bytes to 2^46. */
+enum { KN_POOL_BINS = 4 * 41 };
+
+/* The caching pool of one device: a freed buffer waits in its bin for the next request of its
+ * class. */
+typedef struct kn_pool {
+    kn_device device;
+    kn_ctx *ctx;
+    char name[32];
+    size_t taken; /* bytes asked of the device and not given back */
+    kn_storage *bin[KN_POOL_BINS];
+    struct kn_pool *next;
+} kn_pool;
+
+typedef struct kn_engine {
+    kn_pool *pools; /* open devices */
+    kn_device *current;
+    /* Step tensors, in the order they were made; headers wait in free_header between steps. */
+    kn_tensor **live;
+    size_t live_count, live_capacity;
+    kn_tensor **free_header;
+    size_t free_first, free_count, free_capacity; /* a queue in debug builds, a stack else */
+    kn_tensor **block;                            /* headers are made a block at a time */
+    size_t block_count, block_capacity;
+    /* The tape. */
+    kn_node *node;
+    size_t node_count, node_capacity;
+    uint64_t tape; /* number of the tape under way; kn_backward and kn_step_end begin another */
+    bool recording;
+    bool in_backward;
+} kn_engine;
+
+/* The context's engine, made at the first call; NULL with the error set. */
+kn_engine *kn_engine_get(kn_ctx *ctx);
+
+/* Returns every free buffer of a device to it. */
+void kn_pool_trim(kn_pool *pool);
+
+/* A header for a step tensor, zeroed and on the live list. */
+kn_tensor *kn_header_new(kn_ctx *ctx);
+
+void kn_tape_clear(kn_engine *e);
+
+#endif

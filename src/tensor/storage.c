@@ -1,0 +1,177 @@
+/* storage.c - devices and their caching pools: a buffer that a step gives back is there for the
+ * next, so that a warm step asks the system for nothing. */
+#include "tensor/engine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- size classes ---- */
+
+/* Class 4k + q holds (4 + q) * 2^(k + 4) bytes: 64, 80, 96, 112, 128, 160, ... At most a quarter of
+ * a buffer is unused. */
+static size_t bin_size(int bin) {
+    return (size_t)(4 + bin % 4) << (bin / 4 + 4);
+}
+
+static int bin_for(size_t bytes) {
+    if (bytes <= 64)
+        return 0;
+    int bin = 4 * (57 - __builtin_clzll(bytes - 1)); /* the class of the power of two below */
+    while (bin < KN_POOL_BINS && bin_size(bin) < bytes)
+        bin++;
+    return bin;
+}
+
+/* ---- pools ---- */
+
+void kn_pool_trim(kn_pool *pool) {
+    for (int bin = 0; bin < KN_POOL_BINS; bin++)
+        while (pool->bin[bin] != NULL) {
+            kn_storage *s = pool->bin[bin];
+            pool->bin[bin] = s->next;
+            pool->device.ops->free(&pool->device, s->data);
+            pool->taken -= bin_size(bin);
+            kn_free(pool->ctx, s);
+        }
+}
+
+static kn_pool *pool_of(kn_ctx *ctx, kn_device *device) {
+    kn_pool *pool = ctx->engine->pools;
+    while (pool != NULL && &pool->device != device)
+        pool = pool->next;
+    assert(pool != NULL && "a device of another context");
+    return pool;
+}
+
+kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {
+    kn_pool *pool = pool_of(ctx, device);
+    int bin = bin_for(bytes);
+    if (bin >= KN_POOL_BINS) {
+        kn_fail(ctx, KN_ERR_MEMORY, "out of memory: a tensor of %zu bytes", bytes);
+        return NULL;
+    }
+    kn_storage *s = pool->bin[bin];
+    if (s != NULL) {
+        pool->bin[bin] = s->next;
+        s->refs = 1;
+        return s;
+    }
+    s = kn_calloc(ctx, 1, sizeof *s, "a tensor's buffer");
+    if (s == NULL)
+        return NULL;
+    s->data = device->ops->alloc(device, bin_size(bin));
+    if (s->data == NULL) { /* other classes may hold what is needed */
+        kn_pool_trim(pool);
+        s->data = device->ops->alloc(device, bin_size(bin));
+    }
+    if (s->data == NULL) {
+        kn_free(ctx, s);
+        kn_fail(ctx, KN_ERR_MEMORY, "out of memory on device %s: a tensor of %zu bytes, %zu in use",
+                pool->name, bytes, pool->taken);
+        return NULL;
+    }
+    pool->taken += bin_size(bin);
+    *s = (kn_storage){.pool = pool, .data = s->data, .refs = 1, .bin = bin};
+    return s;
+}
+
+void kn_storage_drop(kn_storage *s) {
+    if (s == NULL || --s->refs > 0)
+        return;
+    s->next = s->pool->bin[s->bin];
+    s->pool->bin[s->bin] = s;
+}
+
+size_t kn_step_memory(const kn_ctx *ctx) {
+    size_t bytes = 0;
+    if (ctx->engine != NULL)
+        for (const kn_pool *pool = ctx->engine->pools; pool != NULL; pool = pool->next)
+            bytes += pool->taken;
+    return bytes;
+}
+
+/* ---- devices ---- */
+
+kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
+    kn_engine *e = kn_engine_get(ctx);
+    const kn_backend *backend = e != NULL ? kn_backend_find(name, &ctx->error) : NULL;
+    if (backend == NULL)
+        return NULL;
+    for (kn_pool *pool = e->pools; pool != NULL; pool = pool->next)
+        if (pool->device.ops == backend)
+            return &pool->device;
+    kn_pool *pool = kn_calloc(ctx, 1, sizeof *pool, "a device");
+    if (pool == NULL)
+        return NULL;
+    pool->ctx = ctx;
+    pool->device = (kn_device){.ops = backend,
+                               .allocator = &ctx->allocator,
+                               .error = &ctx->error,
+                               .threads = ctx->threads};
+    snprintf(pool->name, sizeof pool->name, "%s", backend->name);
+    if (backend->open(&pool->device) != KN_OK) {
+        kn_free(ctx, pool);
+        return NULL;
+    }
+    pool->next = e->pools;
+    e->pools = pool;
+    return &pool->device;
+}
+
+kn_device *kn_device_default(kn_ctx *ctx) {
+    kn_engine *e = kn_engine_get(ctx);
+    if (e == NULL)
+        return NULL;
+    if (e->current == NULL)
+        e->current = kn_device_open(ctx, ctx->device);
+    return e->current;
+}
+
+void kn_device_use(kn_ctx *ctx, kn_device *device) {
+    assert(device != NULL);
+    pool_of(ctx, device);
+    ctx->engine->current = device;
+}
+
+const char *kn_device_name(const kn_device *device) {
+    return device->ops->name;
+}
+
+const char *kn_device_about(const kn_device *device) {
+    return device->about;
+}
+
+/* ---- the engine ---- */
+
+static void engine_free(kn_ctx *ctx) {
+    kn_engine *e = ctx->engine;
+    kn_step_end(ctx);
+    while (e->pools != NULL) {
+        kn_pool *pool = e->pools;
+        e->pools = pool->next;
+        kn_pool_trim(pool);
+        pool->device.ops->close(&pool->device);
+        kn_free(ctx, pool);
+    }
+    for (size_t i = 0; i < e->block_count; i++)
+        kn_free(ctx, e->block[i]);
+    kn_free(ctx, e->block);
+    kn_free(ctx, e->live);
+    kn_free(ctx, e->free_header);
+    kn_free(ctx, e->node);
+    kn_free(ctx, e);
+    ctx->engine = NULL;
+}
+
+kn_engine *kn_engine_get(kn_ctx *ctx) {
+    if (ctx->engine == NULL) {
+        ctx->engine = kn_calloc(ctx, 1, sizeof *ctx->engine, "the tensor engine");
+        if (ctx->engine == NULL)
+            return NULL;
+        ctx->engine->tape = 1;
+        ctx->engine->recording = true;
+        ctx->engine_free = engine_free;
+    }
+    return ctx->engine;
+}
