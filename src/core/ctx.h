@@ -13,6 +13,7 @@ struct kn_ctx {
     char device[32];
     uint16_t init_layer; /* initialised parameters so far: the layer of their random streams */
     uint64_t serial;     /* source of numbers that are never given twice */
+    uint64_t structure;  /* moves when any module's parameters change place or number */
     kn_error error;
     /* The tensor floor's state. Made there at the first use, so that this floor needs not know it.
      */

@@ -1,0 +1,109 @@
+/* cpu.c - the cpu device: oneDNN for convolution and products, threads and vector registers for the
+ * passes over whole activations; the rest is small and stays with the reference kernels. */
+#include "backend/cpu_loops.h"
+#include "backend/onednn.h"
+#include "backend/reference.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef KN_HAVE_ONEDNN
+
+static kn_status cpu_open(kn_device *d) {
+    char library[96];
+    d->state = kn_onednn_open(d, library, sizeof library);
+    snprintf(d->about, sizeof d->about, "%s, %d thread%s", library, d->threads,
+             d->threads == 1 ? "" : "s");
+    return d->state != NULL ? KN_OK : d->error->status;
+}
+
+static void cpu_close(kn_device *d) {
+    kn_onednn_close(d->state);
+}
+
+static void cpu_forget(kn_device *d, uint64_t id) {
+    kn_onednn_forget(d->state, id);
+}
+
+#define cpu_matmul kn_onednn_matmul
+
+/* oneDNN could apply the relu itself, but its fused relu (2.6, x86) is max(x, 0) in the operand
+ * order that turns NaN into 0: a run that diverged would look healthy. A pass of our own keeps NaN,
+ * and finds the values still in cache. */
+static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
+                          const float *bias, bool relu, float *y) {
+    kn_status status = kn_onednn_conv(d->state, c, x, w, bias, y);
+    if (status != KN_OK || !relu)
+        return status;
+    return kn_cpu_unary(d, KN_RELU, c->n * c->out_h * c->out_w * c->out, y, y);
+}
+
+static kn_status cpu_conv_grad_data(kn_device *d, const kn_conv_dims *c, const float *dy,
+                                    kn_weights w, float *dx) {
+    return kn_onednn_conv_grad_data(d->state, c, dy, w, dx);
+}
+
+static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, const float *x,
+                                       const float *dy, float *dw, float *db) {
+    return kn_onednn_conv_grad_weights(d->state, c, x, dy, dw, db);
+}
+
+#else
+
+static kn_status cpu_open(kn_device *d) {
+    snprintf(d->about, sizeof d->about, "built without oneDNN (slow), %d thread%s", d->threads,
+             d->threads == 1 ? "" : "s");
+    return KN_OK;
+}
+
+#define cpu_close             kn_ref_close
+#define cpu_forget            kn_ref_forget
+#define cpu_matmul            kn_ref_matmul
+#define cpu_conv              kn_ref_conv
+#define cpu_conv_grad_data    kn_ref_conv_grad_data
+#define cpu_conv_grad_weights kn_ref_conv_grad_weights
+
+#endif
+
+const kn_backend kn_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = kn_ref_alloc,
+    .free = kn_ref_free,
+    .copy_in = kn_ref_copy,
+    .copy_out = kn_ref_copy,
+    .copy = kn_ref_copy,
+    .zero = kn_ref_zero,
+    .forget = cpu_forget,
+    .fill = kn_ref_fill,
+    .unary = kn_cpu_unary,
+    .unary_grad = kn_cpu_unary_grad,
+    .binary = kn_cpu_binary,
+    .expand = kn_ref_expand,
+    .axpy = kn_cpu_axpy,
+    .cast = kn_ref_cast,
+    .permute = kn_ref_permute,
+    .reduce = kn_ref_reduce,
+    .max_grad = kn_ref_max_grad,
+    .argmax = kn_ref_argmax,
+    .gather = kn_ref_gather,
+    .gather_grad = kn_ref_gather_grad,
+    .matmul = cpu_matmul,
+    .conv = cpu_conv,
+    .conv_grad_data = cpu_conv_grad_data,
+    .conv_grad_weights = cpu_conv_grad_weights,
+    .mean_hw = kn_cpu_mean_hw,
+    .mean_hw_grad = kn_cpu_mean_hw_grad,
+    .softmax = kn_ref_softmax,
+    .softmax_grad = kn_ref_softmax_grad,
+    .logsumexp = kn_ref_logsumexp,
+    .logsumexp_grad = kn_ref_logsumexp_grad,
+    .nll = kn_ref_nll,
+    .nll_grad = kn_ref_nll_grad,
+    .cross_entropy = kn_ref_cross_entropy,
+    .cross_entropy_grad = kn_ref_cross_entropy_grad,
+    .normalize = kn_cpu_normalize,
+    .track = kn_ref_track,
+    .sgd = kn_cpu_sgd,
+};

@@ -1,0 +1,261 @@
+/* cpu_loops.c - see cpu_loops.h. Each kernel is a plain loop over a range, compiled for several
+ * instruction sets of which the processor's best is chosen at run time, and given to the threads in
+ * ranges of equal length. A thread's range depends only on n and the number of threads. Reductions
+ * here run within one thread, so no result depends on the number of threads. */
+#include "backend/cpu_loops.h"
+
+#include "backend/reference.h"
+
+#include <omp.h>
+#include <string.h>
+
+/* Function multiversioning needs resolvers that run before a sanitizer is ready. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define MULTIVERSION
+#endif
+
+/* Below this many numbers a thread costs more than it saves. */
+enum { GRAIN = 1 << 14 };
+
+typedef void (*range_fn)(const void *args, int64_t begin, int64_t end);
+
+/* Calls fn over [0, n) in one range a thread, cut at multiples of unit. */
+static kn_status over(kn_device *d, int64_t n, int64_t unit, int64_t work, range_fn fn,
+                      const void *args) {
+    int threads = work < GRAIN ? 1 : d->threads;
+    if (threads == 1) {
+        fn(args, 0, n);
+        return KN_OK;
+    }
+    int64_t units = (n + unit - 1) / unit;
+#pragma omp parallel num_threads(threads)
+    {
+        int64_t count = omp_get_num_threads(), t = omp_get_thread_num();
+        int64_t begin = units * t / count * unit, end = units * (t + 1) / count * unit;
+        if (begin < n)
+            fn(args, begin, end < n ? end : n);
+    }
+    return KN_OK;
+}
+
+/* ---- elementwise ---- */
+
+typedef struct unary_args {
+    kn_device *d;
+    kn_unary_kind kind;
+    const float *x, *y, *dy;
+    float *out;
+} unary_args;
+
+MULTIVERSION static void relu_range(const float *x, float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0 ? 0 : x[i]; /* keeps NaN */
+}
+
+static void unary_range(const void *args, int64_t begin, int64_t end) {
+    const unary_args *u = args;
+    if (u->kind == KN_RELU)
+        relu_range(u->x + begin, u->out + begin, end - begin);
+    else
+        kn_ref_unary(u->d, u->kind, end - begin, u->x + begin, u->out + begin);
+}
+
+kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y) {
+    unary_args u = {.d = d, .kind = kind, .x = x, .out = y};
+    return over(d, n, 64, n, unary_range, &u);
+}
+
+MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+static void unary_grad_range(const void *args, int64_t begin, int64_t end) {
+    const unary_args *u = args;
+    if (u->kind == KN_RELU)
+        relu_grad_range(u->y + begin, u->dy + begin, u->out + begin, end - begin);
+    else
+        kn_ref_unary_grad(u->d, u->kind, end - begin, u->x + begin, u->y + begin, u->dy + begin,
+                          u->out + begin);
+}
+
+kn_status kn_cpu_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
+                            const float *y, const float *dy, float *dx) {
+    unary_args u = {.d = d, .kind = kind, .x = x, .y = y, .dy = dy, .out = dx};
+    return over(d, n, 64, n, unary_grad_range, &u);
+}
+
+typedef struct binary_args {
+    kn_binary_kind kind;
+    const float *a, *b;
+    float *y;
+} binary_args;
+
+MULTIVERSION static void binary_range(const void *args, int64_t begin, int64_t end) {
+    const binary_args *p = args;
+    const float *a = p->a, *b = p->b;
+    float *y = p->y;
+    switch (p->kind) {
+    case KN_ADD:
+        for (int64_t i = begin; i < end; i++)
+            y[i] = a[i] + b[i];
+        break;
+    case KN_SUB:
+        for (int64_t i = begin; i < end; i++)
+            y[i] = a[i] - b[i];
+        break;
+    case KN_MUL:
+        for (int64_t i = begin; i < end; i++)
+            y[i] = a[i] * b[i];
+        break;
+    case KN_DIV:
+        for (int64_t i = begin; i < end; i++)
+            y[i] = a[i] / b[i];
+        break;
+    case KN_EQ:
+        break;
+    }
+}
+
+kn_status kn_cpu_binary(kn_device *d, kn_binary_kind kind, kn_dtype dtype, const kn_bcast *loop,
+                        const void *a, const void *b, void *y) {
+    bool same = loop->rank == 1 && loop->a_step[0] == 1 && loop->b_step[0] == 1;
+    if (kind == KN_EQ || !same)
+        return kn_ref_binary(d, kind, dtype, loop, a, b, y);
+    binary_args p = {.kind = kind, .a = a, .b = b, .y = y};
+    return over(d, loop->dim[0], 64, loop->dim[0], binary_range, &p);
+}
+
+typedef struct axpy_args {
+    float alpha;
+    const float *x;
+    float *y;
+} axpy_args;
+
+MULTIVERSION static void axpy_range(const void *args, int64_t begin, int64_t end) {
+    const axpy_args *p = args;
+    const float *x = p->x;
+    float *y = p->y, alpha = p->alpha;
+    for (int64_t i = begin; i < end; i++)
+        y[i] += alpha * x[i];
+}
+
+kn_status kn_cpu_axpy(kn_device *d, int64_t n, float alpha, const float *x, float *y) {
+    axpy_args p = {.alpha = alpha, .x = x, .y = y};
+    return over(d, n, 64, n, axpy_range, &p);
+}
+
+/* ---- pooling ---- */
+
+typedef struct pool_args {
+    int64_t hw, c;
+    const float *x;
+    float *y;
+} pool_args;
+
+MULTIVERSION static void mean_hw_range(const void *args, int64_t begin, int64_t end) {
+    const pool_args *p = args;
+    for (int64_t n = begin; n < end; n++) {
+        const float *x = p->x + n * p->hw * p->c;
+        float *y = p->y + n * p->c;
+        memset(y, 0, (size_t)p->c * sizeof *y);
+        for (int64_t i = 0; i < p->hw; i++, x += p->c)
+            for (int64_t c = 0; c < p->c; c++)
+                y[c] += x[c];
+        for (int64_t c = 0; c < p->c; c++)
+            y[c] /= (float)p->hw;
+    }
+}
+
+kn_status kn_cpu_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y) {
+    pool_args p = {.hw = hw, .c = c, .x = x, .y = y};
+    return over(d, n, 1, n * hw * c, mean_hw_range, &p);
+}
+
+MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, int64_t end) {
+    const pool_args *p = args;
+    float share = 1 / (float)p->hw;
+    for (int64_t n = begin; n < end; n++) {
+        const float *dy = p->x + n * p->c;
+        float *dx = p->y + n * p->hw * p->c;
+        for (int64_t i = 0; i < p->hw; i++, dx += p->c)
+            for (int64_t c = 0; c < p->c; c++)
+                dx[c] = dy[c] * share;
+    }
+}
+
+kn_status kn_cpu_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                              float *dx) {
+    pool_args p = {.hw = hw, .c = c, .x = dy, .y = dx};
+    return over(d, n, 1, n * hw * c, mean_hw_grad_range, &p);
+}
+
+/* ---- around the model ---- */
+
+/* Sixteen pixels are 48 numbers: whole registers of every width, with the channels at fixed places.
+ */
+enum { PIXELS = 16, LANES = 3 * PIXELS };
+
+typedef struct normalize_args {
+    float mean[LANES], std[LANES];
+    const uint8_t *x;
+    float *y;
+} normalize_args;
+
+MULTIVERSION static void normalize_range(const void *args, int64_t begin, int64_t end) {
+    const normalize_args *p = args;
+    int64_t i = begin;
+    for (; i + PIXELS <= end; i += PIXELS) {
+        const uint8_t *x = p->x + i * 3;
+        float *y = p->y + i * 3;
+        for (int k = 0; k < LANES; k++)
+            y[k] = ((float)x[k] / 255.0f - p->mean[k]) / p->std[k];
+    }
+    for (int64_t k = i * 3; k < end * 3; k++)
+        p->y[k] = ((float)p->x[k] / 255.0f - p->mean[k % 3]) / p->std[k % 3];
+}
+
+kn_status kn_cpu_normalize(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
+                           const float std[3], float *y) {
+    normalize_args p = {.x = x, .y = y};
+    for (int k = 0; k < LANES; k++) {
+        p.mean[k] = mean[k % 3];
+        p.std[k] = std[k % 3];
+    }
+    return over(d, n, PIXELS, n * 3, normalize_range, &p);
+}
+
+typedef struct sgd_args {
+    float *w, *v;
+    const float *g;
+    bool first;
+    float lr, wd, momentum;
+} sgd_args;
+
+MULTIVERSION static void sgd_range(const void *args, int64_t begin, int64_t end) {
+    const sgd_args *p = args;
+    float *w = p->w, *v = p->v, lr = p->lr, wd = p->wd, momentum = p->momentum;
+    const float *g = p->g;
+    if (v == NULL)
+        for (int64_t i = begin; i < end; i++)
+            w[i] -= lr * (g[i] + wd * w[i]);
+    else if (p->first)
+        for (int64_t i = begin; i < end; i++) {
+            v[i] = g[i] + wd * w[i];
+            w[i] -= lr * v[i];
+        }
+    else
+        for (int64_t i = begin; i < end; i++) {
+            v[i] = momentum * v[i] + (g[i] + wd * w[i]);
+            w[i] -= lr * v[i];
+        }
+}
+
+kn_status kn_cpu_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
+                     float lr, float wd, float momentum) {
+    sgd_args p = {.w = w, .v = v, .g = g, .first = first, .lr = lr, .wd = wd, .momentum = momentum};
+    return over(d, n, 64, n, sgd_range, &p);
+}

@@ -1,0 +1,154 @@
+/* layers.c - the chapter's layers. */
+#include "nn/module.h"
+
+#include <kiln/layers.h>
+#include <kiln/ops.h>
+
+#include <stdio.h>
+
+/* The end of a constructor: m, or NULL (and m freed) when something failed on the way. */
+static kn_module *made(kn_module *m, bool good) {
+    if (good)
+        return m;
+    kn_module_free(m);
+    return NULL;
+}
+
+/* ---- ConvLayer ---- */
+
+typedef struct conv_layer {
+    kn_module base;
+    kn_param *weight, *bias;
+    int stride, padding;
+    bool act;
+} conv_layer;
+
+/* Who watches the module sees it step by step; the bits are the same. */
+static kn_tensor *conv_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
+    conv_layer *c = (conv_layer *)m;
+    bool fuse = c->act && !kn_module_hooked(m);
+    kn_tensor *y = kn_conv2d(
+        ctx, x, kn_param_value(c->weight), c->bias != NULL ? kn_param_value(c->bias) : NULL,
+        (kn_conv2d_opts){.stride = c->stride, .padding = c->padding, .relu = fuse});
+    return c->act && !fuse ? kn_relu(ctx, y) : y;
+}
+
+static void conv_describe(const kn_module *m, char *text, size_t size) {
+    const conv_layer *c = (const conv_layer *)m;
+    const int64_t *w = c->weight->value.shape.dim;
+    snprintf(text, size, "%lld -> %lld, kernel %lld, stride %d%s%s", (long long)w[1],
+             (long long)w[0], (long long)w[2], c->stride, c->bias == NULL ? ", no bias" : "",
+             c->act ? ", relu" : "");
+}
+
+static int64_t conv_macs(const kn_module *m, const kn_shape *x, const kn_shape *y) {
+    const conv_layer *c = (const conv_layer *)m;
+    (void)x;
+    return kn_shape_numel(y) * (c->weight->value.numel / c->weight->value.shape.dim[0]);
+}
+
+static const kn_module_class conv_class = {
+    .name = "ConvLayer", .forward = conv_forward, .describe = conv_describe, .macs = conv_macs};
+
+kn_module *kn_conv_layer(kn_ctx *ctx, int in, int out, kn_conv_opts opts) {
+    int kernel = opts.kernel == 0 ? 3 : opts.kernel, stride = opts.stride == 0 ? 1 : opts.stride;
+    if (in < 1 || out < 1 || kernel < 1 || kernel > 7 || kernel % 2 == 0 || stride < 1) {
+        kn_fail(ctx, KN_ERR_ARG,
+                "conv_layer: %d -> %d, kernel %d, stride %d; kernels are 1, 3, 5 or 7", in, out,
+                kernel, stride);
+        return NULL;
+    }
+    conv_layer *c = kn_module_new(ctx, &conv_class, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->stride = stride;
+    c->padding = kernel / 2;
+    c->act = !opts.no_act;
+    c->weight = kn_module_param(&c->base, "weight", KN_SHAPE(out, in, kernel, kernel));
+    bool good = c->act ? kn_kaiming_normal(ctx, c->weight) == KN_OK
+                       : kn_xavier_normal(ctx, c->weight) == KN_OK;
+    if (good && !opts.no_bias)
+        c->bias = kn_module_param(&c->base, "bias", KN_SHAPE(out));
+    return made(&c->base, good && c->weight != NULL && (opts.no_bias || c->bias != NULL));
+}
+
+/* ---- Linear ---- */
+
+typedef struct linear {
+    kn_module base;
+    kn_param *weight, *bias;
+} linear;
+
+static kn_tensor *linear_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
+    linear *l = (linear *)m;
+    return kn_linear_op(ctx, x, kn_param_value(l->weight), kn_param_value(l->bias));
+}
+
+static void linear_describe(const kn_module *m, char *text, size_t size) {
+    const int64_t *w = ((const linear *)m)->weight->value.shape.dim;
+    snprintf(text, size, "%lld -> %lld", (long long)w[1], (long long)w[0]);
+}
+
+static int64_t linear_macs(const kn_module *m, const kn_shape *x, const kn_shape *y) {
+    (void)x;
+    return kn_shape_numel(y) * ((const linear *)m)->weight->value.shape.dim[1];
+}
+
+static const kn_module_class linear_class = {
+    .name = "Linear", .forward = linear_forward, .describe = linear_describe, .macs = linear_macs};
+
+kn_module *kn_linear(kn_ctx *ctx, int in, int out) {
+    if (in < 1 || out < 1) {
+        kn_fail(ctx, KN_ERR_ARG, "linear: %d -> %d", in, out);
+        return NULL;
+    }
+    linear *l = kn_module_new(ctx, &linear_class, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    l->weight = kn_module_param(&l->base, "weight", KN_SHAPE(out, in));
+    bool good = kn_xavier_normal(ctx, l->weight) == KN_OK && l->weight != NULL;
+    if (good)
+        l->bias = kn_module_param(&l->base, "bias", KN_SHAPE(out));
+    return made(&l->base, good && l->bias != NULL);
+}
+
+/* ---- AdaptivePool ---- */
+
+static kn_tensor *pool_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
+    (void)m;
+    return kn_mean_hw(ctx, x);
+}
+
+static const kn_module_class pool_class = {.name = "AdaptivePool", .forward = pool_forward};
+
+kn_module *kn_adaptive_pool(kn_ctx *ctx) {
+    return kn_module_new(ctx, &pool_class, sizeof(kn_module));
+}
+
+/* ---- Sequential ---- */
+
+static kn_tensor *sequential_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
+    size_t mark = kn_step_mark(ctx);
+    for (int i = 0; i < kn_module_child_count(m); i++) {
+        x = kn_forward(kn_module_child_at(m, i), x);
+        kn_step_release_since(ctx, mark, x); /* without a tape, layer i's input is done with */
+    }
+    return x;
+}
+
+static const kn_module_class sequential_class = {.name = "Sequential",
+                                                 .forward = sequential_forward};
+
+kn_module *kn_sequential_of(kn_ctx *ctx, kn_module *const *modules, int count) {
+    kn_module *m = kn_module_new(ctx, &sequential_class, sizeof *m);
+    bool good = m != NULL;
+    for (int i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "layers.%d", i);
+        if (good)
+            good = kn_module_child(m, name, modules[i]) != NULL;
+        else
+            kn_module_free(modules[i]);
+    }
+    return made(m, good);
+}

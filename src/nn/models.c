@@ -1,0 +1,31 @@
+/* models.c - whole networks, and finding one by its name. */
+#include <kiln/layers.h>
+
+#include <string.h>
+
+kn_module *kn_simple_cnn(kn_ctx *ctx, int classes) {
+    return kn_sequential(ctx,                                                      /* H/1 */
+                         kn_conv_layer(ctx, 3, 16, (kn_conv_opts){.stride = 2}),   /* H/2 */
+                         kn_conv_layer(ctx, 16, 32, (kn_conv_opts){.stride = 2}),  /* H/4 */
+                         kn_conv_layer(ctx, 32, 64, (kn_conv_opts){.stride = 2}),  /* H/8 */
+                         kn_conv_layer(ctx, 64, 128, (kn_conv_opts){.stride = 2}), /* H/16 */
+                         kn_adaptive_pool(ctx),                                    /* 1 */
+                         kn_linear(ctx, 128, classes));
+}
+
+static const struct {
+    const char *name;
+    kn_module *(*make)(kn_ctx *ctx, int classes);
+} models[] = {{"simple_cnn", kn_simple_cnn}};
+
+const char *kn_model_name(int i) {
+    return i >= 0 && (size_t)i < sizeof models / sizeof models[0] ? models[i].name : NULL;
+}
+
+kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes) {
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+        if (strcmp(models[i].name, name) == 0)
+            return models[i].make(ctx, classes);
+    kn_fail(ctx, KN_ERR_ARG, "model %s: unknown", name);
+    return NULL;
+}

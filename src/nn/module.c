@@ -1,0 +1,270 @@
+/* module.c - modules: registration, ownership, calling with hooks. */
+#include "nn/module.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- parameters ---- */
+
+kn_tensor *kn_param_value(kn_param *p) {
+    return &p->value;
+}
+
+kn_tensor *kn_param_grad(kn_param *p) {
+    kn_tensor *g = &p->grad;
+    if (!p->value.grad_live)
+        g->device->ops->zero(g->device, g->data, (size_t)g->numel * sizeof(float));
+    return g;
+}
+
+bool kn_param_has_grad(const kn_param *p) {
+    return p->value.grad_live;
+}
+
+/* The zeros are written when somebody looks: the next backward overwrites them anyway. */
+void kn_param_zero_grad(kn_param *p) {
+    p->value.grad_live = false;
+}
+
+void kn_param_touch(kn_param *p) {
+    kn_tensor_touch(&p->value);
+}
+
+int kn_param_group(const kn_param *p) {
+    return p->group;
+}
+
+void kn_param_set_group(kn_param *p, int group) {
+    p->group = group;
+}
+
+bool kn_param_frozen(const kn_param *p) {
+    return !p->value.wants_grad;
+}
+
+void kn_param_freeze(kn_param *p, bool frozen) {
+    p->value.wants_grad = !frozen;
+    if (frozen)
+        kn_param_zero_grad(p);
+}
+
+static void drop_param(kn_ctx *ctx, kn_param *p) {
+    if (--p->owners > 0)
+        return;
+    kn_tensor_clear(&p->value);
+    kn_tensor_clear(&p->grad);
+    kn_free(ctx, p);
+}
+
+static kn_param *new_param(kn_ctx *ctx, kn_shape shape) {
+    kn_param *p = kn_calloc(ctx, 1, sizeof *p, "a parameter");
+    if (p == NULL)
+        return NULL;
+    p->owners = 1;
+    kn_device *device = kn_device_default(ctx);
+    if (kn_tensor_init(ctx, &p->value, device, KN_F32, shape) != KN_OK ||
+        kn_tensor_init(ctx, &p->grad, device, KN_F32, shape) != KN_OK) {
+        drop_param(ctx, p);
+        return NULL;
+    }
+    p->value.wants_grad = true;
+    p->value.grad = &p->grad;
+    return p;
+}
+
+/* ---- registration ---- */
+
+static bool enter(kn_ctx *ctx, kn_entries *list, const char *name, void *thing) {
+    for (size_t i = 0; i < list->count; i++)
+        assert(strcmp(list->item[i].name, name) != 0 && "a name was registered twice");
+    void *items = list->item;
+    char *copy = kn_strdup(ctx, name);
+    bool room = copy != NULL && kn_mem_grow(&ctx->allocator, &items, &list->capacity,
+                                            list->count + 1, sizeof *list->item);
+    list->item = items;
+    if (!room) {
+        kn_free(ctx, copy);
+        kn_fail(ctx, KN_ERR_MEMORY, "out of memory: registering \"%s\"", name);
+        return false;
+    }
+    list->item[list->count++] = (kn_entry){copy, thing};
+    ctx->structure++;
+    return true;
+}
+
+void *kn_module_new(kn_ctx *ctx, const kn_module_class *cls, size_t size) {
+    assert(size >= sizeof(kn_module));
+    kn_module *m = kn_calloc(ctx, 1, size, cls->name);
+    struct kn_module_state *state = m != NULL ? kn_calloc(ctx, 1, sizeof *state, cls->name) : NULL;
+    if (state == NULL) {
+        kn_free(ctx, m);
+        return NULL;
+    }
+    state->ctx = ctx;
+    state->training = true;
+    m->cls = cls;
+    m->state = state;
+    return m;
+}
+
+kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape) {
+    kn_ctx *ctx = m->state->ctx;
+    kn_param *p = new_param(ctx, shape);
+    if (p != NULL && !enter(ctx, &m->state->params, name, p)) {
+        drop_param(ctx, p);
+        return NULL;
+    }
+    return p;
+}
+
+kn_param *kn_module_share_param(kn_module *m, const char *name, kn_param *p) {
+    if (p == NULL || !enter(m->state->ctx, &m->state->params, name, p))
+        return NULL;
+    p->owners++;
+    return p;
+}
+
+kn_tensor *kn_module_buffer(kn_module *m, const char *name, kn_dtype dtype, kn_shape shape) {
+    kn_ctx *ctx = m->state->ctx;
+    kn_tensor *t = kn_calloc(ctx, 1, sizeof *t, "a module's buffer");
+    if (t == NULL)
+        return NULL;
+    if (kn_tensor_init(ctx, t, kn_device_default(ctx), dtype, shape) != KN_OK ||
+        !enter(ctx, &m->state->buffers, name, t)) {
+        kn_tensor_clear(t);
+        kn_free(ctx, t);
+        return NULL;
+    }
+    return t;
+}
+
+kn_module *kn_module_child(kn_module *m, const char *name, kn_module *child) {
+    if (child == NULL || !enter(m->state->ctx, &m->state->children, name, child)) {
+        kn_module_free(child);
+        return NULL;
+    }
+    return child;
+}
+
+static void free_entries(kn_ctx *ctx, kn_entries *list) {
+    for (size_t i = 0; i < list->count; i++)
+        kn_free(ctx, list->item[i].name);
+    kn_free(ctx, list->item);
+}
+
+void kn_module_free(kn_module *m) {
+    if (m == NULL)
+        return;
+    struct kn_module_state *s = m->state;
+    kn_ctx *ctx = s->ctx;
+    if (m->cls->free != NULL)
+        m->cls->free(m);
+    for (size_t i = s->children.count; i-- > 0;)
+        kn_module_free(s->children.item[i].thing);
+    for (size_t i = s->params.count; i-- > 0;)
+        drop_param(ctx, s->params.item[i].thing);
+    for (size_t i = s->buffers.count; i-- > 0;) {
+        kn_tensor_clear(s->buffers.item[i].thing);
+        kn_free(ctx, s->buffers.item[i].thing);
+    }
+    free_entries(ctx, &s->children);
+    free_entries(ctx, &s->params);
+    free_entries(ctx, &s->buffers);
+    kn_free(ctx, s->hook);
+    kn_free(ctx, s->pack.segment);
+    kn_tensor_clear(&s->values);
+    kn_tensor_clear(&s->grads);
+    ctx->structure++;
+    kn_free(ctx, s);
+    kn_free(ctx, m);
+}
+
+/* ---- looking around ---- */
+
+kn_ctx *kn_module_ctx(const kn_module *m) {
+    return m->state->ctx;
+}
+
+bool kn_module_training(const kn_module *m) {
+    return m->state->training;
+}
+
+void kn_module_train(kn_module *m, bool training) {
+    m->state->training = training;
+    for (size_t i = 0; i < m->state->children.count; i++)
+        kn_module_train(m->state->children.item[i].thing, training);
+}
+
+int kn_module_child_count(const kn_module *m) {
+    return (int)m->state->children.count;
+}
+
+kn_module *kn_module_child_at(const kn_module *m, int i) {
+    assert(i >= 0 && (size_t)i < m->state->children.count);
+    return m->state->children.item[i].thing;
+}
+
+const char *kn_module_child_name(const kn_module *m, int i) {
+    assert(i >= 0 && (size_t)i < m->state->children.count);
+    return m->state->children.item[i].name;
+}
+
+/* ---- hooks ---- */
+
+int kn_module_add_hook(kn_module *m, kn_hook_fn fn, void *user) {
+    struct kn_module_state *s = m->state;
+    void *hooks = s->hook;
+    bool room =
+        kn_mem_grow(&s->ctx->allocator, &hooks, &s->hook_capacity, s->hooks + 1, sizeof *s->hook);
+    s->hook = hooks;
+    if (!room) {
+        kn_fail(s->ctx, KN_ERR_MEMORY, "out of memory: a hook on %s", m->cls->name);
+        return 0;
+    }
+    s->hook[s->hooks++] = (kn_hook){++s->last_hook, fn, user};
+    return s->last_hook;
+}
+
+static void close_gaps(struct kn_module_state *s) {
+    size_t kept = 0;
+    for (size_t i = 0; i < s->hooks; i++)
+        if (s->hook[i].fn != NULL)
+            s->hook[kept++] = s->hook[i];
+    s->hooks = kept;
+}
+
+void kn_module_remove_hook(kn_module *m, int id) {
+    struct kn_module_state *s = m->state;
+    for (size_t i = 0; i < s->hooks; i++)
+        if (s->hook[i].id == id)
+            s->hook[i].fn = NULL;
+    if (s->running_hooks == 0)
+        close_gaps(s);
+}
+
+bool kn_module_hooked(const kn_module *m) {
+    return m->state->hooks > 0;
+}
+
+/* Hooks added while these run wait for the next call. */
+static kn_tensor *run_hooks(kn_module *m, kn_tensor *x, kn_tensor *y) {
+    struct kn_module_state *s = m->state;
+    size_t count = s->hooks;
+    s->running_hooks++;
+    for (size_t i = 0; i < count && y != NULL; i++)
+        if (s->hook[i].fn != NULL)
+            y = s->hook[i].fn(s->hook[i].user, m, x, y);
+    if (--s->running_hooks == 0)
+        close_gaps(s);
+    return y;
+}
+
+kn_tensor *kn_forward(kn_module *m, kn_tensor *x) {
+    if (m == NULL || x == NULL)
+        return NULL;
+    kn_ctx *ctx = m->state->ctx;
+    size_t mark = kn_step_mark(ctx);
+    kn_tensor *y = run_hooks(m, x, m->cls->forward(m, ctx, x));
+    kn_step_release_since(ctx, mark, y);
+    return y;
+}

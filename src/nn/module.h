@@ -1,0 +1,48 @@
+/* module.h - inside of parameters and modules. */
+#ifndef KN_NN_MODULE_H
+#define KN_NN_MODULE_H
+
+#include "tensor/tensor.h"
+
+#include <kiln/module.h>
+
+struct kn_param {
+    kn_tensor value; /* value.grad is &grad, value.grad_live says whether it stands for zeros */
+    kn_tensor grad;
+    int owners; /* modules that registered it */
+    int group;
+};
+
+typedef struct kn_hook {
+    int id;
+    kn_hook_fn fn; /* NULL: removed while hooks ran */
+    void *user;
+} kn_hook;
+
+/* A registered thing and its name. */
+typedef struct kn_entry {
+    char *name;
+    void *thing;
+} kn_entry;
+
+typedef struct kn_entries {
+    kn_entry *item;
+    size_t count, capacity;
+} kn_entries;
+
+struct kn_module_state {
+    kn_ctx *ctx;
+    kn_entries params, buffers, children; /* kn_param *, kn_tensor *, kn_module * */
+    kn_hook *hook;
+    size_t hooks, hook_capacity;
+    int last_hook;
+    int running_hooks; /* depth: removal waits with closing the gap */
+    bool training;
+    /* Of a packed root. */
+    bool packed;
+    uint64_t structure; /* the context's when it was packed */
+    kn_pack pack;
+    kn_tensor values, grads;
+};
+
+#endif

@@ -1,0 +1,64 @@
+/* optimizer.c - what all optimizers share, and SGD. */
+#include <kiln/optim.h>
+
+#include "nn/module.h"
+
+#include <assert.h>
+#include <string.h>
+
+void *kn_optimizer_new(kn_module *model, const kn_optimizer_class *cls, size_t size, double lr) {
+    assert(size >= sizeof(kn_optimizer));
+    if (model == NULL)
+        return NULL;
+    kn_ctx *ctx = kn_module_ctx(model);
+    kn_optimizer *opt = kn_calloc(ctx, 1, size, cls->name);
+    if (opt == NULL)
+        return NULL;
+    opt->cls = cls;
+    opt->ctx = ctx;
+    opt->model = model;
+    opt->lr = lr;
+    opt->size = size;
+    const kn_pack *pack = kn_module_pack(model);
+    for (int i = 0; pack != NULL && i < pack->count; i++) {
+        int group = pack->segment[i].group;
+        assert(group >= 0 && group < KN_MAX_GROUPS);
+        if (group >= opt->groups)
+            opt->groups = group + 1;
+    }
+    for (int g = 0; g < KN_MAX_GROUPS; g++)
+        opt->group[g].lr_mult = 1;
+    if (pack == NULL) {
+        kn_free(ctx, opt);
+        return NULL;
+    }
+    return opt;
+}
+
+void kn_optimizer_free(kn_optimizer *opt) {
+    if (opt == NULL)
+        return;
+    if (opt->cls->free != NULL)
+        opt->cls->free(opt);
+    kn_free(opt->ctx, opt);
+}
+
+kn_status kn_optimizer_step(kn_optimizer *opt) {
+    const kn_pack *pack = kn_module_pack(opt->model);
+    if (pack == NULL)
+        return kn_ctx_status(opt->ctx);
+    kn_status status = opt->cls->step(opt, pack);
+    if (status != KN_OK)
+        return status;
+    opt->steps++;
+    for (int i = 0; i < pack->count; i++)
+        if (!pack->segment[i].frozen && kn_param_has_grad(pack->segment[i].param))
+            kn_param_touch(pack->segment[i].param);
+    return KN_OK;
+}
+
+void kn_optimizer_zero_grad(kn_optimizer *opt) {
+    const kn_pack *pack = kn_module_pack(opt->model);
+    for (int i = 0; pack != NULL && i < pack->count; i++)
+        kn_param_zero_grad(pack->segment[i].param);
+}
