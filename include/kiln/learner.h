@@ -84,10 +84,6 @@ typedef struct kn_callback_class {
 #define KN_EVENT_FIELD(name) kn_event_fn name;
     KN_EVENTS(KN_EVENT_FIELD)
 #undef KN_EVENT_FIELD
-    /* State for a checkpoint: a JSON object as text, owned by the caller (kn_learner_free_text);
-     * NULL class functions: no state. */
-    kn_status (*save)(kn_callback *cb, kn_learner *l, char **json);
-    kn_status (*load)(kn_callback *cb, kn_learner *l, const char *json);
     void (*free)(kn_callback *cb); /* frees the object; may be NULL for one the caller owns */
 } kn_callback_class;
 

@@ -142,7 +142,7 @@ kn_status kn_ref_normalize(kn_device *d, int64_t n, const uint8_t *x, const floa
 kn_status kn_ref_track(kn_device *d, int64_t rows, int64_t cols, const float *preds,
                        const int32_t *target, const float *loss, double *total) {
     int64_t hits = 0;
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows && preds != NULL; r++) {
         int32_t best;
         kn_ref_argmax(d, 1, cols, preds + r * cols, &best);
         hits += best == target[r];

@@ -61,29 +61,21 @@ kn_status kn_file_read(const char *path, size_t limit, void *(*room)(void *user,
 
 /* ---- writing ---- */
 
-enum { WRITE_BUFFER = 1 << 16 };
-
-static void release(kn_writer *w) {
-    kn_mem_free(w->allocator, w->path);
-    kn_mem_free(w->allocator, w->temporary);
-    kn_mem_free(w->allocator, w->buffer);
-    *w = (kn_writer){.fd = -1, .status = w->status};
-}
-
-kn_status kn_writer_open(kn_writer *w, const char *path, const kn_allocator *allocator,
-                         kn_error *error) {
-    *w = (kn_writer){.fd = -1, .error = error, .allocator = allocator};
-    size_t length = strlen(path) + 32;
-    w->path = kn_mem_strdup(allocator, path);
-    w->temporary = kn_mem_alloc(allocator, length);
-    w->buffer = kn_mem_alloc(allocator, WRITE_BUFFER);
-    if (w->path == NULL || w->temporary == NULL || w->buffer == NULL)
-        return w->status = kn_error_set(error, KN_ERR_MEMORY, "%s: no memory to write it", path);
-    snprintf(w->temporary, length, "%s.tmp-%ld", path, (long)getpid());
+kn_status kn_writer_open(kn_writer *w, const char *path, kn_error *error) {
+    w->fd = -1;
+    w->opened = false;
+    w->bytes = w->used = 0;
+    w->error = error;
+    w->status = KN_OK;
+    int length = snprintf(w->path, sizeof w->path, "%s", path);
+    int room = snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", path, (long)getpid());
+    if (length < 0 || room < 0 || (size_t)room >= sizeof w->temporary)
+        return w->status = kn_error_set(error, KN_ERR_IO, "%.64s...: the path is too long", path);
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0)
-        w->status = io_error(error, path, "create");
-    return w->status;
+        return w->status = io_error(error, path, "create");
+    w->opened = true;
+    return KN_OK;
 }
 
 static kn_status write_all(kn_writer *w, const unsigned char *data, size_t bytes) {
@@ -110,9 +102,9 @@ kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes) {
     if (w->status != KN_OK)
         return w->status;
     w->bytes += bytes;
-    if (bytes > WRITE_BUFFER - w->used && flush(w) != KN_OK)
+    if (bytes > KN_WRITE_BUFFER - w->used && flush(w) != KN_OK)
         return w->status;
-    if (bytes >= WRITE_BUFFER)
+    if (bytes >= KN_WRITE_BUFFER)
         return write_all(w, data, bytes);
     memcpy(w->buffer + w->used, data, bytes);
     w->used += bytes;
@@ -141,37 +133,42 @@ static kn_status sync_folder(kn_writer *w) {
     return status;
 }
 
+/* The name is free again, whatever state the file was left in. */
+static void discard(kn_writer *w) {
+    if (w->fd >= 0)
+        close(w->fd);
+    if (w->opened)
+        unlink(w->temporary);
+    w->fd = -1;
+    w->opened = false;
+}
+
 kn_status kn_writer_commit(kn_writer *w) {
     flush(w);
     if (w->status == KN_OK && fsync(w->fd) != 0)
         w->status = io_error(w->error, w->path, "sync");
-    if (w->fd >= 0 && close(w->fd) != 0 && w->status == KN_OK)
-        w->status = io_error(w->error, w->path, "close");
-    bool opened = w->fd >= 0;
-    w->fd = -1;
+    if (w->status == KN_OK) {
+        int closed = close(w->fd);
+        w->fd = -1;
+        if (closed != 0)
+            w->status = io_error(w->error, w->path, "close");
+    }
     if (w->status == KN_OK && rename(w->temporary, w->path) != 0)
         w->status = io_error(w->error, w->path, "rename a new version to");
-    if (w->status != KN_OK && opened)
-        unlink(w->temporary);
-    if (w->status == KN_OK)
+    if (w->status != KN_OK)
+        discard(w);
+    else
         w->status = sync_folder(w);
-    kn_status status = w->status;
-    release(w);
-    return status;
+    return w->status;
 }
 
 void kn_writer_abort(kn_writer *w) {
-    if (w->fd >= 0) {
-        close(w->fd);
-        unlink(w->temporary);
-    }
-    release(w);
+    discard(w);
 }
 
-kn_status kn_file_write(const char *path, const void *data, size_t bytes,
-                        const kn_allocator *allocator, kn_error *error) {
+kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_error *error) {
     kn_writer w;
-    if (kn_writer_open(&w, path, allocator, error) == KN_OK)
+    if (kn_writer_open(&w, path, error) == KN_OK)
         kn_writer_append(&w, data, bytes);
     return kn_writer_commit(&w);
 }

@@ -11,22 +11,23 @@
 kn_status kn_file_read(const char *path, size_t limit, void *(*room)(void *user, size_t bytes),
                        void *user, size_t *size, kn_error *error);
 
-/* A file written under a temporary name in the same folder. */
+enum { KN_PATH_MAX = 4096, KN_WRITE_BUFFER = 1 << 14 };
+
+/* A file written under a temporary name in the same folder. Allocates nothing. */
 typedef struct kn_writer {
     int fd;
+    bool opened; /* the temporary file is there */
     size_t bytes;
     kn_status status;
     kn_error *error; /* may be NULL */
-    const kn_allocator *allocator;
-    char *path, *temporary;
-    unsigned char *buffer;
     size_t used;
+    char path[KN_PATH_MAX], temporary[KN_PATH_MAX];
+    unsigned char buffer[KN_WRITE_BUFFER];
 } kn_writer;
 
 /* kn_writer_commit or kn_writer_abort must follow, also after a failure. Append after a failure
  * does nothing. */
-kn_status kn_writer_open(kn_writer *w, const char *path, const kn_allocator *allocator,
-                         kn_error *error);
+kn_status kn_writer_open(kn_writer *w, const char *path, kn_error *error);
 kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes);
 
 /* Flushes, syncs, renames, syncs the folder. After a failure the temporary file is gone and an
@@ -35,7 +36,6 @@ kn_status kn_writer_commit(kn_writer *w);
 void kn_writer_abort(kn_writer *w);
 
 /* All of it at once. */
-kn_status kn_file_write(const char *path, const void *data, size_t bytes,
-                        const kn_allocator *allocator, kn_error *error);
+kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_error *error);
 
 #endif

@@ -174,7 +174,7 @@ static kn_status make_header(const job *j, kn_text *text) {
 static kn_status write_file(const job *j, const kn_text *header) {
     kn_writer w;
     uint64_t length = header->length;
-    kn_writer_open(&w, j->path, j->allocator, j->error);
+    kn_writer_open(&w, j->path, j->error);
     kn_writer_append(&w, &length, KN_ST_LENGTH);
     kn_writer_append(&w, header->data, header->length);
     for (int i = 0; i < j->tensors; i++) {
