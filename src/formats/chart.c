@@ -1,0 +1,352 @@
+/* chart.c - a line chart as SVG: what goes where, and the words around the lines. All sizes are
+ * known before anything is written, so nothing has to be moved: heights first, then the vertical
+ * axis, whose labels give the left margin, then the horizontal one. */
+#include "formats/chart_parts.h"
+
+#include "core/file.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+
+enum {
+    WIDTH = 720,
+    HEIGHT = 400,
+    EDGE = 16, /* from the chart's edge to anything in it */
+    TITLE_SIZE = 16,
+    AXIS_TITLE_SIZE = 13,
+    LEGEND_SIZE = 13,
+    LEGEND_ROW = 21,
+    LEGEND_SAMPLE = 26, /* the piece of line before a name */
+    LEGEND_GAP = 22,    /* between two items */
+    LEAST_PLOT = 60,    /* the height that a legend leaves to the lines */
+    COLORS = 6,
+};
+
+/* How much wider bold text is than plain. */
+static const double bold = 1.12;
+
+typedef struct {
+    const kn_chart *chart;
+    double width, height;
+    kn_plot plot;
+    bool empty; /* no point can be drawn */
+} drawing;
+
+/* Okabe and Ito's colours, darkened on white (and lightened on black) to a contrast of 3 or more;
+ * dashes tell the lines apart without any colour. */
+static const struct {
+    const char *light, *dark, *dash;
+} colors[COLORS] = {
+    {"#0072b2", "#56b4e9", "none"}, {"#d55e00", "#ff9a4d", "8 4"},
+    {"#00805f", "#3ddba9", "2 3"},  {"#a6478a", "#e59ac8", "9 3 2 3"},
+    {"#8a6d00", "#f0d442", "14 4"}, {"#4d4d4d", "#c9c9c9", "5 2 2 2 2 2"},
+};
+
+/* ---- the style ---- */
+
+static void write_style(kn_text *t) {
+    kn_text_printf(t, "<style>\n"
+                      ".kiln-chart { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, "
+                      "'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif; }\n"
+                      ".kiln-chart .back { fill: #ffffff; }\n"
+                      ".kiln-chart text { fill: #24292f; }\n"
+                      ".kiln-chart .tick { fill: #57606a; }\n"
+                      ".kiln-chart .grid { stroke: #e4e7eb; }\n"
+                      ".kiln-chart .axis { stroke: #8c959f; }\n"
+                      ".kiln-chart path { fill: none; stroke-width: 2; stroke-linejoin: round; }\n"
+                      ".kiln-chart .dense path { stroke-width: 1; }\n");
+    for (int i = 0; i < COLORS; i++)
+        kn_text_printf(t,
+                       ".kiln-chart .s%d path { stroke: %s; }\n"
+                       ".kiln-chart .s%d circle { fill: %s; }\n"
+                       ".kiln-chart .d%d path { stroke-dasharray: %s; }\n",
+                       i, colors[i].light, i, colors[i].light, i, colors[i].dash);
+    kn_text_printf(t, "@media (prefers-color-scheme: dark) {\n"
+                      ".kiln-chart .back { fill: #16191e; }\n"
+                      ".kiln-chart text { fill: #e6e9ec; }\n"
+                      ".kiln-chart .tick { fill: #a3acb6; }\n"
+                      ".kiln-chart .grid { stroke: #2c3138; }\n"
+                      ".kiln-chart .axis { stroke: #707983; }\n");
+    for (int i = 0; i < COLORS; i++)
+        kn_text_printf(t,
+                       ".kiln-chart .s%d path { stroke: %s; }\n"
+                       ".kiln-chart .s%d circle { fill: %s; }\n",
+                       i, colors[i].dark, i, colors[i].dark);
+    kn_text_printf(t, "}\n</style>\n");
+}
+
+/* ---- pieces ---- */
+
+/* An attribute with a coordinate. */
+static void attribute(kn_text *t, const char *name, double pixels) {
+    kn_text_printf(t, " %s=\"", name);
+    kn_chart_number(t, pixels);
+    kn_text_printf(t, "\"");
+}
+
+static void write_line(kn_text *t, const char *class, double x1, double y1, double x2, double y2) {
+    kn_text_printf(t, "<line class=\"%s\"", class);
+    attribute(t, "x1", x1);
+    attribute(t, "y1", y1);
+    attribute(t, "x2", x2);
+    attribute(t, "y2", y2);
+    kn_text_printf(t, "/>\n");
+}
+
+/* more: further attributes, with a leading space. */
+static void write_text(kn_text *t, double x, double y, int size, double room, const char *more,
+                       const char *s) {
+    kn_text_printf(t, "<text");
+    attribute(t, "x", x);
+    attribute(t, "y", y);
+    kn_text_printf(t, " font-size=\"%d\"%s>", size, more);
+    kn_chart_text(t, s, size, room);
+    kn_text_printf(t, "</text>\n");
+}
+
+/* A series' style: so many colours, then the same with other dashes. Returns class. */
+static const char *style_of(int series, char class[16]) {
+    snprintf(class, 16, "s%d d%d", series % COLORS, (series + series / COLORS) % COLORS);
+    return class;
+}
+
+/* ---- the legend ---- */
+
+static bool has_legend(const kn_chart *chart) {
+    for (int i = 0; i < chart->series_count; i++)
+        if (chart->series[i].name != NULL)
+            return true;
+    return false;
+}
+
+static void write_legend_item(kn_text *t, int series, double x, double y, double room,
+                              const char *name) {
+    char class[16];
+    kn_text_printf(t, "<g class=\"%s\"><path d=\"M", style_of(series, class));
+    kn_chart_number(t, x);
+    kn_text_printf(t, ",");
+    kn_chart_number(t, y - 4.5);
+    kn_text_printf(t, " h%d\"/></g>\n", LEGEND_SAMPLE - 6);
+    write_text(t, x + LEGEND_SAMPLE, y, LEGEND_SIZE, room, "", name);
+}
+
+/* Lays the legend out from y down, in rows that hold what fits, at most so many, the last of which
+ * says how many series had no room. Writes it unless t is NULL. Returns the number of rows. */
+static int lay_legend(const drawing *d, kn_text *t, double y, int most_rows) {
+    const kn_chart *chart = d->chart;
+    double x = EDGE, end = d->width - EDGE;
+    char rest[32];
+    snprintf(rest, sizeof rest, "and %d more", chart->series_count);
+    double rest_width = LEGEND_GAP + kn_chart_text_width(rest, LEGEND_SIZE);
+    int row = 0;
+    for (int i = 0; i < chart->series_count; i++) {
+        const char *name = chart->series[i].name != NULL ? chart->series[i].name : "";
+        double width = kn_chart_text_width(name, LEGEND_SIZE);
+        bool may_be_last = row == most_rows - 1 && i < chart->series_count - 1;
+        double room = end - LEGEND_SAMPLE - (may_be_last ? rest_width : 0);
+        if (x > EDGE && x + width > room) {
+            if (row == most_rows - 1) {
+                snprintf(rest, sizeof rest, "and %d more", chart->series_count - i);
+                if (t != NULL)
+                    write_text(t, x, y, LEGEND_SIZE, rest_width, "", rest);
+                break;
+            }
+            row++;
+            y += LEGEND_ROW;
+            x = EDGE;
+            may_be_last = row == most_rows - 1 && i < chart->series_count - 1;
+            room = end - LEGEND_SAMPLE - (may_be_last ? rest_width : 0);
+        }
+        width = fmin(width, room - x);
+        if (t != NULL)
+            write_legend_item(t, i, x, y, width, name);
+        x += LEGEND_SAMPLE + width + LEGEND_GAP;
+    }
+    return row + 1;
+}
+
+/* ---- layout ---- */
+
+/* The range of what can be drawn; false when there is nothing. */
+static bool find_range(const kn_chart *chart, kn_axis *x, kn_axis *y) {
+    bool any = false, whole = true;
+    double low_x = 0, high_x = 0, low_y = 0, high_y = 0;
+    for (int s = 0; s < chart->series_count; s++)
+        for (int i = 0; i < chart->series[s].count; i++) {
+            if (!kn_series_has(&chart->series[s], i, chart->log_x))
+                continue;
+            double px = chart->series[s].x[i], py = chart->series[s].y[i];
+            low_x = any ? fmin(low_x, px) : px;
+            high_x = any ? fmax(high_x, px) : px;
+            low_y = any ? fmin(low_y, py) : py;
+            high_y = any ? fmax(high_y, py) : py;
+            whole = whole && px == floor(px) && fabs(px) < 1e15;
+            any = true;
+        }
+    if (!any)
+        return false;
+    x->log = chart->log_x;
+    x->whole = whole && !x->log;
+    kn_axis_fit(x, kn_axis_scale(x, low_x), kn_axis_scale(x, high_x), 0.015);
+    if (chart->y_min != 0 || chart->y_max != 0) {
+        kn_axis_fit(y, chart->y_min, chart->y_max, 0);
+        return true;
+    }
+    kn_axis_fit(y, low_y, high_y, 0.05);
+    if (low_y >= 0) /* what is never negative has no axis below zero */
+        y->low = fmax(y->low, 0);
+    return true;
+}
+
+static double widest_label(const kn_axis *axis) {
+    double width = 0;
+    for (int i = 0; i < axis->ticks; i++)
+        width = fmax(width, kn_chart_text_width(axis->tick[i].label, KN_CHART_SMALL));
+    return width;
+}
+
+/* The plot's rectangle and the ticks. title_base and legend_base receive baselines. */
+static void lay_out(drawing *d, double *title_base, double *legend_base, int *legend_rows) {
+    const kn_chart *chart = d->chart;
+    kn_plot *plot = &d->plot;
+    double y = EDGE - 4;
+    *title_base = y + TITLE_SIZE;
+    if (chart->title != NULL)
+        y = *title_base + 8;
+    plot->bottom = d->height - 32 - (chart->x_title != NULL ? 20 : 0);
+    *legend_base = y + LEGEND_SIZE + 3;
+    *legend_rows = 0;
+    if (has_legend(chart)) {
+        int most = (int)((plot->bottom - y - LEAST_PLOT) / LEGEND_ROW);
+        *legend_rows = lay_legend(d, NULL, 0, most > 1 ? most : 1);
+        y += *legend_rows * LEGEND_ROW + 4;
+    }
+    plot->top = y + 10;
+    double left = EDGE + (chart->y_title != NULL ? AXIS_TITLE_SIZE + 9 : 0);
+    plot->right = d->width - EDGE - 4;
+    if (d->empty) {
+        plot->left = left;
+        return;
+    }
+    kn_axis_choose_ticks(&plot->y, plot->bottom - plot->top, false);
+    plot->left = left + ceil(widest_label(&plot->y)) + 8;
+    /* Twice: the labels decide how much the last of them needs to its right. */
+    for (int i = 0; i < 2; i++) {
+        kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
+        plot->right = d->width - fmax(EDGE + 4, ceil(widest_label(&plot->x) / 2) + 4);
+    }
+    kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
+}
+
+/* ---- the plot ---- */
+
+static void write_x_ticks(kn_text *t, const drawing *d) {
+    const kn_plot *plot = &d->plot;
+    double scale = (plot->right - plot->left) / (plot->x.high - plot->x.low);
+    for (int i = 0; i < plot->x.ticks; i++) {
+        const kn_tick *tick = &plot->x.tick[i];
+        double x = plot->left + (tick->at - plot->x.low) * scale;
+        double half = kn_chart_text_width(tick->label, KN_CHART_SMALL) / 2;
+        if (!tick->minor)
+            write_line(t, "grid", x, plot->top, x, plot->bottom);
+        write_line(t, "axis", x, plot->bottom, x, plot->bottom + (tick->minor ? 3 : 5));
+        if (!tick->minor && x - half >= 0 && x + half <= d->width)
+            write_text(t, x, plot->bottom + 19, KN_CHART_SMALL, d->width,
+                       " class=\"tick\" text-anchor=\"middle\"", tick->label);
+    }
+}
+
+static void write_y_ticks(kn_text *t, const drawing *d) {
+    const kn_plot *plot = &d->plot;
+    double scale = (plot->bottom - plot->top) / (plot->y.high - plot->y.low);
+    for (int i = 0; i < plot->y.ticks; i++) {
+        const kn_tick *tick = &plot->y.tick[i];
+        double y = plot->bottom - (tick->at - plot->y.low) * scale;
+        write_line(t, "grid", plot->left, y, plot->right, y);
+        write_text(t, plot->left - 8, y + 4, KN_CHART_SMALL, d->width,
+                   " class=\"tick\" text-anchor=\"end\"", tick->label);
+    }
+}
+
+static void write_axis_titles(kn_text *t, const drawing *d) {
+    const kn_plot *plot = &d->plot;
+    double x = (plot->left + plot->right) / 2, y = (plot->top + plot->bottom) / 2;
+    if (d->chart->x_title != NULL)
+        write_text(t, x, d->height - 12, AXIS_TITLE_SIZE, plot->right - plot->left,
+                   " text-anchor=\"middle\"", d->chart->x_title);
+    if (d->chart->y_title == NULL)
+        return;
+    /* Turned about its own centre, so that x and y stay those of the chart. */
+    char turn[96];
+    int at_x = EDGE + AXIS_TITLE_SIZE - 2, at_y = (int)y;
+    snprintf(turn, sizeof turn, " text-anchor=\"middle\" transform=\"rotate(-90 %d %d)\"", at_x,
+             at_y);
+    write_text(t, at_x, at_y, AXIS_TITLE_SIZE, plot->bottom - plot->top, turn, d->chart->y_title);
+}
+
+static void write_plot(kn_text *t, const drawing *d) {
+    const kn_plot *plot = &d->plot;
+    char class[16];
+    if (!d->empty) {
+        write_y_ticks(t, d);
+        write_x_ticks(t, d);
+    }
+    write_line(t, "axis", plot->left, plot->top, plot->left, plot->bottom);
+    write_line(t, "axis", plot->left, plot->bottom, plot->right, plot->bottom);
+    if (d->empty)
+        write_text(t, (plot->left + plot->right) / 2, (plot->top + plot->bottom) / 2, TITLE_SIZE,
+                   d->width, " class=\"tick\" text-anchor=\"middle\"", "no data");
+    else
+        for (int i = 0; i < d->chart->series_count; i++)
+            kn_series_draw(t, &d->chart->series[i], plot, style_of(i, class));
+    write_axis_titles(t, d);
+}
+
+void kn_chart_svg(kn_text *t, const kn_chart *chart) {
+    int width = chart->width != 0 ? chart->width : WIDTH;
+    int height = chart->height != 0 ? chart->height : HEIGHT;
+    drawing drawn = {.chart = chart, .width = width, .height = height}, *d = &drawn;
+    double title_base, legend_base;
+    int legend_rows;
+    d->empty = !find_range(chart, &d->plot.x, &d->plot.y);
+    lay_out(d, &title_base, &legend_base, &legend_rows);
+    kn_text_printf(t,
+                   "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"kiln-chart\" role=\"img\" "
+                   "width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n<title>",
+                   width, height, width, height);
+    kn_chart_text(t, chart->title != NULL ? chart->title : "chart", TITLE_SIZE, INFINITY);
+    kn_text_printf(t, "</title>\n");
+    write_style(t);
+    kn_text_printf(t, "<rect class=\"back\" width=\"%d\" height=\"%d\"/>\n", width, height);
+    if (chart->title != NULL)
+        write_text(t, EDGE, title_base, TITLE_SIZE, (d->width - 2 * EDGE) / bold,
+                   " font-weight=\"600\"", chart->title);
+    if (legend_rows > 0)
+        lay_legend(d, t, legend_base, legend_rows);
+    write_plot(t, d);
+    kn_text_printf(t, "</svg>\n");
+}
+
+kn_status kn_chart_write(const kn_chart *chart, const char *path, const kn_allocator *allocator,
+                         kn_error *error) {
+    assert(chart->series_count == 0 || chart->series != NULL);
+    int width = chart->width != 0 ? chart->width : WIDTH;
+    int height = chart->height != 0 ? chart->height : HEIGHT;
+    if (width < 240 || width > 8192 || height < 160 || height > 8192)
+        return kn_error_set(error, KN_ERR_ARG,
+                            "%s: a chart of %d x %d pixels, expected 240 x 160 to 8192 x 8192",
+                            path, width, height);
+    bool given = chart->y_min != 0 || chart->y_max != 0;
+    if (given && !(chart->y_min < chart->y_max && fabs(chart->y_min) <= KN_CHART_HUGE &&
+                   fabs(chart->y_max) <= KN_CHART_HUGE))
+        return kn_error_set(error, KN_ERR_ARG, "%s: a chart's y range must rise and be finite",
+                            path);
+    kn_text text = {.allocator = allocator};
+    kn_chart_svg(&text, chart);
+    kn_status status = text.failed
+                           ? kn_error_set(error, KN_ERR_MEMORY, "%s: no memory to draw it", path)
+                           : kn_file_write(path, text.data, text.length, error);
+    kn_text_free(&text);
+    return status;
+}
