@@ -70,7 +70,7 @@ kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float 
 
 MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
     for (int64_t i = 0; i < n; i++)
-        dx[i] = y[i] > 0 ? dy[i] : 0;
+        dx[i] = y[i] <= 0 ? 0 : dy[i];
 }
 
 static void unary_grad_range(const void *args, int64_t begin, int64_t end) {

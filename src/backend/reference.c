@@ -96,9 +96,9 @@ static float unary_slope(kn_unary_kind kind, float x, float y) {
 kn_status kn_ref_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
                             const float *y, const float *dy, float *dx) {
     (void)d;
-    if (kind == KN_RELU) /* not a product: 0 * infinity is NaN */
+    if (kind == KN_RELU) /* not a product: 0 * infinity is NaN. Where y is NaN, dy passes */
         for (int64_t i = 0; i < n; i++)
-            dx[i] = y[i] > 0 ? dy[i] : 0;
+            dx[i] = y[i] <= 0 ? 0 : dy[i];
     else
         for (int64_t i = 0; i < n; i++)
             dx[i] = dy[i] * unary_slope(kind, x[i], y[i]);

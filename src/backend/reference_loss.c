@@ -48,6 +48,8 @@ kn_status kn_ref_softmax(kn_device *d, int64_t rows, int64_t cols, bool log, con
     (void)d;
     for (int64_t r = 0; r < rows; r++, x += cols, y += cols) {
         double lse = row_logsumexp(cols, x);
+        if (lse == INFINITY) /* no distribution has an infinite logit: NaN, as in PyTorch */
+            lse = NAN;
         for (int64_t c = 0; c < cols; c++)
             y[c] = (float)(log ? x[c] - lse : exp(x[c] - lse));
     }

@@ -52,8 +52,7 @@ kn_status kn_ref_reduce(kn_device *d, const kn_reduction *r, const float *x, flo
     return KN_OK;
 }
 
-/* Two passes over x: count each result's maxima into dx's first of them, then share. Counting needs
- * no memory of its own: dx holds, at the first maximum, how many there are. */
+/* Two passes over x: count each result's maxima, then share. */
 kn_status kn_ref_max_grad(kn_device *d, const kn_reduction *r, const float *x, const float *y,
                           const float *dy, float *dx) {
     int64_t results = result_count(r);
@@ -67,11 +66,11 @@ kn_status kn_ref_max_grad(kn_device *d, const kn_reduction *r, const float *x, c
     for (int pass = 0; pass < 2; pass++) {
         int64_t index[KN_MAX_RANK] = {0}, from = 0, to = 0;
         do {
-            bool largest = x[from] == y[to] || (isnan(x[from]) && isnan(y[to]));
+            bool largest = x[from] == y[to];
             if (pass == 0)
                 ties[to] += largest;
-            else
-                dx[from] = largest ? dy[to] / (float)ties[to] : 0;
+            else /* a NaN equals nothing: 0 / 0 makes the gradient NaN too */
+                dx[from] = (largest ? dy[to] : 0) / (float)ties[to];
         } while (kn_odometer(&loop, index, &from, &to));
     }
     kn_mem_free(d->allocator, ties);

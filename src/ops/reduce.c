@@ -98,6 +98,33 @@ kn_tensor *kn_max(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) 
     return reduce(ctx, &op_max, KN_MAX, x, axes, opts.keep);
 }
 
+/* The square root of a variance. Equal numbers have variance 0, where sqrt is infinitely steep:
+ * their gradient is 0, as in PyTorch. */
+static kn_status root_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    kn_tensor *x = node->in[0];
+    kn_device *d = x->device;
+    const float *y = kn_f32(node->out);
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    status = d->ops->unary_grad(d, KN_SQRT, x->numel, kn_f32(x), y, dy, dx);
+    if (status == KN_OK) /* relu's gradient: 0 where y is */
+        status = d->ops->unary_grad(d, KN_RELU, x->numel, NULL, y, dx, dx);
+    return kn_grad_close(&slot, status);
+}
+
+static const kn_op op_root = {"std", root_backward};
+
+static kn_tensor *root(kn_ctx *ctx, kn_tensor *x) {
+    kn_tensor *y = x != NULL ? kn_tensor_new(ctx, x->device, KN_F32, x->shape) : NULL;
+    if (y == NULL)
+        return NULL;
+    kn_status status = x->device->ops->unary(x->device, KN_SQRT, x->numel, kn_f32(x), y->data);
+    return kn_op_done(ctx, &op_root, status, y, &x, 1, NULL, 0);
+}
+
 /* From the ops above: its gradient follows. */
 kn_tensor *kn_std(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) {
     kn_reduction r = {.kind = KN_SUM};
@@ -112,7 +139,7 @@ kn_tensor *kn_std(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) 
     kn_tensor *one = kn_tensor_new(ctx, x->device, KN_F32, KN_SCALAR);
     if (one == NULL || x->device->ops->fill(x->device, 1, divisor, kn_f32_out(one)) != KN_OK)
         return NULL;
-    return kn_sqrt(ctx, kn_div(ctx, total, one));
+    return root(ctx, kn_div(ctx, total, one));
 }
 
 /* ---- argmax, gather ---- */
