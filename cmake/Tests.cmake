@@ -33,6 +33,7 @@ add_custom_target(loader_tests)
 if(KILN_TEST_SUPPORT)
     add_library(kiln_test_support OBJECT ${KILN_TEST_SUPPORT})
     target_include_directories(kiln_test_support PUBLIC src tests)
+    target_compile_definitions(kiln_test_support PRIVATE KN_TEST_DIR="${PROJECT_SOURCE_DIR}/tests")
     target_link_libraries(kiln_test_support PUBLIC kiln_static kiln_flags kiln_deps PkgConfig::CMOCKA)
 endif()
 

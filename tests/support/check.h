@@ -1,0 +1,32 @@
+/* check.h - assertions that the tests share, and cmocka with the headers it wants. */
+#ifndef KN_TEST_CHECK_H
+#define KN_TEST_CHECK_H
+
+#include <kiln/tensor.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* part is somewhere in text. */
+void check_contains(const char *text, const char *part);
+
+/* The context holds this error, with that in its one line of message; takes it. */
+void check_error(kn_ctx *ctx, kn_status status, const char *part);
+
+/* The context holds no error; shows it else. what says where. */
+void check_good(kn_ctx *ctx, const char *what);
+
+/* got equals want but for tolerance times the largest finite number of want; NaN equals NaN. */
+void check_numbers(const char *what, int64_t n, const float *got, const float *want,
+                   double tolerance);
+
+/* Reads an f32 tensor of n numbers. */
+void check_read(kn_ctx *ctx, const kn_tensor *t, int64_t n, float *out);
+
+/* The tensor is there, f32, and holds exactly these n numbers. */
+void check_values(kn_ctx *ctx, const kn_tensor *t, int64_t n, const float *want);
+
+#endif

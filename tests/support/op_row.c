@@ -1,0 +1,268 @@
+/* op_row.c - see op_row.h. An op's result becomes the loss sum(result * weights), with fixed
+ * weights, so that every element of the result has a gradient of its own. */
+#include "support/op_row.h"
+
+#include "support/check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The stream of numbers for the weights of the loss, and the first for directions. */
+enum { WEIGHTS = 7, DIRECTIONS = 20, DIRECTION_COUNT = 3 };
+
+/* Relative to the largest number of a tensor. The reference sums in double. */
+static const double exact = 1e-6, near = 1e-5;
+
+/* ---- running a row once ---- */
+
+typedef struct outcome {
+    kn_dtype dtype;
+    kn_shape shape;
+    int64_t count, in_count[ROW_INPUTS];
+    float out[ROW_NUMBERS];
+    bool has_grad[ROW_INPUTS];
+    float grad[ROW_INPUTS][ROW_NUMBERS];
+} outcome;
+
+typedef union cells {
+    float f32[ROW_NUMBERS];
+    int32_t i32[ROW_NUMBERS];
+    uint8_t u8[ROW_NUMBERS];
+    uint16_t bf16[ROW_NUMBERS];
+} cells;
+
+static kn_dtype dtype_of(number_kind kind) {
+    return kind == INDEX ? KN_I32 : kind == BYTES ? KN_U8 : KN_F32;
+}
+
+static int64_t operand_numbers(const op_row *row, int i, cells *values) {
+    const operand *o = &row->in[i];
+    int64_t n = kn_shape_numel(&o->shape);
+    assert_in_range(n, 0, ROW_NUMBERS);
+    if (o->kind == LISTED)
+        memcpy(values->f32, o->values, (size_t)n * sizeof(float));
+    else
+        numbers_fill(o->kind, (unsigned)i, o->limit, n, values);
+    return n;
+}
+
+/* shift: NULL, or what is added to operand `shifted`. */
+static void make_operands(kn_ctx *ctx, const op_row *row, unsigned wanted, int shifted,
+                          const float *shift, kn_tensor **in) {
+    cells values;
+    for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
+        if (row->in[i].same) {
+            in[i] = in[0];
+            continue;
+        }
+        int64_t n = operand_numbers(row, i, &values);
+        for (int64_t k = 0; shift != NULL && i == shifted && k < n; k++)
+            values.f32[k] += shift[k];
+        kn_dtype dtype = dtype_of(row->in[i].kind);
+        in[i] = kn_from(ctx, dtype, row->in[i].shape, &values);
+        if (dtype == KN_F32 && (wanted >> i & 1))
+            kn_require_grad(ctx, in[i]);
+    }
+}
+
+static float number_of(kn_dtype dtype, const cells *values, int64_t i) {
+    uint32_t bits = (uint32_t)values->bf16[i] << 16;
+    float upper;
+    memcpy(&upper, &bits, sizeof upper);
+    return dtype == KN_I32    ? (float)values->i32[i]
+           : dtype == KN_U8   ? (float)values->u8[i]
+           : dtype == KN_BF16 ? upper
+                              : values->f32[i];
+}
+
+static void read_result(kn_ctx *ctx, const kn_tensor *y, outcome *o) {
+    cells values;
+    o->dtype = kn_tensor_dtype(y);
+    o->shape = *kn_tensor_shape(y);
+    o->count = kn_tensor_numel(y);
+    assert_in_range(o->count, 0, ROW_NUMBERS);
+    kn_tensor_read(ctx, y, &values, (size_t)o->count * kn_dtype_size(o->dtype));
+    for (int64_t i = 0; i < o->count; i++)
+        o->out[i] = number_of(o->dtype, &values, i);
+}
+
+static kn_tensor *weighted(kn_ctx *ctx, kn_tensor *y) {
+    float weights[ROW_NUMBERS];
+    numbers_fill(OFF_ZERO, WEIGHTS, 0, kn_tensor_numel(y), weights);
+    kn_tensor *w = kn_from(ctx, KN_F32, *kn_tensor_shape(y), weights);
+    return kn_sum(ctx, kn_mul(ctx, y, w), KN_ALL, (kn_reduce_opts){0});
+}
+
+static void read_grads(kn_ctx *ctx, const op_row *row, kn_tensor *const *in, outcome *o) {
+    for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
+        o->in_count[i] = kn_tensor_numel(in[i]);
+        kn_tensor *grad = row->in[i].same ? NULL : kn_grad(ctx, in[i]);
+        o->has_grad[i] = grad != NULL;
+        if (grad == NULL)
+            continue;
+        assert_true(kn_shape_equal(kn_tensor_shape(grad), kn_tensor_shape(in[i])));
+        check_read(ctx, grad, o->in_count[i], o->grad[i]);
+    }
+}
+
+/* Runs the op (twice on the same operands, if told), and backward if an operand that wants a
+ * gradient can have one. */
+static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted, bool twice,
+                    outcome *o) {
+    kn_tensor *in[ROW_INPUTS] = {0};
+    kn_device_use(ctx, kn_device_open(ctx, device));
+    make_operands(ctx, row, wanted, -1, NULL, in);
+    kn_tensor *y = row->run(ctx, in, row);
+    check_good(ctx, row->name);
+    assert_non_null(y);
+    read_result(ctx, y, o);
+    if (o->dtype == KN_F32 && wanted != 0) {
+        kn_tensor *loss = weighted(ctx, y);
+        if (twice)
+            loss = kn_add(ctx, loss, weighted(ctx, row->run(ctx, in, row)));
+        kn_status status = kn_backward(ctx, loss);
+        if (status == KN_ERR_STATE) /* nothing recorded: no operand can have a gradient */
+            check_error(ctx, KN_ERR_STATE, "nothing was recorded");
+        else
+            check_good(ctx, row->name);
+    }
+    read_grads(ctx, row, in, o);
+    check_good(ctx, row->name);
+    kn_step_end(ctx);
+}
+
+/* ---- against the golden ---- */
+
+static void check_spec(const op_row *row, const outcome *o, const golden *g) {
+    char text[KN_SHAPE_TEXT];
+    int inputs = 0;
+    while (inputs < ROW_INPUTS && row->in[inputs].there) {
+        const operand *from = &row->in[row->in[inputs].same ? 0 : inputs];
+        assert_string_equal(kn_shape_text(&from->shape, text), g->in[inputs]);
+        inputs++;
+    }
+    assert_int_equal(inputs, g->inputs);
+    assert_string_equal(kn_dtype_name(o->dtype), g->dtype);
+    assert_string_equal(kn_shape_text(&o->shape, text), g->shape);
+    assert_int_equal(o->count, g->out_count);
+}
+
+static double tolerance_on(const char *device) {
+    return strcmp(device, "reference") == 0 ? exact : near;
+}
+
+static void check_one_grad(const char *device, const op_row *row, const char *how, int i,
+                           const outcome *o, float times, const golden *g) {
+    char what[160];
+    float want[ROW_NUMBERS];
+    snprintf(what, sizeof what, "%s on %s, %s: gradient of operand %d", row->name, device, how, i);
+    if (o->has_grad[i] != (g->grad[i] != NULL))
+        fail_msg("%s: %s", what, o->has_grad[i] ? "there is one, and should not" : "there is none");
+    if (!o->has_grad[i])
+        return;
+    assert_int_equal(o->in_count[i], g->grad_count[i]);
+    for (int64_t k = 0; k < o->in_count[i]; k++)
+        want[k] = times * g->grad[i][k];
+    check_numbers(what, o->in_count[i], o->grad[i], want, tolerance_on(device));
+}
+
+void row_matches_golden(kn_ctx *ctx, const char *device, const op_row *row, const golden *g) {
+    char what[160];
+    outcome o;
+    run_row(ctx, device, row, ~0u, false, &o);
+    check_spec(row, &o, g);
+    snprintf(what, sizeof what, "%s on %s", row->name, device);
+    check_numbers(what, o.count, o.out, g->out, tolerance_on(device));
+    for (int i = 0; i < g->inputs; i++)
+        check_one_grad(device, row, "all wanted", i, &o, 1, g);
+
+    run_row(ctx, device, row, ~0u, true, &o);
+    for (int i = 0; i < g->inputs; i++)
+        check_one_grad(device, row, "used twice", i, &o, 2, g);
+
+    for (int only = 0; only < g->inputs; only++) {
+        golden one = *g;
+        for (int i = 0; i < g->inputs; i++)
+            one.grad[i] = i == only ? g->grad[i] : NULL;
+        run_row(ctx, device, row, 1u << only, false, &o);
+        for (int i = 0; i < g->inputs; i++)
+            check_one_grad(device, row, "one wanted", i, &o, 1, &one);
+    }
+    run_row(ctx, device, row, 0, false, &o);
+    for (int i = 0; i < g->inputs; i++)
+        assert_false(o.has_grad[i]);
+}
+
+/* ---- against the reference ---- */
+
+void row_matches_reference(kn_ctx *ctx, const char *device, const op_row *row) {
+    char what[160];
+    outcome own, reference;
+    run_row(ctx, device, row, ~0u, false, &own);
+    run_row(ctx, "reference", row, ~0u, false, &reference);
+    assert_int_equal(own.dtype, reference.dtype);
+    assert_true(kn_shape_equal(&own.shape, &reference.shape));
+    snprintf(what, sizeof what, "%s on %s, against the reference", row->name, device);
+    check_numbers(what, own.count, own.out, reference.out, near);
+    for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
+        assert_int_equal(own.has_grad[i], reference.has_grad[i]);
+        if (own.has_grad[i])
+            check_numbers(what, own.in_count[i], own.grad[i], reference.grad[i], near);
+    }
+}
+
+/* ---- against its own slope ---- */
+
+/* The loss in double, operand i being shifted. *square: the sum of its terms' squares. */
+static double shifted_loss(kn_ctx *ctx, const op_row *row, int i, const float *shift,
+                           double *square) {
+    kn_tensor *in[ROW_INPUTS] = {0};
+    outcome o;
+    float weights[ROW_NUMBERS];
+    make_operands(ctx, row, 0, i, shift, in);
+    kn_tensor *y = row->run(ctx, in, row);
+    check_good(ctx, row->name);
+    read_result(ctx, y, &o);
+    kn_step_end(ctx);
+    numbers_fill(OFF_ZERO, WEIGHTS, 0, o.count, weights);
+    double loss = 0;
+    *square = 0;
+    for (int64_t k = 0; k < o.count; k++) {
+        double term = (double)o.out[k] * weights[k];
+        loss += term;
+        *square += term * term;
+    }
+    return loss;
+}
+
+static void check_direction(kn_ctx *ctx, const op_row *row, int i, unsigned direction,
+                            const outcome *o) {
+    float up[ROW_NUMBERS], down[ROW_NUMBERS];
+    float step = row->kinks ? 0x1p-13f : 0x1p-10f;
+    double expected = 0, size = 0, square;
+    numbers_fill(OFF_ZERO, DIRECTIONS + direction, 0, o->in_count[i], up);
+    for (int64_t k = 0; k < o->in_count[i]; k++) {
+        up[k] = up[k] < 0 ? -step : step;
+        down[k] = -up[k];
+        double term = 2.0 * up[k] * o->grad[i][k];
+        expected += term;
+        size += term * term;
+    }
+    double seen = shifted_loss(ctx, row, i, up, &square);
+    seen -= shifted_loss(ctx, row, i, down, &square);
+    /* A thousandth of what the terms are like, and the rounding of the op's f32 results. */
+    double allowed = 1e-3 * sqrt(size) + 0x1p-22 * sqrt(square);
+    if (!(fabs(seen - expected) <= allowed))
+        fail_msg("%s: along direction %u of operand %d the loss changes by %.9g, its gradient says "
+                 "%.9g, allowed difference %.2g",
+                 row->name, direction, i, seen, expected, allowed);
+}
+
+void row_matches_slope(kn_ctx *ctx, const op_row *row) {
+    outcome o;
+    run_row(ctx, "reference", row, ~0u, false, &o);
+    for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++)
+        for (unsigned direction = 0; o.has_grad[i] && direction < DIRECTION_COUNT; direction++)
+            check_direction(ctx, row, i, direction, &o);
+}
