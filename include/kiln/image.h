@@ -61,9 +61,9 @@ KN_API kn_status kn_image_read(kn_image_reader *r, const char *path, kn_image *o
 KN_API kn_status kn_image_decode(kn_image_reader *r, const void *data, size_t size,
                                  const char *name, kn_image *out, kn_error *error);
 
-/* Resizes [h,w,3] to [out_h,out_w,3] into out, without keeping the aspect: bytes equal Pillow's
+/* Resizes [h,w,3] to [out_h,out_w,3] into out, without keeping the aspect: bytes equal Pillow 13's
  * resize((out_w, out_h), BICUBIC) (antialiased, a = -0.5, fixed point, rounded between the passes).
- */
+ * Where the height shrinks by more than twice what the width does, Pillow 12 and before differ. */
 KN_API kn_status kn_image_resize(kn_image_reader *r, const uint8_t *pixels, int h, int w,
                                  uint8_t *out, int out_h, int out_w, kn_error *error);
 

@@ -4,6 +4,7 @@
 #define KILN_MODEL_FILE_H
 
 #include <kiln/callbacks.h>
+#include <kiln/layers.h>
 #include <kiln/learner.h>
 
 #ifdef __cplusplus
@@ -44,8 +45,9 @@ KN_API kn_status kn_weights_load(kn_module *model, const char *path);
 /* SHA-256, as 64 hex digits, of parameter and buffer bytes (f32 file form) in name order. */
 KN_API kn_status kn_weights_sha256(kn_module *model, char hex[65]);
 
-/* Saves the best model on validation accuracy (ties: the earlier) as folder/model.safetensors at
- * each epoch's end. Needs kn_track_results_cb. info is borrowed. */
+/* At each epoch's end saves the model as folder/last.safetensors and, when its validation accuracy
+ * is the best so far (of equals the earlier), as folder/model.safetensors. Needs
+ * kn_track_results_cb. folder is copied, info borrowed. */
 KN_API kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_info *info);
 KN_API int kn_save_model_best(const kn_learner *l, double *acc); /* its epoch; -1: none yet */
 

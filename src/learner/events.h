@@ -1,0 +1,46 @@
+/* events.h - inside of the learner: scopes, and telling callbacks of an event. */
+#ifndef KN_LEARNER_EVENTS_H
+#define KN_LEARNER_EVENTS_H
+
+#include "core/ctx.h"
+
+#include <kiln/learner.h>
+
+/* From the innermost to the outermost, as the flows that cancel them. */
+typedef enum kn_scope {
+    KN_SCOPE_STEP,
+    KN_SCOPE_BACKWARD,
+    KN_SCOPE_BATCH,
+    KN_SCOPE_TRAIN,
+    KN_SCOPE_VALIDATE,
+    KN_SCOPE_EPOCH,
+    KN_SCOPE_FIT
+} kn_scope;
+
+struct kn_learner_state {
+    kn_callback **callback; /* by order */
+    size_t count, capacity;
+    bool fitting;
+    unsigned active; /* bit s: scope s was begun and may be cancelled */
+};
+
+static inline kn_flow kn_cancel_of(kn_scope scope) {
+    return (kn_flow)(KN_CANCEL_STEP + scope);
+}
+
+/* The flow that reaches further out. */
+static inline kn_flow kn_wider(kn_flow a, kn_flow b) {
+    return a > b ? a : b;
+}
+
+/* Tells the callbacks in order, until one returns another flow than KN_GO. */
+kn_flow kn_tell(kn_learner *l, kn_event event);
+
+/* Tells every callback whatever they return; the widest of their flows. */
+kn_flow kn_tell_all(kn_learner *l, kn_event event);
+
+/* Runs a scope: before_X, body, after_X, with after_cancel_X where it is cancelled. Returns the
+ * flow for the enclosing scope. */
+kn_flow kn_run_scope(kn_learner *l, kn_scope scope, kn_flow (*body)(kn_learner *l));
+
+#endif

@@ -1,0 +1,257 @@
+/* learner.c - the training loop: fit, epochs, batches. What happens around it is callbacks'
+ * business. */
+#include "learner/events.h"
+
+#include "tensor/tensor.h"
+
+#include <kiln/ops.h>
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- making ---- */
+
+kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts) {
+    if (opts.model == NULL) {
+        if (kn_ctx_status(ctx) == KN_OK)
+            kn_fail(ctx, KN_ERR_ARG, "learner: there is no model");
+        return NULL;
+    }
+    kn_learner *l = kn_calloc(ctx, 1, sizeof *l, "a learner");
+    struct kn_learner_state *state =
+        l != NULL ? kn_calloc(ctx, 1, sizeof *state, "a learner") : NULL;
+    if (state == NULL) {
+        kn_free(ctx, l);
+        return NULL;
+    }
+    l->ctx = ctx;
+    l->model = opts.model;
+    l->loaders = opts.loaders;
+    l->loss_fn = opts.loss_fn;
+    l->opt_fn = opts.opt_fn;
+    l->opt_user = opts.opt_user;
+    l->lr = opts.lr;
+    l->state = state;
+    return l;
+}
+
+static void free_callback(kn_callback *cb) {
+    if (cb != NULL && cb->cls->free != NULL)
+        cb->cls->free(cb);
+}
+
+void kn_learner_free(kn_learner *l) {
+    if (l == NULL)
+        return;
+    for (size_t i = l->state->count; i-- > 0;)
+        free_callback(l->state->callback[i]);
+    kn_optimizer_free(l->opt);
+    kn_free(l->ctx, l->state->callback);
+    kn_free(l->ctx, l->state);
+    kn_free(l->ctx, l);
+}
+
+kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
+    struct kn_learner_state *s = l->state;
+    if (cb == NULL)
+        return kn_ctx_status(l->ctx) != KN_OK
+                   ? kn_ctx_status(l->ctx)
+                   : kn_fail(l->ctx, KN_ERR_ARG, "learner: there is no callback to add");
+    if (s->fitting) {
+        kn_fail(l->ctx, KN_ERR_STATE, "learner: callback %s was added during a fit", cb->cls->name);
+        free_callback(cb);
+        return KN_ERR_STATE;
+    }
+    void *callbacks = s->callback;
+    bool room = kn_mem_grow(&l->ctx->allocator, &callbacks, &s->capacity, s->count + 1,
+                            sizeof(kn_callback *));
+    s->callback = callbacks;
+    if (!room) {
+        kn_fail(l->ctx, KN_ERR_MEMORY, "out of memory: adding callback %s", cb->cls->name);
+        free_callback(cb);
+        return KN_ERR_MEMORY;
+    }
+    size_t at = s->count++;
+    for (; at > 0 && s->callback[at - 1]->cls->order > cb->cls->order; at--)
+        s->callback[at] = s->callback[at - 1];
+    s->callback[at] = cb;
+    return KN_OK;
+}
+
+kn_callback *kn_learner_find(kn_learner *l, const char *name) {
+    for (size_t i = 0; i < l->state->count; i++)
+        if (strcmp(l->state->callback[i]->cls->name, name) == 0)
+            return l->state->callback[i];
+    return NULL;
+}
+
+/* ---- one batch ---- */
+
+static kn_flow fails_if(kn_status status) {
+    return status == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static kn_flow backward(kn_learner *l) {
+    return fails_if(kn_backward(l->ctx, l->loss));
+}
+
+static kn_flow step(kn_learner *l) {
+    l->step++;
+    return fails_if(kn_optimizer_step(l->opt));
+}
+
+static kn_flow batch(kn_learner *l) {
+    kn_loss_fn loss = l->loss_fn != NULL ? l->loss_fn : kn_cross_entropy;
+    l->preds = kn_keep(l->ctx, kn_forward(l->model, l->x));
+    if (l->preds == NULL)
+        return KN_FAIL;
+    kn_flow flow = kn_tell(l, kn_event_after_pred);
+    if (flow != KN_GO)
+        return flow;
+    l->loss = kn_keep(l->ctx, loss(l->ctx, l->preds, l->y));
+    if (l->loss == NULL)
+        return KN_FAIL;
+    flow = kn_tell(l, kn_event_after_loss);
+    if (flow != KN_GO || !l->training)
+        return flow;
+    flow = kn_run_scope(l, KN_SCOPE_BACKWARD, backward);
+    if (flow != KN_GO)
+        return flow;
+    int64_t taken = l->opt->steps;
+    flow = kn_run_scope(l, KN_SCOPE_STEP, step);
+    if (l->opt->steps != taken) /* a cancelled step keeps its gradients: accumulation */
+        kn_optimizer_zero_grad(l->opt);
+    return flow;
+}
+
+/* The batch as the step's tensors, on the host. */
+static kn_flow take_batch(kn_learner *l) {
+    kn_device *host = kn_device_open(l->ctx, "cpu");
+    const kn_batch *b = &l->batch;
+    if (host == NULL)
+        return KN_FAIL;
+    l->x = kn_keep(l->ctx, kn_tensor_borrow(l->ctx, host, KN_U8,
+                                            KN_SHAPE(b->n, b->height, b->width, 3), b->pixels));
+    l->y = kn_keep(l->ctx, kn_tensor_borrow(l->ctx, host, KN_I32, KN_SHAPE(b->n), b->labels));
+    return l->x != NULL && l->y != NULL ? KN_GO : KN_FAIL;
+}
+
+static kn_flow one_batch(kn_learner *l) {
+    kn_flow flow = take_batch(l);
+    if (flow == KN_GO)
+        flow = kn_run_scope(l, KN_SCOPE_BATCH, batch);
+    l->x = l->y = l->preds = l->loss = NULL;
+    kn_loader_release(l->loader, &l->batch);
+    kn_step_end(l->ctx);
+    return flow;
+}
+
+/* ---- a pass over a loader ---- */
+
+static kn_flow pass(kn_learner *l, kn_loader *loader) {
+    l->loader = loader;
+    l->batch_count = kn_loader_len(loader);
+    l->batch_index = 0;
+    kn_flow flow = fails_if(kn_loader_start(loader, (uint32_t)l->epoch));
+    while (flow == KN_GO) {
+        bool got = false;
+        if (kn_loader_next(loader, &l->batch, &got) != KN_OK)
+            return KN_FAIL;
+        if (!got)
+            return KN_GO;
+        flow = one_batch(l);
+        l->batch_index++;
+    }
+    return flow;
+}
+
+static kn_flow train(kn_learner *l) {
+    return pass(l, l->loaders.train);
+}
+
+static kn_flow validate(kn_learner *l) {
+    return pass(l, l->loaders.valid);
+}
+
+/* train or validate, with model and tape set accordingly, its events included. */
+static kn_flow run_pass(kn_learner *l, bool training) {
+    l->training = training;
+    kn_module_train(l->model, training);
+    bool was = kn_grad_enable(l->ctx, training);
+    kn_flow flow = training ? kn_run_scope(l, KN_SCOPE_TRAIN, train)
+                            : kn_run_scope(l, KN_SCOPE_VALIDATE, validate);
+    kn_grad_enable(l->ctx, was);
+    l->training = false;
+    return flow;
+}
+
+/* ---- epochs and fit ---- */
+
+static kn_flow epoch(kn_learner *l) {
+    kn_flow flow = run_pass(l, true);
+    if (flow == KN_GO && l->loaders.valid != NULL)
+        flow = run_pass(l, false);
+    return flow;
+}
+
+static kn_flow make_optimizer(kn_learner *l) {
+    kn_optimizer_free(l->opt);
+    l->opt = l->opt_fn != NULL ? l->opt_fn(l->model, l->lr, l->opt_user)
+                               : kn_sgd(l->model, l->lr, (kn_sgd_opts){0});
+    return l->opt != NULL ? KN_GO : KN_FAIL;
+}
+
+static kn_flow epochs(kn_learner *l) {
+    if (kn_module_pack(l->model) == NULL)
+        return KN_FAIL;
+    kn_flow flow = make_optimizer(l);
+    for (l->epoch = 0; l->epoch < l->epochs && flow == KN_GO; l->epoch++)
+        flow = kn_run_scope(l, KN_SCOPE_EPOCH, epoch);
+    return flow;
+}
+
+static kn_flow only_validate(kn_learner *l) {
+    return run_pass(l, false);
+}
+
+static kn_status zero_gradients(kn_learner *l) {
+    kn_named_list all;
+    kn_status status = kn_module_parameters(l->model, &all);
+    for (int i = 0; status == KN_OK && i < all.count; i++)
+        kn_param_zero_grad(all.item[i].param);
+    kn_named_free(l->ctx, &all);
+    return status;
+}
+
+static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
+    if (l->state->fitting)
+        return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
+    kn_status status = zero_gradients(l);
+    if (status != KN_OK)
+        return status;
+    l->epochs = count;
+    l->epoch = 0;
+    l->step = 0;
+    l->state->active = 0;
+    l->state->fitting = true;
+    kn_flow flow = kn_run_scope(l, KN_SCOPE_FIT, body);
+    l->state->fitting = false;
+    l->loader = NULL;
+    kn_step_end(l->ctx);
+    assert(flow == KN_GO || kn_ctx_status(l->ctx) != KN_OK);
+    return flow == KN_GO ? KN_OK : kn_ctx_status(l->ctx);
+}
+
+kn_status kn_learner_fit(kn_learner *l, int count) {
+    if (l->loaders.train == NULL)
+        return kn_fail(l->ctx, KN_ERR_ARG, "fit: there is no training loader");
+    if (count < 1)
+        return kn_fail(l->ctx, KN_ERR_ARG, "fit: %d epochs, expected 1 or more", count);
+    return run(l, count, epochs);
+}
+
+kn_status kn_learner_validate(kn_learner *l) {
+    if (l->loaders.valid == NULL)
+        return kn_fail(l->ctx, KN_ERR_ARG, "validate: there is no validation loader");
+    return run(l, 0, only_validate);
+}

@@ -1,0 +1,139 @@
+/* model_file.c - reading a model file back: the metadata says what to build, the tensors fill it.
+ */
+#include "core/ctx.h"
+#include "learner/weights.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_CLASSES = 1000000, MOST_SIZE = 8192, MOST_BATCH = 1 << 20 };
+
+static kn_status bad(kn_ctx *ctx, const char *path, const char *key) {
+    return kn_fail(ctx, KN_ERR_FORMAT, "%s: metadata %s is missing or malformed", path, key);
+}
+
+/* The JSON text under a key; NULL when there is none or it is none. */
+static json_t *meta_json(const kn_st_file *file, const char *key) {
+    const char *text = kn_st_meta_get(file, key);
+    return text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL) : NULL;
+}
+
+static kn_status read_version(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                              kn_loaded_model *out) {
+    json_t *version = meta_json(file, "kiln.version");
+    bool good = json_is_string(version) && json_string_length(version) < sizeof out->version;
+    if (good)
+        snprintf(out->version, sizeof out->version, "%s", json_string_value(version));
+    json_decref(version);
+    return good ? KN_OK : bad(ctx, path, "kiln.version");
+}
+
+static kn_status read_classes(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                              kn_loaded_model *out) {
+    json_t *classes = meta_json(file, "kiln.classes");
+    size_t count = json_array_size(classes);
+    bool good = json_is_array(classes) && count >= 1 && count <= MOST_CLASSES;
+    const char **name = good ? kn_calloc(ctx, count, sizeof *name, "class names") : NULL;
+    for (size_t i = 0; name != NULL && i < count && good; i++) {
+        name[i] = json_string_value(json_array_get(classes, i));
+        good = name[i] != NULL && (i == 0 || strcmp(name[i - 1], name[i]) < 0);
+    }
+    kn_status status = KN_OK;
+    if (!good)
+        status = bad(ctx, path, "kiln.classes");
+    else if (name == NULL)
+        status = KN_ERR_MEMORY;
+    else
+        status = kn_vocab_from(ctx, name, (int)count, &out->vocab);
+    kn_free(ctx, name);
+    json_decref(classes);
+    return status;
+}
+
+static bool read_int(const json_t *object, const char *key, json_int_t most, int *out) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+        json_integer_value(value) > most)
+        return false;
+    *out = (int)json_integer_value(value);
+    return true;
+}
+
+static bool read_three(const json_t *object, const char *key, bool positive, float out[3]) {
+    const json_t *list = json_object_get(object, key);
+    for (size_t c = 0; c < 3; c++) {
+        const json_t *value = json_array_get(list, c);
+        if (json_array_size(list) != 3 || !json_is_number(value))
+            return false;
+        out[c] = (float)json_number_value(value);
+        if (!isfinite(out[c]) || (positive && !(out[c] > 0)))
+            return false;
+    }
+    return true;
+}
+
+static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                            kn_loaded_model *out) {
+    json_t *input = meta_json(file, "kiln.input");
+    const char *resize = json_string_value(json_object_get(input, "resize"));
+    bool good = read_int(input, "size", MOST_SIZE, &out->size) &&
+                read_int(input, "batch_size", MOST_BATCH, &out->batch_size) &&
+                read_three(input, "mean", false, out->norm.mean) &&
+                read_three(input, "std", true, out->norm.std) && resize != NULL &&
+                strcmp(resize, "squash") == 0;
+    json_decref(input);
+    return good ? KN_OK : bad(ctx, path, "kiln.input");
+}
+
+static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                       kn_loaded_model *out) {
+    json_t *arch = meta_json(file, "kiln.arch");
+    const char *model = json_string_value(json_object_get(arch, "model"));
+    int classes = 0;
+    bool good = model != NULL && strlen(model) < sizeof out->arch &&
+                read_int(arch, "classes", MOST_CLASSES, &classes) && classes == out->vocab.count;
+    if (good)
+        snprintf(out->arch, sizeof out->arch, "%s", model);
+    json_decref(arch);
+    if (!good)
+        return bad(ctx, path, "kiln.arch");
+    for (int i = 0; kn_model_name(i) != NULL; i++)
+        if (strcmp(kn_model_name(i), out->arch) == 0) {
+            out->model = kn_model_new(ctx, out->arch, classes);
+            return out->model != NULL ? kn_weights_fill(out->model, file, path)
+                                      : kn_ctx_status(ctx);
+        }
+    return kn_fail(ctx, KN_ERR_FORMAT, "%s: holds model \"%s\", which this Kiln (%s) does not know",
+                   path, out->arch, KN_VERSION);
+}
+
+kn_status kn_model_load(kn_ctx *ctx, const char *path, kn_loaded_model *out) {
+    *out = (kn_loaded_model){0};
+    kn_st_file *file;
+    kn_error error = {0};
+    if (kn_st_open(&file, path, &ctx->allocator, &error) != KN_OK)
+        return kn_fail_with(ctx, &error);
+    kn_status status =
+        kn_st_meta_get(file, "kiln.arch") == NULL
+            ? kn_fail(ctx, KN_ERR_FORMAT,
+                      "%s: holds weights but not which model they are for (no kiln.arch); "
+                      "--weights with --model loads such a file",
+                      path)
+            : read_version(ctx, file, path, out);
+    if (status == KN_OK)
+        status = read_classes(ctx, file, path, out);
+    if (status == KN_OK)
+        status = read_input(ctx, file, path, out);
+    if (status == KN_OK)
+        status = build(ctx, file, path, out);
+    kn_st_close(file);
+    return status;
+}
+
+void kn_loaded_model_free(kn_ctx *ctx, kn_loaded_model *m) {
+    kn_module_free(m->model);
+    kn_vocab_free(ctx, &m->vocab);
+    *m = (kn_loaded_model){0};
+}

@@ -1,0 +1,96 @@
+/* save_model_cb.c - keeps the best model and the last one on disk. */
+#include "core/file.h"
+#include "learner/saver.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static const char name[] = "save_model";
+
+typedef struct save_model {
+    kn_callback base;
+    kn_ctx *ctx;
+    const kn_model_info *info;
+    kn_saver saver;
+    int best_epoch;
+    double best_acc;
+    bool cancelled;
+    char best[KN_PATH_MAX], last[KN_PATH_MAX];
+} save_model;
+
+static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
+    save_model *s = (save_model *)cb;
+    (void)l;
+    s->best_epoch = -1;
+    s->best_acc = NAN;
+    return KN_GO;
+}
+
+/* Here and not before_fit: by now the parameters are packed. */
+static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
+    save_model *s = (save_model *)cb;
+    s->cancelled = false;
+    if (s->saver.ctx != NULL && s->saver.structure == s->ctx->structure)
+        return KN_GO;
+    kn_saver_free(&s->saver);
+    return kn_saver_init(&s->saver, l->model, s->info) == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static kn_flow after_cancel_epoch(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    ((save_model *)cb)->cancelled = true;
+    return KN_GO;
+}
+
+static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
+    save_model *s = (save_model *)cb;
+    if (s->cancelled)
+        return KN_GO;
+    double acc = kn_track_results(l, false).acc;
+    bool better = s->best_epoch < 0 || acc > s->best_acc || (isnan(s->best_acc) && !isnan(acc));
+    if (better) {
+        s->best_epoch = l->epoch;
+        s->best_acc = acc;
+        if (kn_saver_write(&s->saver, s->best) != KN_OK)
+            return KN_FAIL;
+    }
+    return kn_saver_write(&s->saver, s->last) == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static void free_save_model(kn_callback *cb) {
+    save_model *s = (save_model *)cb;
+    kn_saver_free(&s->saver);
+    kn_free(s->ctx, s);
+}
+
+static const kn_callback_class save_model_class = {.name = name,
+                                                   .order = 60,
+                                                   .before_fit = before_fit,
+                                                   .before_epoch = before_epoch,
+                                                   .after_cancel_epoch = after_cancel_epoch,
+                                                   .after_epoch = after_epoch,
+                                                   .free = free_save_model};
+
+kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_info *info) {
+    save_model *s = kn_calloc(ctx, 1, sizeof *s, "the saving callback");
+    if (s == NULL)
+        return NULL;
+    s->base.cls = &save_model_class;
+    s->ctx = ctx;
+    s->info = info;
+    int best = snprintf(s->best, sizeof s->best, "%s/model.safetensors", folder);
+    int last = snprintf(s->last, sizeof s->last, "%s/last.safetensors", folder);
+    if (best < 0 || (size_t)best >= sizeof s->best || last < 0) {
+        kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", folder);
+        kn_free(ctx, s);
+        return NULL;
+    }
+    return &s->base;
+}
+
+int kn_save_model_best(const kn_learner *l, double *acc) {
+    const save_model *s = (const save_model *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    if (acc != NULL)
+        *acc = s != NULL ? s->best_acc : NAN;
+    return s != NULL ? s->best_epoch : -1;
+}

@@ -1,0 +1,150 @@
+/* saver.c - see saver.h. */
+#include "learner/saver.h"
+
+#include "core/json_text.h"
+
+#include <string.h>
+
+/* ---- the metadata: each value a JSON text of its own ---- */
+
+static void arch_text(kn_text *t, const kn_model_info *info) {
+    kn_text_append(t, "{\"model\":", 9);
+    kn_text_json_string(t, info->arch);
+    kn_text_printf(t, ",\"classes\":%d}", info->vocab != NULL ? info->vocab->count : 0);
+}
+
+static void classes_text(kn_text *t, const kn_vocab *vocab) {
+    kn_text_append(t, "[", 1);
+    for (int i = 0; vocab != NULL && i < vocab->count; i++) {
+        kn_text_append(t, ",", i > 0);
+        kn_text_json_string(t, vocab->name[i]);
+    }
+    kn_text_append(t, "]", 1);
+}
+
+/* Nine digits bring an f32 back exactly. */
+static void three(kn_text *t, const char *key, const float value[3]) {
+    kn_text_printf(t, ",\"%s\":[", key);
+    for (int c = 0; c < 3; c++) {
+        kn_text_append(t, ",", c > 0);
+        kn_text_number(t, value[c], 9);
+    }
+    kn_text_append(t, "]", 1);
+}
+
+static void input_text(kn_text *t, const kn_model_info *info) {
+    kn_text_printf(t, "{\"size\":%d,\"resize\":\"squash\"", info->size);
+    three(t, "mean", info->norm->mean);
+    three(t, "std", info->norm->std);
+    kn_text_printf(t, ",\"batch_size\":%d}", info->batch_size);
+}
+
+static bool make_texts(kn_saver *s) {
+    kn_text *texts[] = {&s->arch, &s->classes, &s->input};
+    for (size_t i = 0; i < KN_COUNT(texts); i++)
+        texts[i]->length = 0; /* the room of the time before stays */
+    arch_text(&s->arch, s->info);
+    classes_text(&s->classes, s->info->vocab);
+    input_text(&s->input, s->info);
+    return !s->arch.failed && !s->classes.failed && !s->input.failed;
+}
+
+/* ---- an allocator over memory taken before ---- */
+
+/* Requests that no longer fit go to the context's allocator. */
+static void *arena_alloc(void *user, size_t bytes, size_t align) {
+    kn_saver *s = user;
+    size_t at = (s->arena_used + align - 1) / align * align;
+    if (at > s->arena_size || bytes > s->arena_size - at)
+        return kn_mem_alloc(&s->ctx->allocator, bytes);
+    s->arena_used = at + bytes;
+    return s->arena + at;
+}
+
+static void arena_free(void *user, void *p) {
+    kn_saver *s = user;
+    if ((unsigned char *)p < s->arena || (unsigned char *)p >= s->arena + s->arena_size)
+        kn_mem_free(&s->ctx->allocator, p);
+}
+
+/* ---- the saver ---- */
+
+static const kn_tensor *tensor_of(const kn_named *named) {
+    return named->param != NULL ? kn_param_value(named->param) : named->buffer;
+}
+
+static size_t bytes_of(const kn_tensor *t) {
+    return (size_t)kn_tensor_numel(t) * kn_dtype_size(kn_tensor_dtype(t));
+}
+
+kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info) {
+    kn_ctx *ctx = kn_module_ctx(model);
+    *s = (kn_saver){.ctx = ctx, .model = model, .info = info, .structure = ctx->structure};
+    s->arch.allocator = s->classes.allocator = s->input.allocator = &ctx->allocator;
+    kn_status status = kn_module_state_list(model, &s->list);
+    if (status != KN_OK)
+        return status;
+    size_t bytes = 0, names = 0;
+    for (int i = 0; i < s->list.count; i++) {
+        bytes += bytes_of(tensor_of(&s->list.item[i]));
+        names += strlen(s->list.item[i].name) + sizeof(char *);
+    }
+    s->entry = kn_calloc(ctx, (size_t)s->list.count + 1, sizeof *s->entry, "saving a model");
+    s->data = kn_alloc(ctx, bytes + 1, "saving a model");
+    if (s->entry == NULL || s->data == NULL || !make_texts(s))
+        return kn_fail(ctx, KN_ERR_MEMORY, "out of memory: saving a model");
+    /* The header's text doubles as it grows: the last three sizes together are under four times it.
+     */
+    size_t header = names + (size_t)s->list.count * 160 + s->arch.length + s->classes.length * 2 +
+                    s->input.length + 1024;
+    s->arena_size = header * 8;
+    s->arena = kn_alloc(ctx, s->arena_size, "saving a model");
+    return s->arena != NULL ? KN_OK : KN_ERR_MEMORY;
+}
+
+kn_status kn_saver_write(kn_saver *s, const char *path) {
+    unsigned char *data = s->data;
+    for (int i = 0; i < s->list.count; i++) {
+        const kn_tensor *t = tensor_of(&s->list.item[i]);
+        size_t bytes = bytes_of(t);
+        kn_status status = kn_tensor_read(s->ctx, t, data, bytes);
+        if (status != KN_OK)
+            return status;
+        s->entry[i] = (kn_st_entry){.name = s->list.item[i].name,
+                                    .dtype = kn_tensor_dtype(t),
+                                    .shape = *kn_tensor_shape(t),
+                                    .data = data};
+        data += bytes;
+    }
+    if (!make_texts(s))
+        return kn_fail(s->ctx, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    const kn_st_meta meta[] = {{"kiln.version", "\"" KN_VERSION "\""},
+                               {"kiln.arch", s->arch.data},
+                               {"kiln.classes", s->classes.data},
+                               {"kiln.input", s->input.data}};
+    kn_allocator arena = {.alloc = arena_alloc, .free = arena_free, .user = s};
+    s->arena_used = 0;
+    return kn_st_write(path, s->entry, s->list.count, meta, KN_COUNT(meta), &arena, &s->ctx->error);
+}
+
+void kn_saver_free(kn_saver *s) {
+    if (s->ctx == NULL)
+        return;
+    kn_named_free(s->ctx, &s->list);
+    kn_free(s->ctx, s->entry);
+    kn_free(s->ctx, s->data);
+    kn_free(s->ctx, s->arena);
+    kn_text_free(&s->arch);
+    kn_text_free(&s->classes);
+    kn_text_free(&s->input);
+    *s = (kn_saver){0};
+}
+
+kn_status kn_model_save(kn_module *model, const kn_model_info *info, const char *path) {
+    kn_saver s;
+    kn_status status = kn_saver_init(&s, model, info);
+    if (status == KN_OK)
+        status = kn_saver_write(&s, path);
+    kn_saver_free(&s);
+    return status;
+}

@@ -1,0 +1,123 @@
+/* track_results_cb.c - loss and accuracy of a pass, weighted by samples (the chapter's
+ * TrackResults). The sums stay on the device and are read at the pass's end. */
+#include "tensor/tensor.h"
+
+#include <kiln/callbacks.h>
+
+#include <math.h>
+#include <time.h>
+
+static const char name[] = "track_results";
+
+typedef struct track {
+    kn_callback base;
+    kn_ctx *ctx;
+    kn_device *device;
+    kn_storage *total; /* double [3]: loss, hits, samples */
+    bool hits;         /* predictions were rows of class scores */
+    struct timespec began;
+    kn_results train, valid;
+} track;
+
+static double since(const struct timespec *began) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) * 1e-9;
+}
+
+static kn_flow begin(kn_callback *cb, kn_learner *l) {
+    track *t = (track *)cb;
+    kn_device *device = kn_device_default(l->ctx);
+    if (t->device != device) {
+        kn_storage_drop(t->total);
+        t->total = device != NULL ? kn_storage_get(l->ctx, device, 3 * sizeof(double)) : NULL;
+        t->device = device;
+    }
+    if (t->total == NULL || device->ops->zero(device, t->total->data, 3 * sizeof(double)) != KN_OK)
+        return KN_FAIL;
+    t->hits = true;
+    clock_gettime(CLOCK_MONOTONIC, &t->began);
+    return KN_GO;
+}
+
+static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
+    track *t = (track *)cb;
+    const kn_tensor *preds = l->preds, *y = l->y;
+    bool scores = preds->shape.rank == 2 && preds->dtype == KN_F32 && y->dtype == KN_I32 &&
+                  y->shape.rank == 1 && y->shape.dim[0] == preds->shape.dim[0];
+    t->hits = t->hits && scores;
+    int64_t rows = preds->shape.rank > 0 ? preds->shape.dim[0] : 1;
+    kn_status status = t->device->ops->track(t->device, rows, scores ? preds->shape.dim[1] : 0,
+                                             scores ? kn_f32(preds) : NULL, scores ? y->data : NULL,
+                                             kn_f32(l->loss), t->total->data);
+    return status == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static kn_status read_results(track *t, kn_results *out) {
+    double total[3] = {0};
+    *out = (kn_results){.loss = NAN, .acc = NAN};
+    if (t->total == NULL)
+        return KN_OK;
+    kn_status status = t->device->ops->copy_out(t->device, total, t->total->data, sizeof total);
+    out->seconds = since(&t->began);
+    out->samples = (int64_t)total[2];
+    if (total[2] > 0) {
+        out->loss = total[0] / total[2];
+        out->acc = t->hits ? total[1] / total[2] : NAN;
+    }
+    return status;
+}
+
+static kn_flow after_train(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    return read_results((track *)cb, &((track *)cb)->train) == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static kn_flow after_validate(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    return read_results((track *)cb, &((track *)cb)->valid) == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static void free_track(kn_callback *cb) {
+    track *t = (track *)cb;
+    kn_storage_drop(t->total);
+    kn_free(t->ctx, t);
+}
+
+static const kn_callback_class track_class = {.name = name,
+                                              .order = -20,
+                                              .before_train = begin,
+                                              .before_validate = begin,
+                                              .after_loss = after_loss,
+                                              .after_train = after_train,
+                                              .after_validate = after_validate,
+                                              .free = free_track};
+
+kn_callback *kn_track_results_cb(kn_ctx *ctx) {
+    track *t = kn_calloc(ctx, 1, sizeof *t, "the results callback");
+    if (t == NULL)
+        return NULL;
+    t->base.cls = &track_class;
+    t->ctx = ctx;
+    t->train = t->valid = (kn_results){.loss = NAN, .acc = NAN};
+    return &t->base;
+}
+
+static track *find(const kn_learner *l) {
+    return (track *)kn_learner_find((kn_learner *)(uintptr_t)l, name); /* only looks */
+}
+
+kn_results kn_track_results(const kn_learner *l, bool training) {
+    const track *t = find(l);
+    if (t == NULL)
+        return (kn_results){.loss = NAN, .acc = NAN};
+    return training ? t->train : t->valid;
+}
+
+kn_results kn_track_results_now(const kn_learner *l) {
+    track *t = find(l);
+    kn_results now = {.loss = NAN, .acc = NAN};
+    if (t != NULL)
+        read_results(t, &now); /* a failure is in the context, where the learner looks */
+    return now;
+}
