@@ -9,7 +9,7 @@ first is read back and its values compared by tests/test_safetensors.c.
 kiln.safetensors: the bytes that kn_st_write must produce, laid out here independently of both
 libraries and then loaded with the package, which has the last word on whether they are valid.
 
-Made with Python 3.11.7, torch and safetensors 0.8.0.
+Made with Python 3.11.7, torch 2.15.0, safetensors 0.8.0.
 """
 
 import json
