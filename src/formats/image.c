@@ -464,7 +464,7 @@ kn_status kn_image_write_jpeg(const char *path, const uint8_t *pixels, int h, in
     kn_status status = guard(&j, write_steps, &p);
     jpeg_destroy_compress(&p.c);
     if (status == KN_OK)
-        status = kn_file_write(path, p.out.data, p.out.length, NULL, error);
+        status = kn_file_write(path, p.out.data, p.out.length, error);
     kn_text_free(&p.out);
     return status;
 }

@@ -36,7 +36,8 @@ static const magic known[] = {
 
 static bool is_text(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size && i < 256; i++)
-        if (data[i] < ' ' && data[i] != '\n' && data[i] != '\r' && data[i] != '\t')
+        if ((data[i] < ' ' && data[i] != '\n' && data[i] != '\r' && data[i] != '\t') ||
+            data[i] >= 0xf8) /* never in UTF-8 */
             return false;
     return true;
 }
@@ -49,7 +50,7 @@ kn_kind kn_kind_of(const uint8_t *data, size_t size, const char **what) {
             return m->kind;
         }
     }
-    *what = size == 0 ? "is empty" : is_text(data, size) ? "is text" : "is damaged or foreign";
+    *what = size == 0 ? "is empty" : is_text(data, size) ? "is text" : NULL;
     return KN_KIND_OTHER;
 }
 

@@ -7,7 +7,7 @@
 
 typedef enum kn_kind { KN_KIND_JPEG, KN_KIND_PNG, KN_KIND_OTHER } kn_kind;
 
-/* *what becomes words for a message: "is a GIF", "is empty". */
+/* *what becomes words for a message, "is a GIF", "is empty", or NULL when nothing is known. */
 kn_kind kn_kind_of(const uint8_t *data, size_t size, const char **what);
 
 #endif

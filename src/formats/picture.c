@@ -65,6 +65,8 @@ kn_status kn_image_decode(kn_image_reader *r, const void *data, size_t size, con
     p.limit = kn_reader_limit(r);
     const char *what = NULL;
     kn_kind kind = kn_kind_of(data, size, &what);
+    if (kind == KN_KIND_OTHER && what == NULL)
+        return kn_error_set(error, KN_ERR_DATA, "%s: is not a JPEG or PNG", name);
     if (kind == KN_KIND_OTHER)
         return kn_error_set(error, KN_ERR_DATA, "%s: %s, not a JPEG or PNG", name, what);
     kn_status status = kind == KN_KIND_JPEG ? kn_decode_jpeg(&p) : kn_decode_png(&p);

@@ -3,8 +3,9 @@
  * Each axis is one filter: an output sample is a weighted sum of the input samples around it. The
  * weights are the bicubic curve (a = -0.5), widened by the factor of the reduction, normalised to
  * the sum 1 in double and then rounded to 22 bits after the point. Sums are exact integers, so
- * their order is free; rounding to a byte happens once after each axis, width first. To equal
- * Pillow, the weights must be rounded the same way, and an axis that does not change be skipped.
+ * their order is free; rounding to a byte happens once after each axis, so which axis comes first
+ * matters (height_first). To equal Pillow, the weights must be rounded the same way, and an axis
+ * that does not change be skipped.
  *
  * Both axes run the same kernel, dot, over a contiguous line of 16-bit samples: a channel of a row,
  * then a channel of a column. A weight is split in two 16-bit halves, because multiply-and-add of
@@ -33,12 +34,13 @@ typedef struct axis {
 /* What the reader's scratch holds. Kept while the four sizes stay the same. */
 typedef struct plan {
     axis x, y;
-    int top, rows; /* input rows that the second pass reads */
+    bool height_first;
+    int top, rows; /* input rows that have a weight */
     /* One channel of a row or a column each. Padded taps read past the samples' end: what they find
      * there has no weight, but must be there. */
     int16_t *line[3];
     size_t line_bytes;
-    uint8_t *middle; /* after the first pass, [out_w,3,rows] */
+    uint8_t *middle; /* after the first pass: [out_w,3,rows], or [out_h,w,3] if height is first */
     double *weights; /* of one output, while the axes are filled */
 } plan;
 
@@ -116,6 +118,11 @@ static void lay_axis(axis *a, uint8_t *base, size_t *used) {
     a->low = carve(base, used, out * taps, sizeof *a->low);
 }
 
+/* Pillow 13 reduces a tall picture's height first, by this rule; earlier versions never did. */
+static bool height_first(int h, int w, int out_h, int out_w) {
+    return out_h < h && (int64_t)h - out_h > 2 * ((int64_t)w - out_w);
+}
+
 /* Returns the bytes of the plan with all that it points to. */
 static size_t lay_out(plan *p, uint8_t *base) {
     size_t used = 0;
@@ -128,7 +135,9 @@ static size_t lay_out(plan *p, uint8_t *base) {
     for (int c = 0; c < 3; c++)
         p->line[c] = carve(base, &used, 1, p->line_bytes);
     p->weights = carve(base, &used, taps, sizeof *p->weights);
-    p->middle = carve(base, &used, (size_t)p->x.out * (size_t)p->y.in, 3);
+    size_t middle_w = (size_t)(p->height_first ? p->x.in : p->x.out);
+    size_t middle_h = (size_t)(p->height_first ? p->y.out : p->y.in);
+    p->middle = carve(base, &used, middle_w * middle_h, 3);
     return used;
 }
 
@@ -154,7 +163,8 @@ static kn_status plan_for(kn_image_reader *r, int h, int w, int out_h, int out_w
     if (plan_fits(*out, h, w, out_h, out_w))
         return KN_OK;
     plan p = {.x = {.in = w, .out = out_w, .taps = padded_taps(w, out_w)},
-              .y = {.in = h, .out = out_h, .taps = padded_taps(h, out_h)}};
+              .y = {.in = h, .out = out_h, .taps = padded_taps(h, out_h)},
+              .height_first = height_first(h, w, out_h, out_w)};
     size_t bytes = lay_out(&p, NULL), limit = kn_reader_limit(r);
     if (bytes > limit)
         return kn_error_set(error, KN_ERR_LIMIT,
@@ -212,15 +222,30 @@ static void resize_width(plan *p, const uint8_t *restrict in, int rows, uint8_t 
     }
 }
 
-/* Input (y, x, c) is at in[y * down + (x * 3 + c) * channel]. */
-static void resize_height(plan *p, const uint8_t *restrict in, ptrdiff_t down, ptrdiff_t channel,
-                          uint8_t *out) {
-    const ptrdiff_t row = (ptrdiff_t)p->x.out * 3;
+/* Input (y, i) is at in[y * down + i * right], i counting columns and channels. */
+static void resize_height(plan *p, const uint8_t *restrict in, ptrdiff_t down, ptrdiff_t right,
+                          ptrdiff_t columns, uint8_t *out) {
     int16_t *restrict line = p->line[0];
-    for (ptrdiff_t i = 0; i < row; i++, in += channel) {
+    for (ptrdiff_t i = 0; i < columns; i++, in += right) {
         for (int y = 0; y < p->rows; y++)
             line[y] = in[y * down];
-        filter(&p->y, line, out + i, row);
+        filter(&p->y, line, out + i, columns);
+    }
+}
+
+static void run(plan *p, const uint8_t *pixels, uint8_t *out) {
+    ptrdiff_t in_row = (ptrdiff_t)p->x.in * 3, out_row = (ptrdiff_t)p->x.out * 3;
+    const uint8_t *top = pixels + p->top * in_row;
+    if (p->y.in == p->y.out) {
+        resize_width(p, pixels, p->y.in, out, out_row, 1);
+    } else if (p->x.in == p->x.out) {
+        resize_height(p, top, in_row, 1, in_row, out);
+    } else if (p->height_first) {
+        resize_height(p, top, in_row, 1, in_row, p->middle);
+        resize_width(p, p->middle, p->y.out, out, out_row, 1);
+    } else {
+        resize_width(p, top, p->rows, p->middle, 1, p->rows);
+        resize_height(p, p->middle, 1, p->rows, out_row, out);
     }
 }
 
@@ -239,14 +264,6 @@ kn_status kn_image_resize(kn_image_reader *r, const uint8_t *pixels, int h, int 
     kn_status status = plan_for(r, h, w, out_h, out_w, &p, error);
     if (status != KN_OK)
         return status;
-    ptrdiff_t in_row = (ptrdiff_t)w * 3, out_row = (ptrdiff_t)out_w * 3;
-    if (h == out_h) {
-        resize_width(p, pixels, h, out, out_row, 1);
-    } else if (w == out_w) {
-        resize_height(p, pixels + p->top * in_row, in_row, 1, out);
-    } else {
-        resize_width(p, pixels + p->top * in_row, p->rows, p->middle, 1, p->rows);
-        resize_height(p, p->middle, 1, p->rows, out);
-    }
+    run(p, pixels, out);
     return KN_OK;
 }
