@@ -105,8 +105,9 @@ KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int c
 typedef struct kn_loader kn_loader;
 
 typedef struct kn_loader_opts {
-    bool shuffle; /* a permutation from (the context's seed, epoch) */
-    int workers;  /* threads; 0: the processors */
+    bool shuffle;            /* a permutation from (the context's seed, epoch) */
+    int workers;             /* threads; 0: the processors */
+    size_t max_image_memory; /* bytes one picture may take while decoded; 0: 512 MiB */
 } kn_loader_opts;
 
 /* A batch in host memory. pixels and labels belong to the loader and stay until kn_loader_release.
