@@ -284,6 +284,8 @@ def add_pngs():
     text = b"\nexif\n%8d\n%s\n" % (len(block), block.hex().encode())
     raw = b"Raw profile type exif\0"
     add("exif_text", png(small, 8, 2, chunk(b"tEXt", raw + text)), "RGB", 8, 5)
+    two = chunk(b"eXIf", tiff(3)) + chunk(b"tEXt", raw + text)
+    add("exif_and_text", png(small, 8, 2, two), "RGB", 8, 3)
     packed = chunk(b"zTXt", raw + b"\0" + zlib.compress(text))
     add("exif_packed_text", png(small, 8, 2, packed), "RGB", 8, 5)
     xmp = b"XML:com.adobe.xmp\0"
