@@ -3,77 +3,74 @@
 
 #include <math.h>
 
-/* A loop over x in order (a), with the place of each element's result (b). */
-static kn_bcast reduction_loop(const kn_reduction *r) {
-    kn_bcast loop = {.rank = r->x.rank};
-    int64_t x_step = 1, y_step = 1;
-    for (int axis = r->x.rank - 1; axis >= 0; axis--) {
-        bool reduced = r->axes >> axis & 1;
-        loop.dim[axis] = r->x.dim[axis];
-        loop.a_step[axis] = x_step;
-        loop.b_step[axis] = reduced ? 0 : y_step;
-        x_step *= r->x.dim[axis];
-        y_step *= reduced ? 1 : r->x.dim[axis];
+/* The axes of x that are reduced, or those that stay, as a loop with x's steps. A result is a place
+ * of the loop over what stays; what it is made of is the whole loop over what is reduced. */
+static kn_bcast axes_loop(const kn_reduction *r, bool reduced) {
+    kn_bcast loop = {0};
+    for (int axis = 0; axis < r->x.rank; axis++) {
+        if ((r->axes >> axis & 1) != reduced)
+            continue;
+        loop.dim[loop.rank] = r->x.dim[axis];
+        loop.a_step[loop.rank] = 1;
+        for (int inner = axis + 1; inner < r->x.rank; inner++)
+            loop.a_step[loop.rank] *= r->x.dim[inner];
+        loop.rank++;
     }
     return loop;
 }
 
-static int64_t result_count(const kn_reduction *r) {
-    int64_t count = 1;
-    for (int axis = 0; axis < r->x.rank; axis++)
-        if (!(r->axes >> axis & 1))
-            count *= r->x.dim[axis];
-    return count;
+static double reduced(kn_reduce_kind kind, const kn_bcast *loop, const float *x) {
+    double total = kind == KN_MAX ? -INFINITY : 0;
+    int64_t index[KN_MAX_RANK] = {0}, from = 0, unused = 0;
+    if (kn_loop_empty(loop))
+        return total;
+    do {
+        if (kind != KN_MAX)
+            total += x[from];
+        else if (x[from] > total || isnan(x[from]))
+            total = x[from];
+    } while (kn_odometer(loop, index, &from, &unused));
+    return total;
 }
 
 kn_status kn_ref_reduce(kn_device *d, const kn_reduction *r, const float *x, float *y) {
-    int64_t results = result_count(r);
-    if (results == 0)
+    (void)d;
+    kn_bcast stay = axes_loop(r, false), gone = axes_loop(r, true);
+    if (kn_loop_empty(&stay))
         return KN_OK;
-    double *total = kn_mem_alloc(d->allocator, (size_t)results * sizeof *total);
-    if (total == NULL)
-        return kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: reduction to %lld numbers",
-                            (long long)results);
-    for (int64_t i = 0; i < results; i++)
-        total[i] = r->kind == KN_MAX ? -INFINITY : 0;
-    kn_bcast loop = reduction_loop(r);
-    if (!kn_loop_empty(&loop)) {
-        int64_t index[KN_MAX_RANK] = {0}, from = 0, to = 0;
-        do {
-            if (r->kind != KN_MAX)
-                total[to] += x[from];
-            else if (x[from] > total[to] || isnan(x[from]))
-                total[to] = x[from];
-        } while (kn_odometer(&loop, index, &from, &to));
-    }
-    for (int64_t i = 0; i < results; i++)
-        y[i] = (float)(r->kind == KN_MEAN ? total[i] / (double)r->count : total[i]);
-    kn_mem_free(d->allocator, total);
+    int64_t index[KN_MAX_RANK] = {0}, from = 0, unused = 0;
+    do {
+        double total = reduced(r->kind, &gone, x + from);
+        *y++ = (float)(r->kind == KN_MEAN ? total / (double)r->count : total);
+    } while (kn_odometer(&stay, index, &from, &unused));
     return KN_OK;
 }
 
-/* Two passes over x: count each result's maxima, then share. */
+/* The gradient of one result: counts its maxima, then shares. A NaN equals nothing: 0 / 0 makes the
+ * gradient NaN too. */
+static void share(const kn_bcast *loop, const float *x, float largest, float dy, float *dx) {
+    int64_t ties = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        int64_t index[KN_MAX_RANK] = {0}, at = 0, unused = 0;
+        do {
+            if (pass == 0)
+                ties += x[at] == largest;
+            else
+                dx[at] = (x[at] == largest ? dy : 0) / (float)ties;
+        } while (kn_odometer(loop, index, &at, &unused));
+    }
+}
+
 kn_status kn_ref_max_grad(kn_device *d, const kn_reduction *r, const float *x, const float *y,
                           const float *dy, float *dx) {
-    int64_t results = result_count(r);
-    kn_bcast loop = reduction_loop(r);
-    if (results == 0 || kn_loop_empty(&loop))
+    (void)d;
+    kn_bcast stay = axes_loop(r, false), gone = axes_loop(r, true);
+    if (kn_loop_empty(&stay) || kn_loop_empty(&gone))
         return KN_OK;
-    int64_t *ties = kn_mem_calloc(d->allocator, (size_t)results, sizeof *ties);
-    if (ties == NULL)
-        return kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: max over %lld numbers",
-                            (long long)results);
-    for (int pass = 0; pass < 2; pass++) {
-        int64_t index[KN_MAX_RANK] = {0}, from = 0, to = 0;
-        do {
-            bool largest = x[from] == y[to];
-            if (pass == 0)
-                ties[to] += largest;
-            else /* a NaN equals nothing: 0 / 0 makes the gradient NaN too */
-                dx[from] = (largest ? dy[to] : 0) / (float)ties[to];
-        } while (kn_odometer(&loop, index, &from, &to));
-    }
-    kn_mem_free(d->allocator, ties);
+    int64_t index[KN_MAX_RANK] = {0}, from = 0, unused = 0;
+    do
+        share(&gone, x + from, *y++, *dy++, dx + from);
+    while (kn_odometer(&stay, index, &from, &unused));
     return KN_OK;
 }
 
