@@ -1,0 +1,14 @@
+/* files.h - scanning only some folders of a root: what the split needs beyond the public scan. */
+#ifndef KN_DATA_FILES_H
+#define KN_DATA_FILES_H
+
+#include "core/ctx.h"
+
+#include <kiln/data.h>
+
+/* Like kn_files_scan, but only below root/folders[i]; paths stay relative to root. A folder without
+ * a picture is KN_ERR_DATA naming it. Here too kn_files_free must follow. */
+kn_status kn_files_scan_folders(kn_ctx *ctx, const char *root, const char *const *folders,
+                                int count, kn_files *out);
+
+#endif

@@ -1,0 +1,52 @@
+/* image_dataset.c - labelled files as a dataset: read, squash, label. The picture is resized
+ * straight into the batch, so a sample costs no copy and, once a thread's buffers have grown, no
+ * allocation. */
+#include "core/ctx.h"
+
+#include <kiln/data.h>
+
+typedef struct image_dataset {
+    kn_dataset base;
+    kn_ctx *ctx; /* for the end only: get runs on other threads */
+    const kn_labelled *items;
+    int count;
+} image_dataset;
+
+static int64_t image_len(const kn_dataset *ds) {
+    return ((const image_dataset *)ds)->count;
+}
+
+static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
+    const kn_labelled *item = &((const image_dataset *)ds)->items[s->index];
+    kn_image image;
+    kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
+    if (status == KN_OK)
+        status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
+                                 ds->height, ds->width, s->error);
+    *s->label = item->label;
+    return status;
+}
+
+static void image_free(kn_dataset *ds) {
+    kn_free(((image_dataset *)ds)->ctx, ds);
+}
+
+static const kn_dataset_class image_class = {image_len, image_get, image_free};
+
+kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size) {
+    if (size < 1 || size > 65535) {
+        kn_fail(ctx, KN_ERR_ARG, "image size: %d, expected 1 to 65535", size);
+        return NULL;
+    }
+    image_dataset *ds = kn_calloc(ctx, 1, sizeof *ds, "a dataset");
+    if (ds == NULL)
+        return NULL;
+    *ds = (image_dataset){
+        .base = {&image_class, size, size}, .ctx = ctx, .items = items, .count = count};
+    return &ds->base;
+}
+
+void kn_dataset_free(kn_dataset *ds) {
+    if (ds != NULL && ds->cls->free != NULL)
+        ds->cls->free(ds);
+}
