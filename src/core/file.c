@@ -99,7 +99,7 @@ static kn_status flush(kn_writer *w) {
 }
 
 kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes) {
-    if (w->status != KN_OK)
+    if (w->status != KN_OK || bytes == 0)
         return w->status;
     w->bytes += bytes;
     if (bytes > KN_WRITE_BUFFER - w->used && flush(w) != KN_OK)
