@@ -5,17 +5,10 @@
 #include "backend/cpu_loops.h"
 
 #include "backend/reference.h"
+#include "core/multiversion.h"
 
 #include <omp.h>
 #include <string.h>
-
-/* Function multiversioning needs resolvers that run before a sanitizer is ready. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define MULTIVERSION
-#endif
 
 /* Below this many numbers a thread costs more than it saves. */
 enum { GRAIN = 1 << 14 };
@@ -50,7 +43,7 @@ typedef struct unary_args {
     float *out;
 } unary_args;
 
-MULTIVERSION static void relu_range(const float *x, float *y, int64_t n) {
+KN_MULTIVERSION static void relu_range(const float *x, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         y[i] = x[i] < 0 ? 0 : x[i]; /* keeps NaN */
 }
@@ -68,7 +61,7 @@ kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float 
     return over(d, n, 64, n, unary_range, &u);
 }
 
-MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
+KN_MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         dx[i] = y[i] <= 0 ? 0 : dy[i];
 }
@@ -94,7 +87,7 @@ typedef struct binary_args {
     float *y;
 } binary_args;
 
-MULTIVERSION static void binary_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void binary_range(const void *args, int64_t begin, int64_t end) {
     const binary_args *p = args;
     const float *a = p->a, *b = p->b;
     float *y = p->y;
@@ -135,7 +128,7 @@ typedef struct axpy_args {
     float *y;
 } axpy_args;
 
-MULTIVERSION static void axpy_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void axpy_range(const void *args, int64_t begin, int64_t end) {
     const axpy_args *p = args;
     const float *x = p->x;
     float *y = p->y, alpha = p->alpha;
@@ -156,7 +149,7 @@ typedef struct pool_args {
     float *y;
 } pool_args;
 
-MULTIVERSION static void mean_hw_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void mean_hw_range(const void *args, int64_t begin, int64_t end) {
     const pool_args *p = args;
     for (int64_t n = begin; n < end; n++) {
         const float *x = p->x + n * p->hw * p->c;
@@ -175,7 +168,7 @@ kn_status kn_cpu_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const f
     return over(d, n, 1, n * hw * c, mean_hw_range, &p);
 }
 
-MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, int64_t end) {
     const pool_args *p = args;
     float share = 1 / (float)p->hw;
     for (int64_t n = begin; n < end; n++) {
@@ -205,7 +198,7 @@ typedef struct normalize_args {
     float *y;
 } normalize_args;
 
-MULTIVERSION static void normalize_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void normalize_range(const void *args, int64_t begin, int64_t end) {
     const normalize_args *p = args;
     int64_t i = begin;
     for (; i + PIXELS <= end; i += PIXELS) {
@@ -235,7 +228,7 @@ typedef struct sgd_args {
     float lr, wd, momentum;
 } sgd_args;
 
-MULTIVERSION static void sgd_range(const void *args, int64_t begin, int64_t end) {
+KN_MULTIVERSION static void sgd_range(const void *args, int64_t begin, int64_t end) {
     const sgd_args *p = args;
     float *w = p->w, *v = p->v, lr = p->lr, wd = p->wd, momentum = p->momentum;
     const float *g = p->g;
