@@ -69,7 +69,7 @@ static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const
                        "conv2d: input %s, weight %s, expected [N,H,W,I] and [O,I,KH,KW]", a,
                        b) == KN_OK;
     const int64_t *xd = x->shape.dim, *wd = w->shape.dim;
-    int64_t stride = opts.stride == 0 ? 1 : opts.stride;
+    int64_t stride = opts.stride == 0 ? 1 : opts.stride, padding = opts.padding;
     *c = (kn_conv_dims){.n = xd[0],
                         .h = xd[1],
                         .w = xd[2],
@@ -78,7 +78,7 @@ static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const
                         .kernel_h = wd[2],
                         .kernel_w = wd[3],
                         .stride = stride,
-                        .padding = opts.padding};
+                        .padding = padding};
     if (wd[1] != xd[3])
         return kn_fail(ctx, KN_ERR_SHAPE, "conv2d: input %s, weight %s expects %lld channels", a, b,
                        (long long)wd[1]) == KN_OK;
@@ -87,7 +87,7 @@ static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const
                        "conv2d: kernel %lldx%lld, stride %d, padding %d; kernels are 1 to 7, "
                        "strides 1 or more",
                        (long long)wd[2], (long long)wd[3], opts.stride, opts.padding) == KN_OK;
-    int64_t h = xd[1] + 2 * opts.padding - wd[2], width = xd[2] + 2 * opts.padding - wd[3];
+    int64_t h = xd[1] + 2 * padding - wd[2], width = xd[2] + 2 * padding - wd[3];
     if (xd[0] < 1 || xd[3] < 1 || wd[0] < 1 || h < 0 || width < 0)
         return kn_fail(ctx, KN_ERR_SHAPE, "conv2d: input %s is too small for weight %s", a, b) ==
                KN_OK;
