@@ -6,7 +6,9 @@
  * to test; without it there are "reference" and "cpu". */
 #include "support/check.h"
 #include "support/counted.h"
+#include "support/op_refuse.h"
 #include "support/op_row.h"
+#include "support/op_run.h"
 
 #include "core/ctx.h"
 
@@ -14,46 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- how a row calls its op ---- */
-
-#define RUN(op, ...)                                                                               \
-    static kn_tensor *run_##op(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {             \
-        (void)row;                                                                                 \
-        return kn_##op(ctx, __VA_ARGS__);                                                          \
-    }
-RUN(add, in[0], in[1])
-RUN(sub, in[0], in[1])
-RUN(mul, in[0], in[1])
-RUN(div, in[0], in[1])
-RUN(eq, in[0], in[1])
-RUN(neg, in[0])
-RUN(exp, in[0])
-RUN(log, in[0])
-RUN(sqrt, in[0])
-RUN(relu, in[0])
-RUN(reshape, in[0], row->shape)
-RUN(permute, in[0], row->order)
-RUN(cast, in[0], row->dtype)
-RUN(sum, in[0], row->axes, row->reduce)
-RUN(mean, in[0], row->axes, row->reduce)
-RUN(max, in[0], row->axes, row->reduce)
-RUN(std, in[0], row->axes, row->reduce)
-RUN(argmax, in[0])
-RUN(gather, in[0], row->axis, in[1])
-RUN(matmul, in[0], in[1])
-RUN(linear_op, in[0], in[1], in[2])
-RUN(conv2d, in[0], in[1], in[2], row->conv)
-RUN(mean_hw, in[0])
-RUN(logsumexp, in[0])
-RUN(log_softmax, in[0])
-RUN(softmax, in[0])
-RUN(nll, in[0], in[1])
-RUN(cross_entropy, in[0], in[1])
-
-static kn_tensor *run_cast_there_and_back(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
-    return kn_cast(ctx, kn_cast(ctx, in[0], row->dtype), KN_F32);
-}
 
 /* ---- numbers that are chosen, not generated ---- */
 
@@ -356,6 +318,7 @@ static void one_row_on_one_device(void **state) {
         row_matches_reference(ctx, c->device, c->row);
     else if (!c->row->no_slope)
         row_matches_slope(ctx, c->row);
+    row_refuses(ctx, c->device, c->row);
 }
 
 static void every_golden_has_its_row(void **state) {

@@ -36,34 +36,26 @@ static kn_dtype dtype_of(number_kind kind) {
     return kind == INDEX ? KN_I32 : kind == BYTES ? KN_U8 : KN_F32;
 }
 
-static int64_t operand_numbers(const op_row *row, int i, cells *values) {
+/* shift: NULL, or what is added. */
+static kn_tensor *shifted_operand(kn_ctx *ctx, const op_row *row, int i, kn_tensor *first,
+                                  const float *shift) {
     const operand *o = &row->in[i];
+    cells values;
+    if (!o->there || o->same)
+        return o->same ? first : NULL;
     int64_t n = kn_shape_numel(&o->shape);
     assert_in_range(n, 0, ROW_NUMBERS);
     if (o->kind == LISTED)
-        memcpy(values->f32, o->values, (size_t)n * sizeof(float));
+        memcpy(values.f32, o->values, (size_t)n * sizeof(float));
     else
-        numbers_fill(o->kind, (unsigned)i, o->limit, n, values);
-    return n;
+        numbers_fill(o->kind, (unsigned)i, o->limit, n, &values);
+    for (int64_t k = 0; shift != NULL && k < n; k++)
+        values.f32[k] += shift[k];
+    return kn_from(ctx, dtype_of(o->kind), o->shape, &values);
 }
 
-/* shift: NULL, or what is added to operand `shifted`. */
-static void make_operands(kn_ctx *ctx, const op_row *row, unsigned wanted, int shifted,
-                          const float *shift, kn_tensor **in) {
-    cells values;
-    for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
-        if (row->in[i].same) {
-            in[i] = in[0];
-            continue;
-        }
-        int64_t n = operand_numbers(row, i, &values);
-        for (int64_t k = 0; shift != NULL && i == shifted && k < n; k++)
-            values.f32[k] += shift[k];
-        kn_dtype dtype = dtype_of(row->in[i].kind);
-        in[i] = kn_from(ctx, dtype, row->in[i].shape, &values);
-        if (dtype == KN_F32 && (wanted >> i & 1))
-            kn_require_grad(ctx, in[i]);
-    }
+kn_tensor *row_operand(kn_ctx *ctx, const op_row *row, int i, kn_tensor *first) {
+    return shifted_operand(ctx, row, i, first, NULL);
 }
 
 static float number_of(kn_dtype dtype, const cells *values, int64_t i) {
@@ -112,7 +104,12 @@ static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned
                     outcome *o) {
     kn_tensor *in[ROW_INPUTS] = {0};
     kn_device_use(ctx, kn_device_open(ctx, device));
-    make_operands(ctx, row, wanted, -1, NULL, in);
+    for (int i = 0; i < ROW_INPUTS; i++) {
+        in[i] = row_operand(ctx, row, i, in[0]);
+        bool own = row->in[i].there && !row->in[i].same;
+        if (own && kn_tensor_dtype(in[i]) == KN_F32 && (wanted >> i & 1))
+            kn_require_grad(ctx, in[i]);
+    }
     kn_tensor *y = row->run(ctx, in, row);
     check_good(ctx, row->name);
     assert_non_null(y);
@@ -221,7 +218,8 @@ static double shifted_loss(kn_ctx *ctx, const op_row *row, int i, const float *s
     kn_tensor *in[ROW_INPUTS] = {0};
     outcome o;
     float weights[ROW_NUMBERS];
-    make_operands(ctx, row, 0, i, shift, in);
+    for (int k = 0; k < ROW_INPUTS; k++)
+        in[k] = shifted_operand(ctx, row, k, in[0], k == i ? shift : NULL);
     kn_tensor *y = row->run(ctx, in, row);
     check_good(ctx, row->name);
     read_result(ctx, y, &o);
