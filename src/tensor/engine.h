@@ -25,7 +25,7 @@ typedef struct kn_engine {
     kn_tensor **live;
     size_t live_count, live_capacity;
     kn_tensor **free_header;
-    size_t free_first, free_count, free_capacity; /* a queue in debug builds, a stack else */
+    size_t free_first, free_count, free_capacity; /* a ring: taken first, returned last */
     kn_tensor **block;                            /* headers are made a block at a time */
     size_t block_count, block_capacity;
     /* The tape. */

@@ -86,6 +86,14 @@ float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *st
     *slot = (kn_grad_slot){0};
     if (t == NULL || !t->wants_grad || *status != KN_OK)
         return NULL;
+    if (t->node >= 0 && t->tape != ctx->engine->tape) { /* its gradient would end here, unseen */
+        char text[KN_SHAPE_TEXT];
+        *status = kn_fail(ctx, KN_ERR_STATE,
+                          "backward: the loss depends on a tensor %s whose tape was used by an "
+                          "earlier backward; kn_detach cuts it off",
+                          kn_shape_text(&t->shape, text));
+        return NULL;
+    }
     slot->t = t;
     if (t->grad_live) {
         slot->temporary = kn_storage_get(ctx, t->device, (size_t)t->numel * sizeof(float));
@@ -127,6 +135,9 @@ static kn_status check_loss(kn_ctx *ctx, kn_tensor *loss) {
         return kn_ctx_status(ctx) != KN_OK
                    ? kn_ctx_status(ctx)
                    : kn_fail(ctx, KN_ERR_STATE, "backward: there is no loss");
+    if (loss->alive && loss->node >= 0 && loss->tape != ctx->engine->tape)
+        return kn_fail(ctx, KN_ERR_STATE,
+                       "backward: this loss's tape was used by an earlier backward");
     if (!kn_tensor_usable(ctx, "backward", loss))
         return KN_ERR_STATE;
     if (loss->numel != 1 || loss->dtype != KN_F32)
@@ -137,9 +148,6 @@ static kn_status check_loss(kn_ctx *ctx, kn_tensor *loss) {
             ctx, KN_ERR_STATE,
             "backward: nothing was recorded that this loss depends on (recording off, or "
             "no input wants a gradient)");
-    if (loss->tape != ctx->engine->tape)
-        return kn_fail(ctx, KN_ERR_STATE,
-                       "backward: this loss's tape was used by an earlier backward");
     return KN_OK;
 }
 

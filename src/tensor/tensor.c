@@ -44,8 +44,11 @@ static bool make_headers(kn_ctx *ctx, kn_engine *e) {
         return false;
     }
     e->block[e->block_count++] = block;
-    for (int i = 0; i < HEADER_BLOCK; i++) /* at the front: new ones are used first */
-        e->free_header[(e->free_first + e->free_count++) % e->free_capacity] = &block[i];
+    /* At the front: new ones are used first, and those that died wait at the back. */
+    e->free_first = (e->free_first + e->free_capacity - HEADER_BLOCK) % e->free_capacity;
+    e->free_count += HEADER_BLOCK;
+    for (size_t i = 0; i < HEADER_BLOCK; i++)
+        e->free_header[(e->free_first + i) % e->free_capacity] = &block[i];
     return true;
 }
 
@@ -245,26 +248,35 @@ void kn_tensor_clear(kn_tensor *t) {
 
 /* ---- reading and writing ---- */
 
+static void assert_alive(const kn_tensor *t) {
+    assert(t->alive && "a tensor was used after its step ended");
+    (void)t; /* where assert is nothing */
+}
+
 kn_dtype kn_tensor_dtype(const kn_tensor *t) {
+    assert_alive(t);
     return t->dtype;
 }
 
 const kn_shape *kn_tensor_shape(const kn_tensor *t) {
-    assert(t->alive && "a tensor was used after its step ended");
+    assert_alive(t);
     return &t->shape;
 }
 
 int64_t kn_tensor_dim(const kn_tensor *t, int axis) {
+    assert_alive(t);
     int at = axis < 0 ? axis + t->shape.rank : axis;
     assert(at >= 0 && at < t->shape.rank);
     return t->shape.dim[at];
 }
 
 int64_t kn_tensor_numel(const kn_tensor *t) {
+    assert_alive(t);
     return t->numel;
 }
 
 kn_device *kn_tensor_device(const kn_tensor *t) {
+    assert_alive(t);
     return t->device;
 }
 
@@ -298,11 +310,15 @@ kn_status kn_tensor_write(kn_ctx *ctx, kn_tensor *t, const void *data, size_t by
 
 double kn_item(kn_ctx *ctx, const kn_tensor *t) {
     char text[KN_SHAPE_TEXT];
-    if (t != NULL && t->numel != 1)
+    if (t == NULL && kn_ctx_status(ctx) == KN_OK)
+        kn_fail(ctx, KN_ERR_STATE, "item: there is no tensor");
+    if (t == NULL || !kn_tensor_usable(ctx, "item", t))
+        return NAN;
+    if (t->numel != 1) {
         kn_fail(ctx, KN_ERR_SHAPE, "item: tensor %s has not one element",
                 kn_shape_text(&t->shape, text));
-    if (t == NULL || t->numel != 1)
         return NAN;
+    }
     union {
         float f32;
         uint8_t u8;
