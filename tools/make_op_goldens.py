@@ -278,7 +278,7 @@ def conv_rows():
     row("conv2d/k3", conv(), X(1, 5, 4, 3), X(4, 3, 3, 3), X(4))
     row("conv2d/k3p1", conv(1, 1), X(2, 4, 3, 3), X(4, 3, 3, 3), X(4))
     row("conv2d/k3s2p1", conv(2, 1), X(2, 6, 6, 3), X(4, 3, 3, 3), X(4))
-    row("conv2d/k3s2p1_odd", conv(2, 1), X(1, 7, 5, 3), X(5, 3, 3, 3), X(5))
+    row("conv2d/k3s2odd", conv(2, 1), X(1, 7, 5, 3), X(5, 3, 3, 3), X(5))
     row("conv2d/k3s2_rest", conv(2), X(1, 6, 8, 2), X(3, 2, 3, 3), X(3))
     row("conv2d/k3s3p2", conv(3, 2), X(1, 6, 5, 3), X(3, 3, 3, 3))
     row("conv2d/k3p3", conv(1, 3), X(1, 2, 2, 2), X(2, 2, 3, 3), X(2))

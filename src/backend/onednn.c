@@ -213,7 +213,7 @@ static conv_entry *entry_for(kn_onednn *o, conv_kind kind, const kn_conv_dims *c
     conv_key key;
     memset(&key, 0, sizeof key);
     key.dims = *c;
-    key.kind = kind;
+    key.kind = (int32_t)kind;
     key.bias = bias;
     for (conv_entry *e = o->entry; e != NULL; e = e->next)
         if (memcmp(&e->key, &key, sizeof key) == 0)

@@ -69,8 +69,8 @@ void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
 void kn_tensor_clear(kn_tensor *t);
 void kn_tensor_touch(kn_tensor *t);
 
-/* Releases every step tensor made since the mark but the one given. Does nothing while recording: the
- * tape holds them then. */
+/* Releases every step tensor made since the mark but the one given. Does nothing while recording:
+ * the tape holds them then. */
 size_t kn_step_mark(kn_ctx *ctx);
 void kn_step_release_since(kn_ctx *ctx, size_t mark, const kn_tensor *result);
 
@@ -102,10 +102,10 @@ bool kn_recording(const kn_ctx *ctx, kn_tensor *const *in, int count);
 bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *const *in, int count,
                     const void *args, size_t args_size);
 
-/* Where a backward writes d(loss)/d(t), numel f32: the gradient itself, or a temporary that close then
- * adds to what is there. NULL when t wants none (or is NULL), when *status is a failure already, or on
- * failure: then *status says so. Where it gave a pointer, close must follow, with the status of the
- * kernel that wrote there. */
+/* Where a backward writes d(loss)/d(t), numel f32: the gradient itself, or a temporary that close
+ * then adds to what is there. NULL when t wants none (or is NULL), when *status is a failure
+ * already, or on failure: then *status says so. Where it gave a pointer, close must follow, with
+ * the status of the kernel that wrote there. */
 typedef struct kn_grad_slot {
     kn_tensor *t;
     kn_storage *temporary;
