@@ -7,8 +7,18 @@
 #include "backend/reference.h"
 #include "core/multiversion.h"
 
-#include <omp.h>
 #include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else /* built without threads: the pragmas mean nothing */
+static int omp_get_num_threads(void) {
+    return 1;
+}
+static int omp_get_thread_num(void) {
+    return 0;
+}
+#endif
 
 /* Below this many numbers a thread costs more than it saves. */
 enum { GRAIN = 1 << 14 };
