@@ -77,7 +77,7 @@ static const op_row rows[] = {
 static float *all_numbers(const op_row *row, const char *device, int64_t *count) {
     kn_tensor *in[ROW_INPUTS] = {0};
     int64_t total = 0;
-    kn_device_use(ctx, kn_device_open(ctx, device));
+    check_use(ctx, device);
     for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
         const operand *o = &row->in[i];
         int64_t n = kn_shape_numel(&o->shape);
@@ -162,7 +162,7 @@ static void the_fused_relu_is_relu_bit_for_bit(void **state) {
     (void)state;
     static const float specials[] = {NAN, INFINITY, -INFINITY, -0.0f};
     static float values[4 * 9 * 9 * 3];
-    kn_device_use(ctx, kn_device_open(ctx, device_name));
+    check_use(ctx, device_name);
     numbers_fill(WIDE, 0, 0, KN_COUNT(values), values);
     for (size_t i = 0; i < KN_COUNT(specials); i++)
         values[300 + 61 * i] = specials[i];

@@ -24,6 +24,12 @@ void check_good(kn_ctx *ctx, const char *what) {
         fail_msg("%s: %s: %s", what, kn_status_name(error.status), error.message);
 }
 
+void check_use(kn_ctx *ctx, const char *device) {
+    kn_device *d = kn_device_open(ctx, device);
+    check_good(ctx, device);
+    kn_device_use(ctx, d);
+}
+
 static bool close_to(float got, float want, double allowed) {
     if (isnan(want) || isnan(got))
         return isnan(want) && isnan(got);

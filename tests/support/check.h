@@ -19,6 +19,9 @@ void check_error(kn_ctx *ctx, kn_status status, const char *part);
 /* The context holds no error; shows it else. what says where. */
 void check_good(kn_ctx *ctx, const char *what);
 
+/* Makes that device the default; fails the test when there is none. */
+void check_use(kn_ctx *ctx, const char *device);
+
 /* got equals want but for tolerance times the largest finite number of want; NaN equals NaN. */
 void check_numbers(const char *what, int64_t n, const float *got, const float *want,
                    double tolerance);

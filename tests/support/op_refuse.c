@@ -26,7 +26,7 @@ static bool any_type(const op_row *row) {
 static void operands(kn_ctx *ctx, const char *device, const op_row *row, kn_tensor **in) {
     kn_error_take(ctx);
     kn_step_end(ctx);
-    kn_device_use(ctx, kn_device_open(ctx, device));
+    check_use(ctx, device);
     for (int i = 0; i < ROW_INPUTS; i++)
         in[i] = row_operand(ctx, row, i, in[0]);
     check_good(ctx, row->name);

@@ -103,7 +103,7 @@ static void read_grads(kn_ctx *ctx, const op_row *row, kn_tensor *const *in, out
 static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted, bool twice,
                     outcome *o) {
     kn_tensor *in[ROW_INPUTS] = {0};
-    kn_device_use(ctx, kn_device_open(ctx, device));
+    check_use(ctx, device);
     for (int i = 0; i < ROW_INPUTS; i++) {
         in[i] = row_operand(ctx, row, i, in[0]);
         bool own = row->in[i].there && !row->in[i].same;
