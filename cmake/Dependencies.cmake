@@ -11,6 +11,13 @@ add_library(kiln_deps INTERFACE)
 target_link_libraries(kiln_deps INTERFACE PkgConfig::KILN_PC Threads::Threads m)
 set(KILN_LINK_ALSO m) # what has no pkg-config file
 
+# For kiln doctor.
+set(KILN_BUILT_WITH "")
+foreach(module ${KILN_PC_REQUIRES})
+    list(APPEND KILN_BUILT_WITH "${module} ${KILN_PC_${module}_VERSION}")
+endforeach()
+list(JOIN KILN_BUILT_WITH ", " KILN_BUILT_WITH)
+
 if(KILN_OPENMP)
     find_package(OpenMP REQUIRED COMPONENTS C)
     target_compile_options(kiln_deps INTERFACE ${OpenMP_C_FLAGS})

@@ -31,11 +31,14 @@ set_target_properties(kiln_shared PROPERTIES
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 
-# The command holds the static library, so build/kiln can be copied alone.
+# The command holds the static library, so build/kiln can be copied alone. All of it but main is
+# compiled apart, for the tests.
 file(GLOB KILN_CLI_SOURCES CONFIGURE_DEPENDS cli/*.c)
-if(KILN_CLI_SOURCES)
-    add_executable(kiln_cli ${KILN_CLI_SOURCES})
-    set_target_properties(kiln_cli PROPERTIES OUTPUT_NAME kiln)
-    target_include_directories(kiln_cli PRIVATE cli src)
-    target_link_libraries(kiln_cli PRIVATE kiln_static kiln_flags kiln_deps)
-endif()
+list(REMOVE_ITEM KILN_CLI_SOURCES ${PROJECT_SOURCE_DIR}/cli/main.c)
+add_library(kiln_cli_parts OBJECT ${KILN_CLI_SOURCES})
+target_include_directories(kiln_cli_parts PUBLIC cli src)
+target_compile_definitions(kiln_cli_parts PRIVATE KILN_BUILT_WITH="${KILN_BUILT_WITH}")
+target_link_libraries(kiln_cli_parts PUBLIC kiln_static kiln_flags kiln_deps)
+add_executable(kiln_cli cli/main.c)
+set_target_properties(kiln_cli PROPERTIES OUTPUT_NAME kiln)
+target_link_libraries(kiln_cli PRIVATE kiln_cli_parts)

@@ -48,8 +48,9 @@ foreach(source ${KILN_TESTS_FOUND})
     if(KILN_TEST_SUPPORT)
         target_link_libraries(${target} PRIVATE kiln_test_support)
     endif()
-    if(TARGET kiln_cli)
-        add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
+    add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
+    if(name STREQUAL "args")
+        target_link_libraries(${target} PRIVATE kiln_cli_parts)
     endif()
     add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set(labels unit ${name})

@@ -1,8 +1,8 @@
 /* shapes_draw.c - draws one figure on a textured ground.
  *
- * Integers only: the same bytes on every processor, whatever a compiler makes of floating point.
- * Colour, light or dark, place, size and angle say nothing about the class, so a model has to see
- * the outline. */
+ * Integers only (but for a sine and a cosine, rounded coarsely): the same bytes on every processor,
+ * whatever a compiler makes of floating point. Colour, place, size and angle say nothing about the
+ * class, so a model has to see the outline; the figure is lighter than its ground. */
 #include "data/shapes.h"
 
 #include "core/ctx.h"
@@ -13,11 +13,11 @@
 
 enum {
     SIZE = KN_SHAPES_SIZE,
-    UNIT = 1000,     /* a figure's radius in its own coordinates */
-    SUB = 8,         /* coordinates in a picture are in eighths of a pixel */
-    TURN = 256,      /* angles in a full turn */
-    ONE = 1 << 14,   /* 1.0 of sines, cosines and weights */
-    GRID_MAX = 40,   /* points of a noise grid, a side */
+    UNIT = 1000,   /* a figure's radius in its own coordinates */
+    SUB = 8,       /* coordinates in a picture are in eighths of a pixel */
+    TURN = 256,    /* angles in a full turn */
+    ONE = 1 << 14, /* 1.0 of sines, cosines and weights */
+    GRID_MAX = 40, /* points of a noise grid, a side */
 };
 
 /* ---- outlines ---- */
@@ -26,7 +26,9 @@ typedef struct point {
     int x, y;
 } point;
 
-static int square_of(int x) { return x * x; }
+static int square_of(int x) {
+    return x * x;
+}
 
 static bool in_disc(point p, int cx, int cy, int r) {
     return square_of(p.x - cx) + square_of(p.y - cy) < r * r;
@@ -57,9 +59,13 @@ static bool in_bars(point p) {
     return p.x > -800 && p.x < 800 && (y < 180 || (y > 470 && y < 830));
 }
 
-static bool in_circle(point p) { return in_disc(p, 0, 0, 850); }
+static bool in_circle(point p) {
+    return in_disc(p, 0, 0, 850);
+}
 
-static bool in_crescent(point p) { return in_disc(p, 0, 0, 950) && !in_disc(p, 420, 0, 780); }
+static bool in_crescent(point p) {
+    return in_disc(p, 0, 0, 950) && !in_disc(p, 420, 0, 780);
+}
 
 static bool in_cross(point p) {
     int x = p.x < 0 ? -p.x : p.x, y = p.y < 0 ? -p.y : p.y;
@@ -72,15 +78,17 @@ static bool in_heart(point p) {
            in_polygon(p, v, KN_COUNT(v));
 }
 
-static bool in_ring(point p) { return in_disc(p, 0, 0, 950) && !in_disc(p, 0, 0, 560); }
+static bool in_ring(point p) {
+    return in_disc(p, 0, 0, 950) && !in_disc(p, 0, 0, 560);
+}
 
 static bool in_square(point p) {
     return p.x > -780 && p.x < 780 && p.y > -780 && p.y < 780;
 }
 
 static bool in_star(point p) {
-    static const point v[] = {{0, -1000},  {225, -309},  {951, -309}, {363, 118},  {588, 809},
-                              {0, 382},    {-588, 809},  {-363, 118}, {-951, -309}, {-225, -309}};
+    static const point v[] = {{0, -1000}, {225, -309}, {951, -309}, {363, 118},   {588, 809},
+                              {0, 382},   {-588, 809}, {-363, 118}, {-951, -309}, {-225, -309}};
     return in_polygon(p, v, KN_COUNT(v));
 }
 
@@ -93,12 +101,15 @@ static const struct {
     const char *name;
     bool (*contains)(point p);
 } figures[KN_SHAPES_CLASSES] = {
-    {"arrow", in_arrow},     {"bars", in_bars}, {"circle", in_circle}, {"crescent", in_crescent}, {"cross", in_cross},
-    {"heart", in_heart},     {"ring", in_ring},       {"square", in_square},
-    {"star", in_star},       {"triangle", in_triangle},
+    {"arrow", in_arrow},       {"bars", in_bars},     {"circle", in_circle},
+    {"crescent", in_crescent}, {"cross", in_cross},   {"heart", in_heart},
+    {"ring", in_ring},         {"square", in_square}, {"star", in_star},
+    {"triangle", in_triangle},
 };
 
-const char *kn_shapes_class(int figure) { return figures[figure].name; }
+const char *kn_shapes_class(int figure) {
+    return figures[figure].name;
+}
 
 /* ---- the figure's place ---- */
 
@@ -112,21 +123,22 @@ static int between(kn_rng *rng, int low, int high) {
     return low + (int)kn_rng_below(rng, (uint32_t)(high - low + 1));
 }
 
-#ifndef RMIN
-#define RMIN 20
-#define RMAX 40
-#define ROT TURN
-#define TEX 40
-#define NOISE 12
-#define CONTRAST 90
-#define SLACK 1
-#define POLAR 0
-#endif
+/* What makes the set hard or easy. With these, measured in PyTorch on 64 x 64 pixels: the best of
+ * six regularised linear models reaches 0.49 on validation, simple_cnn 0.97 in 30 epochs at
+ * batch 32. */
+enum {
+    RADIUS_MIN = 28, /* pixels */
+    RADIUS_MAX = 40,
+    LEAN = TURN / 8, /* the most a figure is turned, either way */
+    TEXTURE = 24,    /* of the ground, in grey levels */
+    GRAIN = 8,       /* of every pixel */
+    CONTRAST = 110,  /* of figure over ground, in luma */
+};
 
 static placement place(kn_rng *rng) {
-    int radius = between(rng, RMIN * SUB, RMAX * SUB);
-    int slack = (SIZE * SUB / 2 - radius)*SLACK;
-    double angle = between(rng, -(ROT)/2, (ROT)/2 - 1) * (6.283185307179586 / TURN);
+    int radius = between(rng, RADIUS_MIN * SUB, RADIUS_MAX * SUB);
+    int slack = SIZE * SUB / 2 - radius;
+    double angle = between(rng, -LEAN, LEAN - 1) * (6.283185307179586 / TURN);
     double scale = (double)ONE * UNIT / radius;
     return (placement){
         .cx = SIZE * SUB / 2 + between(rng, -slack, slack),
@@ -187,31 +199,46 @@ static colour any_colour(kn_rng *rng) {
 }
 
 /* Luma, in 1/256. */
-static int luma(colour k) { return (77 * k.c[0] + 150 * k.c[1] + 29 * k.c[2]) / 256; }
+static int luma(colour k) {
+    return (77 * k.c[0] + 150 * k.c[1] + 29 * k.c[2]) / 256;
+}
 
-static uint8_t clamp(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
+static uint8_t clamp(int v) {
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+typedef struct painting {
+    colour ground, second, ink; /* the texture runs from ground towards second */
+    noise soft, fine;
+} painting;
+
+static void choose(painting *p, kn_rng *rng) {
+    do {
+        p->ground = any_colour(rng);
+        p->ink = any_colour(rng);
+    } while (luma(p->ink) - luma(p->ground) < CONTRAST);
+    p->second = any_colour(rng);
+    make_noise(&p->soft, rng, between(rng, 8, 32), 128);
+    make_noise(&p->fine, rng, between(rng, 3, 6), TEXTURE);
+}
+
+/* One pixel, of which the figure covers so many of the 16 samples. */
+static void paint(const painting *p, kn_rng *rng, int x, int y, int cover, uint8_t *pixel) {
+    int soft = noise_at(&p->soft, x, y), fine = noise_at(&p->fine, x, y);
+    for (int c = 0; c < 3; c++) {
+        int towards = TEXTURE * soft / 128 * (p->second.c[c] - p->ground.c[c]) / 128;
+        int under = p->ground.c[c] + towards + fine, over = p->ink.c[c] + fine / 2;
+        int blend = (over * cover + under * (16 - cover)) / 16;
+        pixel[c] = clamp(blend + between(rng, -GRAIN, GRAIN));
+    }
+}
 
 void kn_shapes_draw(uint64_t seed, uint32_t split, uint32_t index, int figure, uint8_t *pixels) {
     kn_rng rng = kn_rng_at(seed, KN_RANDOM_SHAPES, 0, split, index);
     placement t = place(&rng);
-    colour ground = any_colour(&rng), ink = any_colour(&rng), second;
-    while (POLAR ? luma(ink)-luma(ground)<CONTRAST : (luma(ground) - luma(ink) < CONTRAST && luma(ink) - luma(ground) < CONTRAST)) {
-        ground = any_colour(&rng);
-        ink = any_colour(&rng);
-    }
-    second = any_colour(&rng);
-    static noise soft, fine;
-    make_noise(&soft, &rng, between(&rng, 8, 32), 128);
-    make_noise(&fine, &rng, between(&rng, 3, 6), TEX);
+    painting p;
+    choose(&p, &rng);
     for (int y = 0; y < SIZE; y++)
-        for (int x = 0; x < SIZE; x++) {
-            int cover = coverage(&t, figure, x, y), s = noise_at(&soft, x, y), f = noise_at(&fine, x, y);
-            for (int c = 0; c < 3; c++) {
-                int mix = (TEX * s / 128 * (second.c[c] - ground.c[c])) / 128;
-                int under = ground.c[c] + mix + f;
-                int over = ink.c[c] + f/2;
-                int v = (over * cover + under * (16 - cover)) / 16 + between(&rng, -NOISE, NOISE);
-                pixels[(y * SIZE + x) * 3 + c] = clamp(v);
-            }
-        }
+        for (int x = 0; x < SIZE; x++)
+            paint(&p, &rng, x, y, coverage(&t, figure, x, y), pixels + (y * SIZE + x) * 3);
 }

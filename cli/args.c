@@ -1,0 +1,238 @@
+/* args.c - reads the command line by the table of options. */
+#include "args.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct parser {
+    int argc, at; /* the argument being read */
+    char **argv;
+    args *a;
+    kn_error *error;
+} parser;
+
+/* ---- looking options up ---- */
+
+typedef struct wanted {
+    const char *name;
+    size_t length;
+    char letter; /* when name is NULL */
+} wanted;
+
+static bool matches(const option *o, const wanted *w) {
+    if (w->name == NULL)
+        return o->letter == w->letter;
+    return strlen(o->name) == w->length && strncmp(o->name, w->name, w->length) == 0;
+}
+
+/* The row of this command; NULL: none, and *elsewhere holds the commands that have one. */
+static const option *look_up(const wanted *w, unsigned for_command, unsigned *elsewhere, bool *later) {
+    const option *o;
+    *elsewhere = 0;
+    *later = false;
+    for (int i = 0; (o = option_at(i)) != NULL; i++) {
+        if (!matches(o, w))
+            continue;
+        if (o->commands & for_command)
+            return o;
+        *elsewhere |= o->commands;
+        *later = o->commands == 0;
+    }
+    return NULL;
+}
+
+/* For suggest: this command's options and those of later versions. */
+static const char *next_name(const void *user, int i) {
+    const option *o;
+    for (int k = 0; (o = option_at(k)) != NULL; k++)
+        if ((o->commands == 0 || o->commands & *(const unsigned *)user) && i-- == 0)
+            return o->name;
+    return NULL;
+}
+
+static kn_status refuse_option(parser *p, const wanted *w, unsigned elsewhere, bool later) {
+    char name[64], owners[96] = "";
+    if (w->name != NULL)
+        snprintf(name, sizeof name, "--%.*s", w->length < 60 ? (int)w->length : 60, w->name);
+    else
+        snprintf(name, sizeof name, "-%c", w->letter);
+    if (later)
+        return kn_error_set(p->error, KN_ERR_ARG, "%s is not in this version", name);
+    for (int i = 0; elsewhere != 0 && command_at(i) != NULL; i++)
+        if (command_at(i)->id & elsewhere) {
+            size_t used = strlen(owners);
+            snprintf(owners + used, sizeof owners - used, "%s%s", used > 0 ? ", " : "",
+                     command_at(i)->name);
+        }
+    if (elsewhere != 0)
+        return kn_error_set(p->error, KN_ERR_ARG, "%s is no option of %s, but of %s", name,
+                            p->a->command->name, owners);
+    const char *near = NULL;
+    unsigned own = p->a->command->id;
+    if (w->name != NULL)
+        near = suggest(name + 2, next_name, &own);
+    return kn_error_set(p->error, KN_ERR_ARG,
+                        near != NULL ? "unknown option %s; did you mean --%s?"
+                                     : "unknown option %s%s",
+                        name, near != NULL ? near : "");
+}
+
+static const option *find(parser *p, const wanted *w) {
+    unsigned elsewhere;
+    bool later;
+    const option *o = look_up(w, p->a->command->id, &elsewhere, &later);
+    if (o == NULL)
+        refuse_option(p, w, elsewhere, later);
+    return o;
+}
+
+/* ---- reading them ---- */
+
+/* The argument after the option. One that begins with -- is more likely the next option than a
+ * value; --name=--value says otherwise. */
+static const char *separate_value(parser *p, const option *o) {
+    if (p->at + 1 < p->argc && strncmp(p->argv[p->at + 1], "--", 2) != 0)
+        return p->argv[++p->at];
+    kn_error_set(p->error, KN_ERR_ARG, "--%s needs a value: %s", o->name, o->value);
+    return NULL;
+}
+
+static kn_status read_long(parser *p, const char *text) {
+    wanted w = {.name = text, .length = strcspn(text, "=")};
+    const option *o = find(p, &w);
+    if (o == NULL)
+        return KN_ERR_ARG;
+    const char *value = text[w.length] == '=' ? text + w.length + 1 : NULL;
+    if (o->kind == KIND_FLAG && value != NULL)
+        return kn_error_set(p->error, KN_ERR_ARG, "--%s takes no value", o->name);
+    if (o->kind == KIND_FLAG)
+        value = "";
+    else if (value == NULL)
+        value = separate_value(p, o);
+    return value != NULL ? option_set(o, value, p->a, p->error) : KN_ERR_ARG;
+}
+
+/* -q, -qv, -b 64, -b64. */
+static kn_status read_short(parser *p, const char *letters) {
+    for (const char *c = letters; *c != '\0'; c++) {
+        wanted w = {.letter = *c};
+        const option *o = find(p, &w);
+        if (o == NULL)
+            return KN_ERR_ARG;
+        if (o->kind == KIND_FLAG) {
+            kn_status status = option_set(o, "", p->a, p->error);
+            if (status != KN_OK)
+                return status;
+            continue;
+        }
+        const char *value = c[1] != '\0' ? c + 1 : separate_value(p, o);
+        return value != NULL ? option_set(o, value, p->a, p->error) : KN_ERR_ARG;
+    }
+    return KN_OK;
+}
+
+static kn_status set_defaults(args *a, kn_error *error) {
+    const option *o;
+    kn_status status = KN_OK;
+    for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++)
+        if (o->start != NULL && o->commands & a->command->id)
+            status = option_set(o, o->start, a, error);
+    return status;
+}
+
+static kn_status read_all(parser *p) {
+    kn_status status = set_defaults(p->a, p->error);
+    bool options = true;
+    for (p->at = 2; p->at < p->argc && status == KN_OK; p->at++) {
+        char *text = p->argv[p->at];
+        if (!options || text[0] != '-' || text[1] == '\0')
+            p->a->word[p->a->words++] = text; /* never ahead of the argument being read */
+        else if (strcmp(text, "--") == 0)
+            options = false;
+        else
+            status = text[1] == '-' ? read_long(p, text + 2) : read_short(p, text + 1);
+    }
+    return status;
+}
+
+/* ---- the command, and what goes together ---- */
+
+static const char *next_command(const void *user, int i) {
+    (void)user;
+    return command_at(i) != NULL ? command_at(i)->name : NULL;
+}
+
+static kn_status find_command(parser *p) {
+    if (p->argc < 2)
+        return kn_error_set(p->error, KN_ERR_ARG, "no command; kiln --help lists them");
+    const char *name = p->argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        p->a->help = true;
+        p->a->command = p->argc > 2 ? command_find(p->argv[2]) : NULL;
+        return KN_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        p->a->version = true;
+        return KN_OK;
+    }
+    p->a->command = command_find(name);
+    if (p->a->command != NULL && p->a->command->id != 0)
+        return KN_OK;
+    if (p->a->command != NULL)
+        return kn_error_set(p->error, KN_ERR_ARG, "%s is not in this version", name);
+    if (name[0] == '-')
+        return kn_error_set(p->error, KN_ERR_ARG,
+                            "%s: the command comes first; kiln --help lists them", name);
+    struct stat st;
+    if (stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+        return kn_error_set(p->error, KN_ERR_ARG,
+                            "unknown command %s; to train on that folder: kiln train %s", name,
+                            name);
+    const char *near = suggest(name, next_command, NULL);
+    if (near != NULL)
+        return kn_error_set(p->error, KN_ERR_ARG, "unknown command %s; did you mean %s?", name,
+                            near);
+    return kn_error_set(p->error, KN_ERR_ARG, "unknown command %s; kiln --help lists them", name);
+}
+
+static kn_status check_words(const args *a, kn_error *error) {
+    const command *c = a->command;
+    int words =
+        a->words + (c->has_model && (a->weights != NULL || c->id == CMD_INFO) && a->model != NULL);
+    if (words < c->min_words)
+        return kn_error_set(error, KN_ERR_ARG, "usage: kiln %s %s", c->name, c->words);
+    if (words > c->max_words)
+        return kn_error_set(error, KN_ERR_ARG, "unexpected argument %s; usage: kiln %s %s",
+                            a->word[a->words - 1], c->name, c->words);
+    return KN_OK;
+}
+
+static kn_status check_together(const args *a, kn_error *error) {
+    bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL);
+    if (stored && (a->weights != NULL) != (a->model != NULL))
+        return kn_error_set(error, KN_ERR_ARG, "--weights FILE and --model NAME go together");
+    if (isnan(a->mean[0]) != (a->std[0] == 0))
+        return kn_error_set(error, KN_ERR_ARG, "--mean and --std go together");
+    return check_words(a, error);
+}
+
+kn_status args_parse(int argc, char **argv, args *a, kn_error *error) {
+    *a = (args){.word = argv + 1, .mean = {NAN}};
+    parser p = {.argc = argc, .argv = argv, .a = a, .error = error};
+    kn_status status = find_command(&p);
+    if (status != KN_OK || a->help || a->version)
+        return status;
+    status = read_all(&p);
+    if (status != KN_OK || a->help || a->version)
+        return status;
+    return check_together(a, error);
+}
+
+bool args_want_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}

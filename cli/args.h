@@ -1,0 +1,97 @@
+/* args.h - what the command line says. One table row describes each option: its name, the commands
+ * it belongs to, its range, its default. Parsing, refusing and --help all read that table, so they
+ * cannot disagree. */
+#ifndef KILN_CLI_ARGS_H
+#define KILN_CLI_ARGS_H
+
+#include <kiln/base.h>
+
+/* Bits, so that an option can belong to several. */
+typedef enum command_id {
+    CMD_TRAIN = 1,
+    CMD_PREDICT = 2,
+    CMD_EVAL = 4,
+    CMD_CHECK = 8,
+    CMD_INFO = 16,
+    CMD_DOCTOR = 32,
+    CMD_ALL = 63
+} command_id;
+
+typedef struct command {
+    const char *name;
+    command_id id; /* 0: not in this version */
+    const char *words;
+    const char *summary;
+    const char *examples;
+    const char *details;      /* may be NULL */
+    int min_words, max_words; /* the first is MODEL where has_model is set, and --weights takes its
+                                 place */
+    bool has_model;
+} command;
+
+/* The i-th command; NULL past the last. */
+const command *command_at(int i);
+const command *command_find(const char *name);
+
+/* Texts are borrowed from argv or from the table. */
+typedef struct args {
+    const command *command; /* NULL: kiln --help or --version */
+    char **word;            /* [words]: DATA, MODEL, IMAGE...; borrowed from argv */
+    int words;
+    const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
+    const char *output, *weights; /* NULL: not given */
+    int epochs, batch_size, img_size;
+    int workers, threads; /* 0: the processors */
+    int max_image_memory; /* MiB */
+    uint64_t seed;
+    double lr, momentum, wd, valid_pct;
+    double mean[3], std[3]; /* NaN and 0: not given */
+    bool shapes, json, quiet, verbose, help, version;
+} args;
+
+typedef enum option_kind {
+    KIND_FLAG,   /* bool */
+    KIND_INT,    /* int, from min to max */
+    KIND_SEED,   /* uint64_t */
+    KIND_REAL,   /* double, from min to max */
+    KIND_RGB,    /* double[3], from min to max */
+    KIND_CHOICE, /* const char *: one of choices */
+    KIND_MODEL,  /* const char *: a name kn_model_new knows */
+    KIND_TEXT    /* const char *: anything but nothing */
+} option_kind;
+
+typedef struct option {
+    const char *name;
+    unsigned commands; /* 0: not in this version */
+    char letter;       /* the short form; 0: none */
+    option_kind kind;
+    size_t at;           /* offsetof(args, ...) */
+    const char *start;   /* the value when not given; NULL: zero */
+    const char *shown;   /* what --help calls the default when start does not say it */
+    const char *value;   /* what --help calls the value */
+    const char *choices; /* "a|b" */
+    const char *later;   /* "c|d:": values of later versions; d: is any that begins so */
+    const char *help;
+    double min, max;
+    bool above_min, below_max; /* the limit itself is outside */
+} option;
+
+/* The i-th option; NULL past the last. */
+const option *option_at(int i);
+
+/* Converts a value and puts it into *a. KN_ERR_ARG names option, value and what is expected. */
+kn_status option_set(const option *o, const char *text, args *a, kn_error *error);
+
+/* Reads the command line; the words move to the front of argv. KN_ERR_ARG says what is wrong with
+ * it. */
+kn_status args_parse(int argc, char **argv, args *a, kn_error *error);
+
+/* Whether --json is among the arguments, however wrong the rest: errors then go to stdout too. */
+bool args_want_json(int argc, char **argv);
+
+/* suggest.c: of the names that next(user, i) lists up to NULL, the one that typed was probably
+ * meant to be; NULL when none is near. */
+const char *suggest(const char *typed, const char *(*next)(const void *user, int i),
+                    const void *user);
+
+#endif

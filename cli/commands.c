@@ -1,0 +1,88 @@
+/* commands.c - the table of commands: what each takes, and the examples that its help begins with.
+ */
+#include "args.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define DATA_TEXT                                                                                  \
+    "DATA is a folder with train/ and one of val/, valid/, validation/, each with a folder per\n"  \
+    "class; or a folder of class folders, of which a part is held out to validate on; or the\n"    \
+    "name shapes: pictures that Kiln draws itself.\n"
+
+#define MODEL_TEXT                                                                                 \
+    "MODEL is the model.safetensors of a run folder. Bare weights, which hold no classes and no\n" \
+    "preprocessing, are given as --weights FILE --model NAME in its place.\n"
+
+static const command table[] = {
+    {.name = "train",
+     .id = CMD_TRAIN,
+     .words = "DATA",
+     .summary = "train a model; writes a run folder",
+     .examples = "  kiln train photos                    photos/CLASS/*.jpg; results in runs/1\n"
+                 "  kiln train photos -o flowers         results in flowers\n"
+                 "  kiln train shapes --epochs 4         pictures that Kiln draws itself\n"
+                 "  kiln train photos --json >log.jsonl  for programs\n",
+     .details = DATA_TEXT,
+     .min_words = 1,
+     .max_words = 1},
+    {.name = "predict",
+     .id = CMD_PREDICT,
+     .words = "MODEL IMAGE|FOLDER...",
+     .summary = "label and probability of each picture",
+     .examples = "  kiln predict runs/1/model.safetensors cat.jpg dog.png\n"
+                 "  kiln predict runs/1/model.safetensors photos/new --json\n",
+     .details = MODEL_TEXT
+     "A picture that cannot be read is named, the others follow, and the exit code is 3.\n",
+     .min_words = 2,
+     .max_words = INT_MAX,
+     .has_model = true},
+    {.name = "eval",
+     .id = CMD_EVAL,
+     .words = "MODEL DATA",
+     .summary = "loss and accuracy on DATA's validation pictures",
+     .examples = "  kiln eval runs/1/model.safetensors photos\n"
+                 "  kiln eval runs/1/model.safetensors photos --valid-pct 20\n",
+     .details = MODEL_TEXT DATA_TEXT
+     "Without a validation folder all its pictures count, or with --valid-pct those that train\n"
+     "held out.\n",
+     .min_words = 2,
+     .max_words = 2,
+     .has_model = true},
+    {.name = "check",
+     .id = CMD_CHECK,
+     .words = "DATA",
+     .summary = "what is in DATA, and what is wrong with it",
+     .examples = "  kiln check photos\n",
+     .details = DATA_TEXT "Every picture is decoded whole. Exit code 3 when something is wrong.\n",
+     .min_words = 1,
+     .max_words = 1},
+    {.name = "info",
+     .id = CMD_INFO,
+     .words = "MODEL | --model NAME",
+     .summary = "layers, output shapes, numbers of parameters, multiply-accumulates",
+     .examples = "  kiln info runs/1/model.safetensors\n"
+                 "  kiln info --model simple_cnn --img-size 128\n",
+     .min_words = 1,
+     .max_words = 1,
+     .has_model = true},
+    {.name = "doctor",
+     .id = CMD_DOCTOR,
+     .words = "",
+     .summary = "version, devices, processor, libraries, folders",
+     .examples = "  kiln doctor\n"},
+    {.name = "lr-find"},
+    {.name = "explain"},
+    {.name = "bench"},
+};
+
+const command *command_at(int i) {
+    return i >= 0 && (size_t)i < sizeof table / sizeof table[0] ? &table[i] : NULL;
+}
+
+const command *command_find(const char *name) {
+    for (int i = 0; command_at(i) != NULL; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}

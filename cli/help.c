@@ -1,0 +1,66 @@
+/* help.c - what --help prints, made from the tables of commands and options. */
+#include "help.h"
+
+#include <stdio.h>
+
+static const char general[] =
+    "kiln - trains image classifiers from a folder of pictures\n"
+    "\n"
+    "  kiln check photos                              what is in photos/CLASS/*.jpg\n"
+    "  kiln train photos                              train; results in runs/1\n"
+    "  kiln predict runs/1/model.safetensors cat.jpg  use the model\n"
+    "  kiln train shapes                              try it on pictures that Kiln draws\n"
+    "\n"
+    "Commands:\n";
+
+static const char closing[] =
+    "\n"
+    "kiln COMMAND --help shows a command's options and their defaults.\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 the data is at fault, 4 device or\n"
+    "memory, 130 interrupted. KILN_HOME is the folder for what Kiln keeps (default\n"
+    "$XDG_CACHE_HOME/kiln, else ~/.cache/kiln).\n";
+
+static void list_commands(kn_text *t) {
+    for (int i = 0; command_at(i) != NULL; i++) {
+        const command *c = command_at(i);
+        if (c->id == 0)
+            continue;
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", c->name, c->words);
+        kn_text_printf(t, "  kiln %-28s %s\n", left, c->summary);
+    }
+}
+
+static void list_options(const command *c, kn_text *t) {
+    const option *o;
+    for (int i = 0; (o = option_at(i)) != NULL; i++) {
+        if (!(o->commands & c->id))
+            continue;
+        char left[64], shorter[8] = "    ";
+        if (o->letter != 0)
+            snprintf(shorter, sizeof shorter, "-%c, ", o->letter);
+        snprintf(left, sizeof left, "%s--%s%s%s", shorter, o->name, o->value != NULL ? " " : "",
+                 o->value != NULL ? o->value : "");
+        const char *start = o->start != NULL ? o->start : o->shown;
+        kn_text_printf(t, "  %-27s %s", left, o->help);
+        if (start != NULL)
+            kn_text_printf(t, " (%s)", start);
+        kn_text_append(t, "\n", 1);
+    }
+}
+
+void help_text(const command *c, kn_text *t) {
+    if (c == NULL) {
+        kn_text_append(t, general, sizeof general - 1);
+        list_commands(t);
+        kn_text_append(t, closing, sizeof closing - 1);
+        return;
+    }
+    kn_text_printf(t, "kiln %s%s%s - %s\n\n%s\n", c->name, c->words[0] != '\0' ? " " : "", c->words,
+                   c->summary, c->examples);
+    if (c->details != NULL)
+        kn_text_printf(t, "%s\n", c->details);
+    kn_text_printf(t, "Options (with their defaults):\n");
+    list_options(c, t);
+}

@@ -1,0 +1,66 @@
+/* json_line.c - see json_line.h. */
+#include "json_line.h"
+
+#include <inttypes.h>
+
+/* A comma, unless this is the first member; then the key. */
+static void begin(kn_text *t, const char *key) {
+    char last = t->length > 0 ? t->data[t->length - 1] : '\n';
+    if (last != '{' && last != '[' && last != '\n')
+        kn_text_append(t, ",", 1);
+    if (key == NULL)
+        return;
+    kn_text_json_string(t, key);
+    kn_text_append(t, ":", 1);
+}
+
+void line_open(kn_text *t) {
+    kn_text_append(t, "{", 1);
+}
+
+void line_close(kn_text *t) {
+    kn_text_append(t, "}\n", 2);
+}
+
+void line_string(kn_text *t, const char *key, const char *value) {
+    begin(t, key);
+    kn_text_json_string(t, value);
+}
+
+void line_int(kn_text *t, const char *key, int64_t value) {
+    begin(t, key);
+    kn_text_printf(t, "%" PRId64, value);
+}
+
+void line_uint(kn_text *t, const char *key, uint64_t value) {
+    begin(t, key);
+    kn_text_printf(t, "%" PRIu64, value);
+}
+
+void line_bool(kn_text *t, const char *key, bool value) {
+    begin(t, key);
+    kn_text_printf(t, "%s", value ? "true" : "false");
+}
+
+void line_real(kn_text *t, const char *key, double value) {
+    begin(t, key);
+    kn_text_number(t, value, 9);
+}
+
+void line_array_open(kn_text *t, const char *key) {
+    begin(t, key);
+    kn_text_append(t, "[", 1);
+}
+
+void line_array_close(kn_text *t) {
+    kn_text_append(t, "]", 1);
+}
+
+void line_object_open(kn_text *t, const char *key) {
+    begin(t, key);
+    kn_text_append(t, "{", 1);
+}
+
+void line_object_close(kn_text *t) {
+    kn_text_append(t, "}", 1);
+}

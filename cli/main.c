@@ -1,0 +1,53 @@
+/* main.c - the command kiln: reads the arguments, runs what they ask for. */
+#include "help.h"
+#include "session.h"
+
+static int run(session *s) {
+    switch (s->a.command->id) {
+    case CMD_TRAIN:
+        return train_run(s);
+    case CMD_PREDICT:
+        return predict_run(s);
+    case CMD_EVAL:
+        return eval_run(s);
+    case CMD_CHECK:
+        return check_run(s);
+    case CMD_INFO:
+        return info_run(s);
+    case CMD_DOCTOR:
+    case CMD_ALL:
+        break;
+    }
+    return doctor_run(s);
+}
+
+static int print_text(session *s) {
+    kn_text t = {0};
+    if (s->a.help)
+        help_text(s->a.command, &t);
+    else
+        kn_text_printf(&t, "kiln %s\n", KN_VERSION);
+    report_out(&s->r, &t);
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv) {
+    session s = {.program = argc > 0 ? argv[0] : "kiln"};
+    kn_error error = {0};
+    report_prepare();
+    s.r.json = args_want_json(argc, argv);
+    int code;
+    if (args_parse(argc, argv, &s.a, &error) != KN_OK)
+        code = report_error(&s.r, &error);
+    else if (s.a.help || s.a.version)
+        code = print_text(&s);
+    else {
+        s.r.quiet = s.a.quiet;
+        s.r.verbose = s.a.verbose;
+        code = session_open(&s);
+        if (code == EXIT_DONE)
+            code = run(&s);
+        kn_ctx_free(s.ctx);
+    }
+    return report_end(&s.r, code);
+}

@@ -1,0 +1,17 @@
+/* model.h - the model that predict, eval and info are asked about. */
+#ifndef KILN_CLI_MODEL_H
+#define KILN_CLI_MODEL_H
+
+#include "session.h"
+
+#include <kiln/model_file.h>
+
+/* From MODEL, or with --weights from a bare weights file (whose classes are then numbers, until
+ * model_classes_from finds better); --img-size, --batch-size, --mean and --std override what it
+ * holds. EXIT_DONE or the exit code, reported. kn_loaded_model_free must follow in any case. */
+int model_open(session *s, kn_loaded_model *m);
+
+/* The words after MODEL. */
+char **model_words(const session *s, int *count);
+
+#endif

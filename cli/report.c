@@ -1,0 +1,134 @@
+/* report.c - see report.h. */
+#include "report.h"
+
+#include "json_line.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void report_prepare(void) {
+    /* Read-only: writing to it fails, as to the closed one. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+bool report_out(report *r, kn_text *t) {
+    if (t->failed && r->out_error == 0)
+        r->out_error = ENOMEM;
+    size_t at = 0;
+    while (at < t->length && r->out_error == 0) {
+        ssize_t wrote = write(STDOUT_FILENO, t->data + at, t->length - at);
+        if (wrote >= 0)
+            at += (size_t)wrote;
+        else if (errno != EINTR)
+            r->out_error = errno;
+    }
+    kn_text_free(t);
+    return r->out_error == 0;
+}
+
+/* A path may hold any byte; a line on a terminal may not. */
+static void err_line(const char *prefix, const char *message) {
+    char line[KN_ERROR_MAX + 64];
+    int length = snprintf(line, sizeof line - 1, "%s%s", prefix, message);
+    if (length < 0)
+        return;
+    if ((size_t)length >= sizeof line - 1)
+        length = (int)sizeof line - 2;
+    for (int i = 0; i < length; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7F)
+            line[i] = '?';
+    line[length] = '\n';
+    /* Nowhere is left to say that stderr is gone. */
+    (void)!write(STDERR_FILENO, line, (size_t)length + 1);
+}
+
+static void message_event(report *r, const char *event, const char *message) {
+    if (!r->json)
+        return;
+    kn_text t = {0};
+    line_open(&t);
+    line_string(&t, "event", event);
+    line_string(&t, "message", message);
+    line_close(&t);
+    report_out(r, &t);
+}
+
+static int exit_code(kn_status status) {
+    switch (status) {
+    case KN_OK:
+        return EXIT_DONE;
+    case KN_ERR_ARG:
+        return EXIT_USAGE;
+    case KN_ERR_DATA:
+    case KN_ERR_LIMIT:
+        return EXIT_DATA;
+    case KN_ERR_MEMORY:
+    case KN_ERR_DEVICE:
+        return EXIT_DEVICE;
+    case KN_ERR_IO:
+    case KN_ERR_FORMAT:
+    case KN_ERR_SHAPE:
+    case KN_ERR_STATE:
+        break;
+    }
+    return EXIT_FAILED;
+}
+
+int report_error(report *r, const kn_error *error) {
+    err_line("kiln: ", error->message);
+    message_event(r, "error", error->message);
+    return exit_code(error->status);
+}
+
+int report_fail(report *r, int code, const char *format, ...) {
+    char message[KN_ERROR_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    err_line("kiln: ", message);
+    message_event(r, "error", message);
+    return code;
+}
+
+void report_warning(report *r, const char *message) {
+    err_line("kiln: warning: ", message);
+    message_event(r, "warning", message);
+}
+
+void report_note(const report *r, const char *format, ...) {
+    if (r->quiet)
+        return;
+    char message[KN_ERROR_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    err_line("", message);
+}
+
+void report_log(void *user, kn_log_level level, const char *line) {
+    report *r = user;
+    if (level == KN_LOG_WARNING)
+        report_warning(r, line);
+    else if (r->verbose)
+        err_line("", line);
+}
+
+int report_end(report *r, int code) {
+    if (r->out_error == 0)
+        return code;
+    char message[128];
+    snprintf(message, sizeof message, "standard output: %s", strerror(r->out_error));
+    err_line("kiln: ", message);
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}

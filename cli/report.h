@@ -1,0 +1,43 @@
+/* report.h - everything the command says: results to stdout, messages to stderr, and the exit code
+ * that follows from a failure. */
+#ifndef KILN_CLI_REPORT_H
+#define KILN_CLI_REPORT_H
+
+#include "core/text.h"
+
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_DATA = 3,
+    EXIT_DEVICE = 4,
+    EXIT_INTERRUPTED = 130
+};
+
+typedef struct report {
+    bool json, quiet, verbose;
+    int out_error; /* errno of the first write to stdout that failed; nothing is written after it */
+} report;
+
+/* A closed stdout or stderr is opened on nothing, so that no file of ours gets its number; a reader
+ * that goes away, or a file-size limit, is an error of the write instead of the process's end. */
+void report_prepare(void);
+
+/* Writes and frees the text. False once stdout has failed. */
+bool report_out(report *r, kn_text *t);
+
+/* One line on stderr, "kiln: message"; with --json also an event on stdout. Returns exit code. */
+int report_fail(report *r, int exit_code, const char *format, ...) KN_PRINTF(3, 4);
+int report_error(report *r, const kn_error *error); /* the code from its status */
+void report_warning(report *r, const char *message);
+
+/* One line on stderr, unless --quiet. */
+void report_note(const report *r, const char *format, ...) KN_PRINTF(2, 3);
+
+/* The context's log: user is the report. Warnings always, the rest with --verbose. */
+void report_log(void *user, kn_log_level level, const char *line);
+
+/* To call last: code, or EXIT_FAILED when all went well but stdout. */
+int report_end(report *r, int code);
+
+#endif

@@ -1,0 +1,181 @@
+/* run_folder.c - see run_folder.h. */
+#include "run_folder.h"
+
+#include "core/file.h"
+#include "json_line.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char runs[] = "runs";
+
+bool run_folder_file(const run_folder *run, const char *name, char out[PATH_MAX]) {
+    int length = snprintf(out, PATH_MAX, "%s/%s", run->path, name);
+    return length >= 0 && length < PATH_MAX;
+}
+
+/* ---- which folder ---- */
+
+static bool is_empty(const char *path) {
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return false;
+    bool empty = true;
+    const struct dirent *entry;
+    while (empty && (entry = readdir(folder)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
+    return empty;
+}
+
+int run_folder_check(session *s) {
+    struct stat st;
+    const char *path = s->a.output;
+    if (path == NULL || (stat(path, &st) != 0 && errno == ENOENT) || is_empty(path))
+        return EXIT_DONE;
+    return report_fail(&s->r, EXIT_USAGE,
+                       "%s: is there and not an empty folder; a run is never overwritten", path);
+}
+
+/* The number after the highest in use. */
+static int next_number(void) {
+    int highest = 0;
+    DIR *folder = opendir(runs);
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char *end;
+        long n = strtol(entry->d_name, &end, 10);
+        if (*end == '\0' && n > highest && n < INT_MAX - 1000)
+            highest = (int)n;
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return highest + 1;
+}
+
+static int fail_mkdir(session *s, const char *path) {
+    return report_fail(&s->r, EXIT_FAILED, "%s: cannot make the folder: %s", path, strerror(errno));
+}
+
+/* mkdir decides: of two trainings that begin at once, each gets its own. */
+static int make_numbered(session *s, run_folder *run) {
+    if (mkdir(runs, 0777) != 0 && errno != EEXIST)
+        return fail_mkdir(s, runs);
+    for (int n = next_number();; n++) {
+        snprintf(run->path, sizeof run->path, "%s/%d", runs, n);
+        if (mkdir(run->path, 0777) == 0)
+            break;
+        if (errno != EEXIST)
+            return fail_mkdir(s, run->path);
+    }
+    run->made = run->owned = true;
+    return EXIT_DONE;
+}
+
+static int make_named(session *s, run_folder *run) {
+    size_t length = strlen(s->a.output);
+    while (length > 1 && s->a.output[length - 1] == '/')
+        length--;
+    if (length >= sizeof run->path)
+        return report_fail(&s->r, EXIT_USAGE, "--output: the path is too long");
+    memcpy(run->path, s->a.output, length);
+    run->path[length] = '\0';
+    for (char *c = strchr(run->path + 1, '/'); c != NULL; c = strchr(c + 1, '/')) {
+        *c = '\0';
+        if (mkdir(run->path, 0777) != 0 && errno != EEXIST)
+            return fail_mkdir(s, run->path);
+        *c = '/';
+    }
+    run->made = mkdir(run->path, 0777) == 0;
+    if (!run->made && (errno != EEXIST || !is_empty(run->path)))
+        return errno != EEXIST ? fail_mkdir(s, run->path) : run_folder_check(s);
+    run->owned = true;
+    return EXIT_DONE;
+}
+
+/* ---- args.json ---- */
+
+static void put_option(kn_text *t, const option *o, const args *a) {
+    const char *at = (const char *)a + o->at;
+    const double *rgb = (const double *)(const void *)at;
+    switch (o->kind) {
+    case KIND_FLAG:
+        break;
+    case KIND_INT:
+        line_int(t, o->name, *(const int *)(const void *)at);
+        break;
+    case KIND_SEED:
+        line_uint(t, o->name, *(const uint64_t *)(const void *)at);
+        break;
+    case KIND_REAL:
+        line_real(t, o->name, *rgb);
+        break;
+    case KIND_RGB:
+        if (isnan(a->mean[0])) {
+            line_string(t, o->name, NULL);
+            break;
+        }
+        line_array_open(t, o->name);
+        for (int c = 0; c < 3; c++)
+            line_real(t, NULL, rgb[c]);
+        line_array_close(t);
+        break;
+    case KIND_CHOICE:
+    case KIND_MODEL:
+    case KIND_TEXT:
+        line_string(t, o->name, *(const char *const *)(const void *)at);
+        break;
+    }
+}
+
+static kn_status write_args(session *s, const run_folder *run) {
+    char path[PATH_MAX];
+    kn_text t = {0};
+    const option *o;
+    if (!run_folder_file(run, "args.json", path))
+        return kn_fail(s->ctx, KN_ERR_IO, "%.64s...: the path is too long", run->path);
+    line_open(&t);
+    line_string(&t, "version", KN_VERSION);
+    line_string(&t, "command", s->a.command->name);
+    line_string(&t, "data", s->a.word[0]);
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (o->commands & s->a.command->id)
+            put_option(&t, o, &s->a);
+    line_close(&t);
+    kn_error error = {0};
+    if (t.failed)
+        kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    else
+        kn_file_write(path, t.data, t.length, &error);
+    kn_text_free(&t);
+    return kn_fail_with(s->ctx, &error);
+}
+
+/* ---- making and discarding ---- */
+
+int run_folder_make(session *s, run_folder *run) {
+    int code = s->a.output != NULL ? make_named(s, run) : make_numbered(s, run);
+    if (code != EXIT_DONE)
+        return code;
+    return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
+}
+
+void run_folder_discard(const run_folder *run) {
+    static const char *const names[] = {"args.json", "history.csv",  "last.safetensors",
+                                        "loss.svg",  "accuracy.svg", "schedule.svg"};
+    char path[PATH_MAX];
+    struct stat st;
+    if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)
+        return;
+    for (size_t i = 0; i < KN_COUNT(names); i++)
+        if (run_folder_file(run, names[i], path))
+            unlink(path);
+    if (run->made)
+        rmdir(run->path);
+}

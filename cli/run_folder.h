@@ -1,0 +1,28 @@
+/* run_folder.h - the folder that a training writes into. */
+#ifndef KILN_CLI_RUN_FOLDER_H
+#define KILN_CLI_RUN_FOLDER_H
+
+#include "session.h"
+
+typedef struct run_folder {
+    char path[PATH_MAX];
+    bool made;  /* by this run */
+    bool owned; /* made, or was empty: all that is in it is this run's */
+} run_folder;
+
+/* Whether --output may be used: it does not exist, or is an empty folder. Asked before any work is
+ * done. EXIT_DONE or the exit code, reported. */
+int run_folder_check(session *s);
+
+/* Makes --output, or the next free runs/N, and writes args.json. EXIT_DONE or the exit code,
+ * reported. */
+int run_folder_make(session *s, run_folder *run);
+
+/* After a failure: a folder in which no model was saved yet goes away, so that the same command can
+ * be given again. */
+void run_folder_discard(const run_folder *run);
+
+/* path/name into out; false when it is too long. */
+bool run_folder_file(const run_folder *run, const char *name, char out[PATH_MAX]);
+
+#endif

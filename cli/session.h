@@ -1,0 +1,38 @@
+/* session.h - one run of the command: what was asked, where reports go, the library's context. */
+#ifndef KILN_CLI_SESSION_H
+#define KILN_CLI_SESSION_H
+
+#include "args.h"
+#include "report.h"
+
+#include <limits.h>
+
+typedef struct session {
+    args a;
+    report r;
+    const char *program; /* argv[0], for commands to try */
+    kn_ctx *ctx;         /* NULL until session_open */
+} session;
+
+/* The commands. Each returns the exit code; what went wrong is reported. */
+int train_run(session *s);
+int predict_run(session *s);
+int eval_run(session *s);
+int check_run(session *s);
+int info_run(session *s);
+int doctor_run(session *s);
+
+/* Makes the context. EXIT_DONE or the exit code, reported. */
+int session_open(session *s);
+
+/* Reports the context's error and clears it. Returns its exit code. */
+int session_fail(session *s);
+
+/* home.c: $KILN_HOME, else $XDG_CACHE_HOME/kiln, else ~/.cache/kiln. */
+kn_status home_path(char path[PATH_MAX], kn_error *error);
+
+/* home.c: the folder that DATA means, drawn before if it is shapes. EXIT_DONE or the exit code,
+ * reported. */
+int data_folder(session *s, const char *name, char path[PATH_MAX]);
+
+#endif

@@ -1,0 +1,138 @@
+/* train_report.c - what kiln train says: events for programs, lines for people. */
+#include "json_line.h"
+#include "number.h"
+#include "train.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- before ---- */
+
+static void data_event(train *t) {
+    kn_text out = {0};
+    line_open(&out);
+    line_string(&out, "event", "data");
+    line_int(&out, "train", t->split.train_count);
+    line_int(&out, "valid", t->split.valid_count);
+    line_array_open(&out, "classes");
+    for (int i = 0; i < t->split.vocab.count; i++)
+        line_string(&out, NULL, t->split.vocab.name[i]);
+    line_array_close(&out);
+    line_int(&out, "bad", 0); /* a bad one ends the training */
+    line_int(&out, "batches", kn_loader_len(t->loaders.train));
+    line_close(&out);
+    report_out(&t->s->r, &out);
+}
+
+void train_tell_data(train *t) {
+    char to_train[NUMBER_TEXT], to_validate[NUMBER_TEXT], numbers[NUMBER_TEXT];
+    const args *a = &t->s->a;
+    if (t->s->r.json)
+        data_event(t);
+    report_note(&t->s->r, "%s pictures to train on, %s to validate on, %d classes",
+                number_text(t->split.train_count, to_train),
+                number_text(t->split.valid_count, to_validate), t->split.vocab.count);
+    report_note(&t->s->r, "%s, %s numbers; %s; %d thread%s", a->model,
+                number_text(kn_module_numel(t->model), numbers),
+                kn_device_about(kn_device_default(t->s->ctx)), a->threads,
+                a->threads == 1 ? "" : "s");
+}
+
+/* ---- meanwhile ---- */
+
+void train_on_progress(void *user, const char *text, size_t length) {
+    (void)user;
+    (void)!write(STDERR_FILENO, text, length);
+}
+
+void train_on_epoch(void *user, const kn_history_row *row) {
+    train *t = user;
+    if (t->s->r.json) {
+        kn_text out = {0};
+        line_open(&out);
+        line_string(&out, "event", "epoch");
+        line_int(&out, "epoch", row->epoch);
+        line_real(&out, "train_loss", row->train_loss);
+        line_real(&out, "train_acc", row->train_acc);
+        line_real(&out, "valid_loss", row->valid_loss);
+        line_real(&out, "valid_acc", row->valid_acc);
+        line_real(&out, "lr", row->lr);
+        line_real(&out, "seconds", row->seconds);
+        line_real(&out, "train_img_per_s", row->train_img_per_s);
+        line_close(&out);
+        report_out(&t->s->r, &out); /* a reader that went away is no reason to lose the run */
+    }
+    if (!isfinite(row->train_loss) || !isfinite(row->valid_loss))
+        report_warning(&t->s->r, "the loss is no longer a number; a lower --lr may help");
+}
+
+/* ---- after ---- */
+
+/* In quotes where a shell would take it apart. */
+static void shell_word(kn_text *out, const char *word) {
+    if (strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,/@%:=") ==
+        strlen(word)) {
+        kn_text_printf(out, " %s", word);
+        return;
+    }
+    kn_text_append(out, " '", 2);
+    for (const char *c = word; *c != '\0'; c++)
+        if (*c == '\'')
+            kn_text_append(out, "'\\''", 4);
+        else
+            kn_text_append(out, c, 1);
+    kn_text_append(out, "'", 1);
+}
+
+static void done_lines(const train *t, kn_text *out, const char *model, int best, double acc) {
+    const char *run = t->run.path;
+    int epochs = t->s->a.epochs;
+    kn_text_printf(out,
+                   "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
+                   "model     %s\n"
+                   "history   %s/history.csv\n"
+                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg\n"
+                   "try       ",
+                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run);
+    size_t at = out->length;
+    shell_word(out, t->s->program);
+    if (!out->failed)
+        out->data[at] = ' ';
+    kn_text_append(out, " predict", 8);
+    shell_word(out, model);
+    shell_word(out, t->split.valid[0].path);
+    kn_text_append(out, "\n", 1);
+}
+
+static void done_event(const train *t, kn_text *out, const char *model, int best, double acc,
+                       const char *sha256) {
+    line_open(out);
+    line_string(out, "event", "done");
+    line_string(out, "run", t->run.path);
+    line_string(out, "model", model);
+    line_string(out, "weights_sha256", sha256);
+    line_real(out, "valid_acc", kn_track_results(t->learner, false).acc);
+    line_int(out, "best_epoch", best);
+    line_real(out, "best_acc", acc);
+    line_real(out, "seconds", t->seconds);
+    line_close(out);
+}
+
+kn_status train_tell_done(train *t) {
+    char model[PATH_MAX], sha256[65];
+    double acc;
+    int best = kn_save_model_best(t->learner, &acc);
+    if (!run_folder_file(&t->run, "model.safetensors", model))
+        return kn_fail(t->s->ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+    kn_status status = kn_weights_sha256(t->model, sha256);
+    if (status != KN_OK)
+        return status;
+    kn_text out = {0};
+    if (t->s->r.json)
+        done_event(t, &out, model, best, acc, sha256);
+    else
+        done_lines(t, &out, model, best, acc);
+    report_out(&t->s->r, &out);
+    return KN_OK;
+}
