@@ -1,6 +1,9 @@
 /* main.c - the command kiln: reads the arguments, runs what they ask for. */
 #include "help.h"
 #include "session.h"
+#include "spin.h"
+
+#include <string.h>
 
 static int run(session *s) {
     switch (s->a.command->id) {
@@ -31,7 +34,13 @@ static int print_text(session *s) {
     return EXIT_DONE;
 }
 
+static bool computes(const char *word) {
+    return strcmp(word, "train") == 0 || strcmp(word, "eval") == 0 || strcmp(word, "predict") == 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc > 1 && computes(argv[1]))
+        spin_less(argv); /* first: reading the arguments changes their order */
     session s = {.program = argc > 0 ? argv[0] : "kiln"};
     kn_error error = {0};
     report_prepare();

@@ -1,0 +1,17 @@
+/* spin.c - see spin.h. By default libgomp's threads turn in a loop for milliseconds after each
+ * piece of work, on processors that the loader's threads need. Sleeping at once costs a wake-up at
+ * every convolution. In between lies a wait about as long as the gap between two pieces: an epoch
+ * on Imagenette with two loader and two compute threads on two processors took 3.5 s and more with
+ * the default, 3.1 s without any wait, 2.85 s with this one. */
+#include "spin.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+void spin_less(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL)
+        return;
+    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0)
+        execv("/proc/self/exe",
+              argv); /* where it cannot, the run is slower and otherwise the same */
+}
