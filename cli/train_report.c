@@ -33,10 +33,9 @@ void train_tell_data(train *t) {
     report_note(&t->s->r, "%s pictures to train on, %s to validate on, %d classes",
                 number_text(t->split.train_count, to_train),
                 number_text(t->split.valid_count, to_validate), t->split.vocab.count);
-    report_note(&t->s->r, "%s, %s numbers; %s; %d thread%s", a->model,
+    report_note(&t->s->r, "%s, %s numbers; %s", a->model,
                 number_text(kn_module_numel(t->model), numbers),
-                kn_device_about(kn_device_default(t->s->ctx)), a->threads,
-                a->threads == 1 ? "" : "s");
+                kn_device_about(kn_device_default(t->s->ctx)));
 }
 
 /* ---- meanwhile ---- */
@@ -93,7 +92,7 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "model     %s\n"
                    "history   %s/history.csv\n"
                    "pictures  %s/loss.svg, accuracy.svg, schedule.svg\n"
-                   "try       ",
+                   "try      ",
                    acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run);
     size_t at = out->length;
     shell_word(out, t->s->program);
