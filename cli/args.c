@@ -28,7 +28,8 @@ static bool matches(const option *o, const wanted *w) {
 }
 
 /* The row of this command; NULL: none, and *elsewhere holds the commands that have one. */
-static const option *look_up(const wanted *w, unsigned for_command, unsigned *elsewhere, bool *later) {
+static const option *look_up(const wanted *w, unsigned for_command, unsigned *elsewhere,
+                             bool *later) {
     const option *o;
     *elsewhere = 0;
     *later = false;
