@@ -60,7 +60,7 @@ static const command table[] = {
     {.name = "info",
      .id = CMD_INFO,
      .words = "MODEL | --model NAME",
-     .summary = "layers, output shapes, numbers of parameters, multiply-accumulates",
+     .summary = "layers, shapes, parameter counts, multiply-accumulates",
      .examples = "  kiln info runs/1/model.safetensors\n"
                  "  kiln info --model simple_cnn --img-size 128\n",
      .min_words = 1,

@@ -28,7 +28,7 @@ static void list_commands(kn_text *t) {
             continue;
         char left[64];
         snprintf(left, sizeof left, "%s %s", c->name, c->words);
-        kn_text_printf(t, "  kiln %-28s %s\n", left, c->summary);
+        kn_text_printf(t, "  kiln %-29s %s\n", left, c->summary);
     }
 }
 

@@ -174,7 +174,8 @@ static void tell(const info *f, kn_text *t) {
         tell_file(f, t);
     kn_text_printf(t, "\n%-12s %-14s %-18s %12s %14s\n", "layer", "kind", "output", "numbers",
                    "MACs a picture");
-    tell_row(t, "input", "", &f->in, 0, 0, "");
+    char text[KN_SHAPE_TEXT];
+    kn_text_printf(t, "%-12s %-14s %s\n", "input", "", kn_shape_text(&f->in, text));
     for (size_t i = 0; i < f->layers; i++) {
         const layer *l = &f->layer[i];
         tell_row(t, l->name, l->module->cls->name, &l->out, l->numbers, l->macs / batch, l->about);
