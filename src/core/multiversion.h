@@ -1,6 +1,6 @@
-/* multiversion.h - compiles a function for several instruction sets, of which the processor's best is
- * chosen when the program starts. For loops that the compiler vectorises; what is called from there is
- * compiled alike only when it is inlined. */
+/* multiversion.h - compiles a function for several instruction sets, of which the processor's best
+ * is chosen when the program starts. For loops that the compiler vectorises; what is called from
+ * there is compiled alike only when it is inlined. */
 #ifndef KN_CORE_MULTIVERSION_H
 #define KN_CORE_MULTIVERSION_H
 
