@@ -193,23 +193,40 @@ const kn_pack *kn_module_pack(kn_module *root) {
 
 /* ---- moving to a device ---- */
 
-static kn_status move_tensor(kn_ctx *ctx, kn_tensor *t, kn_device *device) {
-    kn_tensor fresh;
+/* A copy of t on the device, in fresh. */
+static kn_status copy_over(kn_ctx *ctx, const kn_tensor *t, kn_device *device, kn_tensor *fresh) {
     size_t bytes = (size_t)t->numel * kn_dtype_size(t->dtype);
-    if (kn_tensor_init(ctx, &fresh, device, t->dtype, t->shape) != KN_OK)
+    if (kn_tensor_init(ctx, fresh, device, t->dtype, t->shape) != KN_OK)
         return kn_ctx_status(ctx);
     void *host = kn_alloc(ctx, bytes + 1, "moving a module to a device");
     kn_status status =
         host == NULL ? KN_ERR_MEMORY : t->device->ops->copy_out(t->device, host, t->data, bytes);
     if (status == KN_OK)
-        status = device->ops->copy_in(device, fresh.data, host, bytes);
+        status = device->ops->copy_in(device, fresh->data, host, bytes);
     kn_free(ctx, host);
+    return status;
+}
+
+static void settle(kn_tensor *t, const kn_tensor *fresh) {
+    t->device->ops->forget(t->device, t->id);
+    kn_tensor_place(t, fresh->storage, 0);
+    t->device = fresh->device;
+}
+
+/* A parameter's value and gradient (or a buffer, without grad) move both or not at all. */
+static kn_status move_pair(kn_ctx *ctx, kn_tensor *t, kn_tensor *grad, kn_device *device) {
+    kn_tensor fresh = {0}, fresh_grad = {0};
+    kn_status status = copy_over(ctx, t, device, &fresh);
+    if (status == KN_OK && grad != NULL)
+        status = copy_over(ctx, grad, device, &fresh_grad);
     if (status == KN_OK) {
-        t->device->ops->forget(t->device, t->id);
-        kn_tensor_place(t, fresh.storage, 0);
-        t->device = device;
+        settle(t, &fresh);
+        if (grad != NULL)
+            settle(grad, &fresh_grad);
+        ctx->structure++;
     }
     kn_tensor_clear(&fresh);
+    kn_tensor_clear(&fresh_grad);
     return status;
 }
 
@@ -220,13 +237,10 @@ kn_status kn_module_to(kn_module *m, kn_device *device) {
         return kn_ctx_status(ctx);
     kn_status status = kn_module_state_list(m, &all);
     for (int i = 0; i < all.count && status == KN_OK; i++) {
-        kn_tensor *t = all.item[i].param != NULL ? &all.item[i].param->value : all.item[i].buffer;
-        if (t->device == device)
-            continue;
-        status = move_tensor(ctx, t, device);
-        if (status == KN_OK && all.item[i].param != NULL)
-            status = move_tensor(ctx, &all.item[i].param->grad, device);
-        ctx->structure++;
+        kn_param *p = all.item[i].param;
+        kn_tensor *t = p != NULL ? &p->value : all.item[i].buffer;
+        if (t->device != device)
+            status = move_pair(ctx, t, p != NULL ? &p->grad : NULL, device);
     }
     kn_named_free(ctx, &all);
     return status;
