@@ -120,7 +120,8 @@ typedef struct kn_batch {
     int slot;              /* private */
 } kn_batch;
 
-/* ds is borrowed. Threads start at the first kn_loader_start and live until kn_loader_free. */
+/* ds is borrowed; a NULL ds (whose constructor failed) gives NULL. Threads start at the first
+ * kn_loader_start and live until kn_loader_free. */
 KN_API kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_opts opts);
 KN_API void kn_loader_free(kn_loader *l);
 KN_API int64_t kn_loader_len(const kn_loader *l);     /* batches: ceil(samples / batch_size) */
@@ -156,11 +157,18 @@ KN_API kn_tensor *kn_normalize_apply(kn_ctx *ctx, const kn_normalize *norm, kn_t
 
 /* ---- shapes: a data set that Kiln draws itself ---- */
 
-enum { KN_SHAPES_CLASSES = 10, KN_SHAPES_TRAIN = 2000, KN_SHAPES_VALID = 500, KN_SHAPES_SIZE = 96 };
+enum {
+    KN_SHAPES_CLASSES = 10,
+    KN_SHAPES_TRAIN = 2000,
+    KN_SHAPES_VALID = 500,
+    KN_SHAPES_SIZE = 96,
+    KN_SHAPES_VERSION = 1, /* grows when the pictures change */
+};
 
 /* Draws the data set into folder/train/CLASS/N.jpg and folder/valid/..., the same bytes for the
  * same seed; does nothing when it is there whole. Written beside and renamed, so never half there.
- */
+ * Nothing is ever replaced: a folder that holds anything else, shapes of another seed or version
+ * too, is KN_ERR_DATA. */
 KN_API kn_status kn_shapes_write(kn_ctx *ctx, const char *folder, uint64_t seed);
 
 #ifdef __cplusplus

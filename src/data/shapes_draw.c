@@ -69,7 +69,7 @@ static bool in_arrow(point p) {
 
 static bool in_bars(point p) {
     int y = p.y < 0 ? -p.y : p.y;
-    return p.x > -800 && p.x < 800 && (y < 180 || (y > 470 && y < 830));
+    return p.x > -640 && p.x < 640 && (y < 160 || (y > 430 && y < 750));
 }
 
 static bool in_circle(point p) {
@@ -86,8 +86,8 @@ static bool in_cross(point p) {
 }
 
 static bool in_heart(point p) {
-    static const point v[] = {{-870, -150}, {0, -240}, {870, -150}, {0, 980}};
-    return in_disc(p, -480, -400, 480) || in_disc(p, 480, -400, 480) ||
+    static const point v[] = {{-785, -135}, {0, -215}, {785, -135}, {0, 960}};
+    return in_disc(p, -435, -360, 430) || in_disc(p, 435, -360, 430) ||
            in_polygon(p, v, KN_COUNT(v));
 }
 

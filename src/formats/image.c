@@ -398,14 +398,14 @@ typedef struct write_job {
     struct jpeg_compress_struct c;
     struct jpeg_error_mgr errors;
     struct jpeg_destination_mgr target;
-    kn_text out; /* libjpeg's own memory target leaks when it fails */
+    kn_text *out; /* libjpeg's own memory target leaks when it fails */
     JOCTET buffer[WRITE_BYTES];
 } write_job;
 
 static void target_empty(j_compress_ptr c) {
     write_job *p = (write_job *)((char *)c - offsetof(write_job, c));
-    kn_text_append(&p->out, (const char *)p->buffer, WRITE_BYTES - p->target.free_in_buffer);
-    if (p->out.failed)
+    kn_text_append(p->out, (const char *)p->buffer, WRITE_BYTES - p->target.free_in_buffer);
+    if (p->out->failed)
         give_up(p->j, KN_ERR_MEMORY, "out of memory: the JPEG to be written");
     p->target.next_output_byte = p->buffer;
     p->target.free_in_buffer = WRITE_BYTES;
@@ -451,20 +451,27 @@ static void write_steps(void *arg) {
     jpeg_finish_compress(c);
 }
 
-kn_status kn_image_write_jpeg(const char *path, const uint8_t *pixels, int h, int w, int quality,
-                              kn_error *error) {
+kn_status kn_encode_jpeg(const char *name, const uint8_t *pixels, int h, int w, int quality,
+                         kn_text *out, kn_error *error) {
     if (h < 1 || w < 1 || h > JPEG_MAX_SIDE || w > JPEG_MAX_SIDE)
         return kn_error_set(error, KN_ERR_ARG, "%s: %d x %d pixels, a JPEG has 1 to %d a side",
-                            path, w, h, JPEG_MAX_SIDE);
+                            name, w, h, JPEG_MAX_SIDE);
     if (quality < 1 || quality > 100)
-        return kn_error_set(error, KN_ERR_ARG, "%s: JPEG quality %d, expected 1 to 100", path,
+        return kn_error_set(error, KN_ERR_ARG, "%s: JPEG quality %d, expected 1 to 100", name,
                             quality);
-    job j = {.name = path, .error = error};
-    write_job p = {.j = &j, .pixels = pixels, .h = h, .w = w, .quality = quality};
+    job j = {.name = name, .error = error};
+    write_job p = {.j = &j, .pixels = pixels, .h = h, .w = w, .quality = quality, .out = out};
     kn_status status = guard(&j, write_steps, &p);
     jpeg_destroy_compress(&p.c);
+    return status;
+}
+
+kn_status kn_image_write_jpeg(const char *path, const uint8_t *pixels, int h, int w, int quality,
+                              kn_error *error) {
+    kn_text out = {0};
+    kn_status status = kn_encode_jpeg(path, pixels, h, w, quality, &out, error);
     if (status == KN_OK)
-        status = kn_file_write(path, p.out.data, p.out.length, error);
-    kn_text_free(&p.out);
+        status = kn_file_write(path, out.data, out.length, error);
+    kn_text_free(&out);
     return status;
 }

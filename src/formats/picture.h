@@ -3,6 +3,8 @@
 #ifndef KN_FORMATS_PICTURE_H
 #define KN_FORMATS_PICTURE_H
 
+#include "core/text.h"
+
 #include <kiln/image.h>
 
 typedef struct kn_picture {
@@ -33,5 +35,9 @@ uint8_t *kn_picture_room(const kn_picture *p, kn_scratch *s);
 /* Decode to RGB in p->pixels. */
 kn_status kn_decode_jpeg(kn_picture *p);
 kn_status kn_decode_png(kn_picture *p);
+
+/* Appends the JPEG of u8 [h,w,3] to out; name starts every message. */
+kn_status kn_encode_jpeg(const char *name, const uint8_t *pixels, int h, int w, int quality,
+                         kn_text *out, kn_error *error);
 
 #endif
