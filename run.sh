@@ -26,7 +26,10 @@ if [ -f "$last" ]; then
     [ "$made_by" = "$binary" ] && [ -f "$run/model.safetensors" ] || run=
 fi
 if [ -n "$run" ]; then
-    echo "Trained before by this build: $run" >&2
+    echo "Trained before by this build:"
+    echo "model     $run/model.safetensors"
+    echo "history   $run/history.csv"
+    echo "pictures  $(cd "$run" && echo *.svg)"
 else
     number=1
     while [ -e "runs/shapes-$number" ]; do
@@ -38,16 +41,9 @@ else
     build/kiln train shapes --epochs 30 --batch-size 32 --output "$run"
     echo "$binary $run" >"$last"
 fi
-
-echo
-echo "model    $run/model.safetensors"
-echo "history  $run/history.csv"
-for picture in "$run"/*.svg; do
-    echo "picture  $picture"
-done
 echo
 
 cache=${KILN_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln}
-picture=$(find "$cache"/shapes* -path '*/valid/*' -name '*.jpg' | sort | head -n 1)
+picture=$(find "$cache/shapes/valid" -name '*.jpg' | sort | head -n 1)
 echo "\$ build/kiln predict $run/model.safetensors $picture"
 build/kiln predict "$run/model.safetensors" "$picture"
