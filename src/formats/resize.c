@@ -7,21 +7,16 @@
  * matters (height_first). To equal Pillow, the weights must be rounded the same way, and an axis
  * that does not change be skipped.
  *
- * Both axes run the same kernel, dot, over a contiguous line of 16-bit samples: a channel of a row,
- * then a channel of a column. A weight is split in two 16-bit halves, because multiply-and-add of
- * 16-bit pairs is one instruction on every processor since SSE2, and 32-bit products are not. */
+ * Both axes run the same kernel (resize_kernel.h) over a contiguous line of 16-bit samples: a
+ * channel of a row, then a channel of a column. */
 #include "core/ctx.h"
 #include "formats/picture.h"
+#include "formats/resize_kernel.h"
 
 #include <math.h>
 #include <string.h>
 
-enum {
-    WEIGHT_BITS = 22,
-    LOW_BITS = 11, /* of a weight in its lower half; the upper one then is below 2^13 */
-    LANES = 8,     /* taps are padded with zero weights to a multiple of this */
-    MAX_SIDE = 1 << 28,
-};
+enum { MAX_SIDE = 1 << 28 };
 
 /* The weights of one axis. Output i is sum over k of line[first[i] + k] * weight(i, k). */
 typedef struct axis {
@@ -42,6 +37,7 @@ typedef struct plan {
     size_t line_bytes;
     uint8_t *middle; /* after the first pass: [out_w,3,rows], or [out_h,w,3] if height is first */
     double *weights; /* of one output, while the axes are filled */
+    const kn_resize_kernels *kernels;
 } plan;
 
 /* ---- weights ---- */
@@ -63,7 +59,7 @@ static double reduction(int in, int out) {
 
 static int padded_taps(int in, int out) {
     int taps = (int)ceil(2 * reduction(in, out)) * 2 + 1;
-    return (taps + LANES - 1) / LANES * LANES;
+    return (taps + KN_TAP_LANES - 1) / KN_TAP_LANES * KN_TAP_LANES;
 }
 
 /* The weights of output i as doubles. Returns their number, *first the input they begin at. */
@@ -92,11 +88,11 @@ static void fill_axis(axis *a, double *weight) {
         memset(low, 0, (size_t)a->taps * sizeof *low);
         a->used[i] = weigh(a, i, weight, &a->first[i]);
         for (int k = 0; k < a->used[i]; k++) {
-            double scaled = weight[k] * (1 << WEIGHT_BITS);
+            double scaled = weight[k] * (1 << KN_WEIGHT_BITS);
             int fixed = (int)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
-            int upper = fixed >> LOW_BITS; /* floor, so the lower half is never negative */
+            int upper = fixed >> KN_LOW_BITS; /* floor, so the lower half is never negative */
             high[k] = (int16_t)upper;
-            low[k] = (int16_t)(fixed - upper * (1 << LOW_BITS));
+            low[k] = (int16_t)(fixed - upper * (1 << KN_LOW_BITS));
         }
     }
 }
@@ -164,7 +160,8 @@ static kn_status plan_for(kn_image_reader *r, int h, int w, int out_h, int out_w
         return KN_OK;
     plan p = {.x = {.in = w, .out = out_w, .taps = padded_taps(w, out_w)},
               .y = {.in = h, .out = out_h, .taps = padded_taps(h, out_h)},
-              .height_first = height_first(h, w, out_h, out_w)};
+              .height_first = height_first(h, w, out_h, out_w),
+              .kernels = kn_resize_best()};
     size_t bytes = lay_out(&p, NULL), limit = kn_reader_limit(r);
     if (bytes > limit)
         return kn_error_set(error, KN_ERR_LIMIT,
@@ -181,44 +178,20 @@ static kn_status plan_for(kn_image_reader *r, int h, int w, int out_h, int out_w
 
 /* ---- the two passes ---- */
 
-/* taps is a multiple of LANES. The halves' sums meet at the end: exact, and below 2^31. */
-static inline int32_t dot(const int16_t *restrict line, const int16_t *restrict high,
-                          const int16_t *restrict low, int taps) {
-    int32_t upper = 0, lower = 0;
-    for (int k = 0; k < (taps & ~(LANES - 1)); k++) {
-        upper += line[k] * high[k];
-        lower += line[k] * low[k];
-    }
-    return upper * (1 << LOW_BITS) + lower;
-}
-
-static uint8_t to_byte(int32_t sum) {
-    int32_t value = (sum + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS;
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
-/* out[i * stride] for every output of the axis. */
-static void filter(const axis *a, const int16_t *line, uint8_t *out, ptrdiff_t stride) {
-    const int16_t *high = a->high, *low = a->low;
-    const int *first = a->first;
-    const int count = a->out, taps = a->taps;
-    for (int i = 0; i < count; i++, high += taps, low += taps, out += stride)
-        *out = to_byte(dot(line + first[i], high, low, taps));
+static void filter(const plan *p, const axis *a, const int16_t *line, uint8_t *out,
+                   ptrdiff_t stride) {
+    kn_filter f = {
+        .count = a->out, .taps = a->taps, .first = a->first, .high = a->high, .low = a->low};
+    p->kernels->filter(&f, line, out, stride);
 }
 
 /* Output (y, x, c) goes to out[y * down + (x * 3 + c) * channel]. */
-static void resize_width(plan *p, const uint8_t *restrict in, int rows, uint8_t *out,
-                         ptrdiff_t down, ptrdiff_t channel) {
-    const int count = p->x.in;
-    int16_t *restrict red = p->line[0], *restrict green = p->line[1], *restrict blue = p->line[2];
-    for (int y = 0; y < rows; y++, out += down) {
-        for (int x = 0; x < count; x++, in += 3) {
-            red[x] = in[0];
-            green[x] = in[1];
-            blue[x] = in[2];
-        }
+static void resize_width(plan *p, const uint8_t *in, int rows, uint8_t *out, ptrdiff_t down,
+                         ptrdiff_t channel) {
+    for (int y = 0; y < rows; y++, out += down, in += (ptrdiff_t)p->x.in * 3) {
+        p->kernels->split(in, p->x.in, p->line[0], p->line[1], p->line[2]);
         for (int c = 0; c < 3; c++)
-            filter(&p->x, p->line[c], out + c * channel, 3 * channel);
+            filter(p, &p->x, p->line[c], out + c * channel, 3 * channel);
     }
 }
 
@@ -229,7 +202,7 @@ static void resize_height(plan *p, const uint8_t *restrict in, ptrdiff_t down, p
     for (ptrdiff_t i = 0; i < columns; i++, in += right) {
         for (int y = 0; y < p->rows; y++)
             line[y] = in[y * down];
-        filter(&p->y, line, out + i, columns);
+        filter(p, &p->y, line, out + i, columns);
     }
 }
 

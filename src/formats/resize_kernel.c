@@ -1,0 +1,157 @@
+/* resize_kernel.c - see resize_kernel.h.
+ *
+ * A weight is split in two 16-bit halves, because multiply-and-add of 16-bit pairs is one
+ * instruction on every x86-64, and 32-bit products are not. The halves' sums meet at the end:
+ * exact, and below 2^31. */
+#include "formats/resize_kernel.h"
+
+/* ---- plain C, that a compiler turns into SSE2 ---- */
+
+static inline int32_t dot(const int16_t *restrict line, const int16_t *restrict high,
+                          const int16_t *restrict low, int taps) {
+    int32_t upper = 0, lower = 0;
+    for (int k = 0; k < (taps & ~(KN_TAP_LANES - 1)); k++) {
+        upper += line[k] * high[k];
+        lower += line[k] * low[k];
+    }
+    return upper * (1 << KN_LOW_BITS) + lower;
+}
+
+static uint8_t to_byte(int32_t sum) {
+    int32_t value = (sum + (1 << (KN_WEIGHT_BITS - 1))) >> KN_WEIGHT_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+static void filter_from(const kn_filter *f, int begin, const int16_t *line, uint8_t *out,
+                        ptrdiff_t stride) {
+    for (int i = begin; i < f->count; i++) {
+        ptrdiff_t at = (ptrdiff_t)i * f->taps;
+        out[i * stride] = to_byte(dot(line + f->first[i], f->high + at, f->low + at, f->taps));
+    }
+}
+
+static void filter_plain(const kn_filter *f, const int16_t *line, uint8_t *out, ptrdiff_t stride) {
+    filter_from(f, 0, line, out, stride);
+}
+
+static void split_plain(const uint8_t *in, int pixels, int16_t *red, int16_t *green,
+                        int16_t *blue) {
+    for (int x = 0; x < pixels; x++, in += 3) {
+        red[x] = in[0];
+        green[x] = in[1];
+        blue[x] = in[2];
+    }
+}
+
+const kn_resize_kernels kn_resize_plain = {split_plain, filter_plain};
+
+/* ---- AVX2 ---- */
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2")))
+
+/* Of 16 pixels in three registers, byte 3 i + channel is in register (3 i + channel) / 16: where
+ * each register's bytes go, NO where another's does. */
+#define NO (-128)
+static const int8_t places[3][3][16] = {
+    {{0, 3, 6, 9, 12, 15, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, NO, 2, 5, 8, 11, 14, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, 1, 4, 7, 10, 13}},
+    {{1, 4, 7, 10, 13, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, 0, 3, 6, 9, 12, 15, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, 2, 5, 8, 11, 14}},
+    {{2, 5, 8, 11, 14, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, 1, 4, 7, 10, 13, NO, NO, NO, NO, NO, NO},
+     {NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, 0, 3, 6, 9, 12, 15}}};
+#undef NO
+
+AVX2 static inline __m128i take(const __m128i part[3], int channel) {
+    __m128i all = _mm_setzero_si128();
+    for (int r = 0; r < 3; r++) {
+        __m128i place = _mm_loadu_si128((const __m128i *)(const void *)places[channel][r]);
+        all = _mm_or_si128(all, _mm_shuffle_epi8(part[r], place));
+    }
+    return all;
+}
+
+AVX2 static inline void widen(__m128i bytes, int16_t *out) {
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm256_cvtepu8_epi16(bytes));
+}
+
+AVX2 static void split_avx2(const uint8_t *in, int pixels, int16_t *red, int16_t *green,
+                            int16_t *blue) {
+    int x = 0;
+    for (; x + 16 <= pixels; x += 16, in += 48) {
+        __m128i part[3];
+        for (int r = 0; r < 3; r++)
+            part[r] = _mm_loadu_si128((const __m128i *)(const void *)(in + 16 * r));
+        widen(take(part, 0), red + x);
+        widen(take(part, 1), green + x);
+        widen(take(part, 2), blue + x);
+    }
+    split_plain(in, pixels - x, red + x, green + x, blue + x);
+}
+
+/* Eight partial sums of one output. */
+AVX2 static inline __m256i partial(const int16_t *in, const int16_t *high, const int16_t *low,
+                                   int taps) {
+    __m256i upper = _mm256_setzero_si256(), lower = upper;
+    for (int k = 0; k < taps; k += KN_TAP_LANES) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(in + k));
+        __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)(high + k));
+        __m256i l = _mm256_loadu_si256((const __m256i *)(const void *)(low + k));
+        upper = _mm256_add_epi32(upper, _mm256_madd_epi16(x, h));
+        lower = _mm256_add_epi32(lower, _mm256_madd_epi16(x, l));
+    }
+    return _mm256_add_epi32(_mm256_slli_epi32(upper, KN_LOW_BITS), lower);
+}
+
+/* Four outputs at a time, so that their partial sums are added up together. */
+AVX2 static inline void filter_taps(const kn_filter *f, const int16_t *line, uint8_t *out,
+                                    ptrdiff_t stride, int taps) {
+    const __m128i half = _mm_set1_epi32(1 << (KN_WEIGHT_BITS - 1));
+    const int16_t *high = f->high, *low = f->low;
+    const int *first = f->first, count = f->count;
+    int i = 0;
+    for (; i + 4 <= count; i += 4, high += 4 * taps, low += 4 * taps, first += 4) {
+        __m256i a = partial(line + first[0], high, low, taps);
+        __m256i b = partial(line + first[1], high + taps, low + taps, taps);
+        __m256i c = partial(line + first[2], high + 2 * taps, low + 2 * taps, taps);
+        __m256i d = partial(line + first[3], high + 3 * taps, low + 3 * taps, taps);
+        __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        __m128i sum =
+            _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+        __m128i value = _mm_srai_epi32(_mm_add_epi32(sum, half), KN_WEIGHT_BITS);
+        value = _mm_packs_epi32(value, value); /* saturates as to_byte clamps */
+        uint32_t bytes = (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(value, value));
+        for (int k = 0; k < 4; k++, out += stride)
+            *out = (uint8_t)(bytes >> 8 * k);
+    }
+    filter_from(f, i, line, out - i * stride, stride);
+}
+
+/* A reduction to between a third and a quarter, the usual one, has 16 taps: no loop over them. */
+AVX2 static void filter_avx2(const kn_filter *f, const int16_t *line, uint8_t *out,
+                             ptrdiff_t stride) {
+    if (f->taps == KN_TAP_LANES)
+        filter_taps(f, line, out, stride, KN_TAP_LANES);
+    else
+        filter_taps(f, line, out, stride, f->taps);
+}
+
+static const kn_resize_kernels avx2 = {split_avx2, filter_avx2};
+
+const kn_resize_kernels *kn_resize_best(void) {
+    return __builtin_cpu_supports("avx2") ? &avx2 : &kn_resize_plain;
+}
+
+#else
+
+const kn_resize_kernels *kn_resize_best(void) {
+    return &kn_resize_plain;
+}
+
+#endif
