@@ -47,7 +47,8 @@ static void test_filter(void **state) {
             line[i] = (int16_t)kn_rng_below(&rng, 256);
         for (int i = 0; i < f.count; i++)
             first[i] = (int)kn_rng_below(&rng, MOST);
-        int reach = (1 << (KN_WEIGHT_BITS - KN_LOW_BITS)) / 4; /* a quarter of one, or minus that */
+        /* Together at most 1.5: more than a bicubic filter's, and sums stay below 2^31. */
+        int reach = (1 << (KN_WEIGHT_BITS - KN_LOW_BITS)) * 3 / 2 / f.taps;
         for (int i = 0; i < f.count * f.taps; i++) {
             high[i] = (int16_t)((int)kn_rng_below(&rng, (uint32_t)(2 * reach)) - reach);
             low[i] = (int16_t)kn_rng_below(&rng, 1 << KN_LOW_BITS);
