@@ -171,8 +171,9 @@ static kn_status find_command(parser *p) {
     const char *name = p->argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         p->a->help = true;
-        p->a->command = p->argc > 2 ? command_find(p->argv[2]) : NULL;
-        return KN_OK;
+        if (p->argc == 2)
+            return KN_OK;
+        name = p->argv[2];
     }
     if (strcmp(name, "--version") == 0) {
         p->a->version = true;
@@ -200,13 +201,14 @@ static kn_status find_command(parser *p) {
 
 static kn_status check_words(const args *a, kn_error *error) {
     const command *c = a->command;
+    const char *gap = c->words[0] != '\0' ? " " : "";
     int words =
         a->words + (c->has_model && (a->weights != NULL || c->id == CMD_INFO) && a->model != NULL);
     if (words < c->min_words)
-        return kn_error_set(error, KN_ERR_ARG, "usage: kiln %s %s", c->name, c->words);
+        return kn_error_set(error, KN_ERR_ARG, "usage: kiln %s%s%s", c->name, gap, c->words);
     if (words > c->max_words)
-        return kn_error_set(error, KN_ERR_ARG, "unexpected argument %s; usage: kiln %s %s",
-                            a->word[a->words - 1], c->name, c->words);
+        return kn_error_set(error, KN_ERR_ARG, "unexpected argument %s; usage: kiln %s%s%s",
+                            a->word[a->words - 1], c->name, gap, c->words);
     return KN_OK;
 }
 

@@ -52,8 +52,9 @@ static int shapes_folder(session *s, char path[PATH_MAX]) {
     char home[PATH_MAX];
     kn_error error = {0};
     struct stat st;
-    if (home_path(home, &error) || make_folders(home, &error) ||
-        join(path, home, "/shapes", &error))
+    char name[32]; /* with the version: pictures of an older Kiln may lie there too */
+    snprintf(name, sizeof name, "/shapes-%d", KN_SHAPES_VERSION);
+    if (home_path(home, &error) || make_folders(home, &error) || join(path, home, name, &error))
         return report_error(&s->r, &error);
     if (stat(path, &st) != 0)
         report_note(&s->r, "Drawing the shapes data into %s", path);

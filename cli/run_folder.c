@@ -39,8 +39,8 @@ int run_folder_check(session *s) {
     const char *path = s->a.output;
     if (path == NULL || (stat(path, &st) != 0 && errno == ENOENT) || is_empty(path))
         return EXIT_DONE;
-    return report_fail(&s->r, EXIT_USAGE,
-                       "%s: is there and not an empty folder; a run is never overwritten", path);
+    return report_fail(&s->r, EXIT_USAGE, "%s: already holds something; a run is never overwritten",
+                       path);
 }
 
 /* The number after the highest in use. */
