@@ -45,8 +45,9 @@ static bool is_picture(const char *name) {
 static kn_status enter(scan *s, const char *name) {
     size_t length = strlen(name);
     if (s->length + 1 + length >= sizeof s->path)
-        return kn_fail(s->ctx, KN_ERR_LIMIT, "%s/%s: the path is longer than %zu bytes", s->path,
-                       name, sizeof s->path - 1);
+        /* The reason first: the message is shorter than such a path. */
+        return kn_fail(s->ctx, KN_ERR_LIMIT, "the path is longer than %zu bytes: %s/%s",
+                       sizeof s->path - 1, s->path, name);
     s->path[s->length] = '/';
     memcpy(s->path + s->length + 1, name, length + 1);
     s->length += 1 + length;
