@@ -132,7 +132,8 @@ typedef struct kn_learner_opts {
     double lr;
 } kn_learner_opts;
 
-/* Owned by the caller; NULL on error. */
+/* Owned by the caller; NULL on error. The functions below take that NULL: add and fit then return
+ * KN_ERR_STATE, with the reason still in the context, so that one check after the fit is enough. */
 KN_API kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts);
 KN_API void kn_learner_free(kn_learner *l); /* and its callbacks */
 
@@ -142,7 +143,7 @@ KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
 /* The first callback of that class name, or NULL. */
 KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
 
-/* Trains for a number of epochs. */
+/* Trains for a number of epochs. An error that the context already holds is returned at once. */
 KN_API kn_status kn_learner_fit(kn_learner *l, int epochs);
 
 /* One pass over the validation loader within fit's events before_fit, before_validate ...

@@ -21,10 +21,11 @@ typedef struct kn_module kn_module;
  * another registered (kn_module_share_param): it then counts, moves and is saved once. */
 typedef struct kn_param kn_param;
 
-/* The parameter as an op's operand. The pointer stays valid; the data moves in kn_module_pack. */
+/* The parameter as an op's operand. The pointer stays valid; the data moves in kn_module_pack. A
+ * NULL p (whose registration failed): NULL. */
 KN_API kn_tensor *kn_param_value(kn_param *p);
 
-/* Its gradient, same shape: zeros when nothing was added since the last zeroing. */
+/* Its gradient, same shape: zeros when nothing was added since the last zeroing. NULL p: NULL. */
 KN_API kn_tensor *kn_param_grad(kn_param *p);
 KN_API bool kn_param_has_grad(const kn_param *p); /* was anything added since the last zeroing? */
 KN_API void kn_param_zero_grad(kn_param *p);

@@ -24,6 +24,7 @@ typedef struct kn_optimizer kn_optimizer;
 
 typedef struct kn_optimizer_class {
     const char *name;
+    /* Called without a tape, so it may compute with ops: examples/learner.c. */
     kn_status (*step)(kn_optimizer *opt, const kn_pack *pack);
     void (*free)(kn_optimizer *opt); /* what the object owns beside the base; may be NULL */
 } kn_optimizer_class;

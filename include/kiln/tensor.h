@@ -79,6 +79,10 @@ KN_API kn_device *kn_tensor_device(const kn_tensor *t);
 KN_API kn_status kn_tensor_read(kn_ctx *ctx, const kn_tensor *t, void *out, size_t bytes);
 KN_API kn_status kn_tensor_write(kn_ctx *ctx, kn_tensor *t, const void *data, size_t bytes);
 
+/* Copies all elements of from, of to's shape, type and device, into to: how a user's own code
+ * changes a parameter or a buffer. Not differentiable. A NULL from: the context's error. */
+KN_API kn_status kn_tensor_copy(kn_ctx *ctx, kn_tensor *to, const kn_tensor *from);
+
 /* The value of a one-element tensor; NaN and a recorded error when t is NULL or larger. */
 KN_API double kn_item(kn_ctx *ctx, const kn_tensor *t);
 

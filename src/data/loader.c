@@ -97,6 +97,8 @@ static kn_status set_sizes(kn_loader *l, int batch_size, kn_loader_opts opts) {
 }
 
 kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_opts opts) {
+    if (ds == NULL)
+        return NULL;
     if (batch_size < 1) {
         kn_fail(ctx, KN_ERR_ARG, "batch size: %d, expected at least 1", batch_size);
         return NULL;

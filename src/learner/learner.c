@@ -52,6 +52,10 @@ void kn_learner_free(kn_learner *l) {
 }
 
 kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
+    if (l == NULL) {
+        free_callback(cb);
+        return KN_ERR_STATE;
+    }
     struct kn_learner_state *s = l->state;
     if (cb == NULL)
         return kn_ctx_status(l->ctx) != KN_OK
@@ -79,7 +83,7 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
 }
 
 kn_callback *kn_learner_find(kn_learner *l, const char *name) {
-    for (size_t i = 0; i < l->state->count; i++)
+    for (size_t i = 0; l != NULL && i < l->state->count; i++)
         if (strcmp(l->state->callback[i]->cls->name, name) == 0)
             return l->state->callback[i];
     return NULL;
@@ -224,6 +228,8 @@ static kn_status zero_gradients(kn_learner *l) {
 }
 
 static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
+    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
+        return kn_ctx_status(l->ctx);
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
     kn_status status = zero_gradients(l);
@@ -243,6 +249,8 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
 }
 
 kn_status kn_learner_fit(kn_learner *l, int count) {
+    if (l == NULL)
+        return KN_ERR_STATE;
     if (l->loaders.train == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "fit: there is no training loader");
     if (count < 1)
@@ -251,6 +259,8 @@ kn_status kn_learner_fit(kn_learner *l, int count) {
 }
 
 kn_status kn_learner_validate(kn_learner *l) {
+    if (l == NULL)
+        return KN_ERR_STATE;
     if (l->loaders.valid == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "validate: there is no validation loader");
     return run(l, 0, only_validate);

@@ -7,10 +7,12 @@
 /* ---- parameters ---- */
 
 kn_tensor *kn_param_value(kn_param *p) {
-    return &p->value;
+    return p != NULL ? &p->value : NULL;
 }
 
 kn_tensor *kn_param_grad(kn_param *p) {
+    if (p == NULL)
+        return NULL;
     kn_tensor *g = &p->grad;
     if (!p->value.grad_live)
         g->device->ops->zero(g->device, g->data, (size_t)g->numel * sizeof(float));

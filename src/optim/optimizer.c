@@ -47,7 +47,9 @@ kn_status kn_optimizer_step(kn_optimizer *opt) {
     const kn_pack *pack = kn_module_pack(opt->model);
     if (pack == NULL)
         return kn_ctx_status(opt->ctx);
+    bool was = kn_grad_enable(opt->ctx, false);
     kn_status status = opt->cls->step(opt, pack);
+    kn_grad_enable(opt->ctx, was);
     if (status != KN_OK)
         return status;
     opt->steps++;

@@ -308,6 +308,28 @@ kn_status kn_tensor_write(kn_ctx *ctx, kn_tensor *t, const void *data, size_t by
     return t->device->ops->copy_in(t->device, t->data, data, bytes);
 }
 
+kn_status kn_tensor_copy(kn_ctx *ctx, kn_tensor *to, const kn_tensor *from) {
+    char want[KN_SHAPE_TEXT], got[KN_SHAPE_TEXT];
+    if (to == NULL || from == NULL)
+        return kn_ctx_status(ctx) != KN_OK
+                   ? kn_ctx_status(ctx)
+                   : kn_fail(ctx, KN_ERR_STATE, "tensor_copy: there is no tensor");
+    if (!kn_tensor_usable(ctx, "tensor_copy", to) || !kn_tensor_usable(ctx, "tensor_copy", from))
+        return KN_ERR_STATE;
+    if (to->dtype != from->dtype || !kn_shape_equal(&to->shape, &from->shape))
+        return kn_fail(ctx, KN_ERR_SHAPE, "tensor_copy: %s %s into %s %s",
+                       kn_dtype_name(from->dtype), kn_shape_text(&from->shape, got),
+                       kn_dtype_name(to->dtype), kn_shape_text(&to->shape, want));
+    if (to->device != from->device)
+        return kn_fail(ctx, KN_ERR_DEVICE, "tensor_copy: from %s to %s",
+                       kn_device_name(from->device), kn_device_name(to->device));
+    if (to->data == from->data)
+        return KN_OK;
+    kn_tensor_touch(to);
+    return to->device->ops->copy(to->device, to->data, from->data,
+                                 (size_t)to->numel * kn_dtype_size(to->dtype));
+}
+
 double kn_item(kn_ctx *ctx, const kn_tensor *t) {
     char text[KN_SHAPE_TEXT];
     if (t == NULL && kn_ctx_status(ctx) == KN_OK)
