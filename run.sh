@@ -44,6 +44,7 @@ fi
 echo
 
 cache=${KILN_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln}
-picture=$(find "$cache"/shapes-*/valid -name '*.jpg' | sort | head -n 1)
+shapes=$(printf '%s\n' "$cache"/shapes-*/valid | sort -V | tail -n 1)
+picture=$(find "$shapes" -name '*.jpg' | sort | head -n 1)
 echo "\$ build/kiln predict $run/model.safetensors $picture"
 build/kiln predict "$run/model.safetensors" "$picture"
