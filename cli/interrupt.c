@@ -17,8 +17,10 @@ void interrupt_install(void) {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction before, action = {.sa_handler = on_signal};
         action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
-        /* nohup and a shell's background jobs ignore some on purpose. */
-        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        /* nohup ignores SIGHUP on purpose. A script's background jobs ignore SIGINT by default, but
+         * who sends one there means it. */
+        if (numbers[i] != SIGHUP ||
+            (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN))
             sigaction(numbers[i], &action, NULL);
     }
 }
