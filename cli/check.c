@@ -1,11 +1,11 @@
 /* check.c - kiln check: what is in DATA, and what is wrong with it, before a training finds out. */
 #include "check_read.h"
+#include "column.h"
 #include "json_line.h"
 #include "number.h"
 #include "session.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { FORMS = KN_FORM_GREY_ALPHA + 1 };
@@ -139,19 +139,24 @@ static void tell_json(const check *c, kn_text *t) {
     line_close(t);
 }
 
+static void tell_row(kn_text *t, int width, const char *name, int train, int valid) {
+    char left[NUMBER_TEXT], right[NUMBER_TEXT];
+    column_text(t, name, width);
+    kn_text_printf(t, " %9s %9s\n", number_text(train, left), number_text(valid, right));
+}
+
 static void tell_classes(const check *c, kn_text *t) {
     const kn_vocab *vocab = &c->split.vocab;
-    char train[NUMBER_TEXT], valid[NUMBER_TEXT];
     int width = 8;
     for (int i = 0; i < vocab->count; i++)
-        if ((int)strlen(vocab->name[i]) > width)
-            width = (int)strlen(vocab->name[i]);
-    kn_text_printf(t, "%-*s %9s %9s\n", width, "class", "train", "valid");
+        if (column_width(vocab->name[i]) > width)
+            width = column_width(vocab->name[i]);
+    column_text(t, "class", width);
+    kn_text_printf(t, " %9s %9s\n", "train", "valid");
     for (int i = 0; i < vocab->count; i++)
-        kn_text_printf(t, "%-*s %9s %9s\n", width, vocab->name[i], number_text(c->train[i], train),
-                       number_text(c->valid[i], valid));
-    kn_text_printf(t, "%-*s %9s %9s\n\n", width, "total", number_text(c->split.train_count, train),
-                   number_text(c->split.valid_count, valid));
+        tell_row(t, width, vocab->name[i], c->train[i], c->valid[i]);
+    tell_row(t, width, "total", c->split.train_count, c->split.valid_count);
+    kn_text_append(t, "\n", 1);
 }
 
 static void tell(const check *c, kn_text *t) {

@@ -30,6 +30,11 @@ static kn_status open_data(eval *e, const char *folder) {
                          e->split.vocab.count, a->weights, e->m.vocab.count);
     if (status != KN_OK)
         return status;
+    if (!e->split.by_folder && a->valid_pct == 0)
+        report_note(&e->s->r,
+                    "%s has no validation folder: all its pictures count; with --valid-pct 20 "
+                    "those that train held out",
+                    folder);
     e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size);
     if (e->set == NULL)
         return kn_ctx_status(ctx);
@@ -63,11 +68,8 @@ static void tell(const eval *e, kn_results results, kn_text *t) {
         line_close(t);
         return;
     }
-    kn_text_printf(
-        t, "%s pictures%s: loss %.4f, accuracy %.4f\n", number_text(results.samples, count),
-        !e->split.by_folder && e->s->a.valid_pct == 0 ? " (all; with --valid-pct those held out)"
-                                                      : "",
-        results.loss, results.acc);
+    kn_text_printf(t, "%s pictures: loss %.4f, accuracy %.4f\n",
+                   number_text(results.samples, count), results.loss, results.acc);
 }
 
 int eval_run(session *s) {

@@ -1,11 +1,11 @@
 /* predict.c - kiln predict: what a trained model takes pictures for. */
+#include "column.h"
 #include "json_line.h"
 #include "model.h"
 #include "predict_files.h"
 
 #include <kiln/ops.h>
 
-#include <string.h>
 #include <sys/stat.h>
 
 typedef struct predict {
@@ -45,8 +45,8 @@ static int largest(const float *x, int n) {
 static void tell(const predict *p, const char *path, const float *probs, kn_text *t) {
     int classes = p->m.vocab.count, label = largest(probs, classes);
     if (!p->s->r.json) {
-        kn_text_printf(t, "%-*s  %.4f  %s\n", p->width, p->m.vocab.name[label],
-                       (double)probs[label], path);
+        column_text(t, p->m.vocab.name[label], p->width);
+        kn_text_printf(t, "  %.4f  %s\n", (double)probs[label], path);
         return;
     }
     line_open(t);
@@ -134,8 +134,8 @@ static kn_status prepare(predict *p, char *const *word, int words) {
     if (a->weights != NULL)
         find_classes(p, word, words);
     for (int i = 0; i < p->m.vocab.count; i++)
-        if ((int)strlen(p->m.vocab.name[i]) > p->width)
-            p->width = (int)strlen(p->m.vocab.name[i]);
+        if (column_width(p->m.vocab.name[i]) > p->width)
+            p->width = column_width(p->m.vocab.name[i]);
     kn_status status = predict_files_open(&p->files, ctx, word, words, p->m.size);
     if (status != KN_OK)
         return status;

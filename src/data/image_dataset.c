@@ -19,12 +19,15 @@ static int64_t image_len(const kn_dataset *ds) {
 static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
     const kn_labelled *item = &((const image_dataset *)ds)->items[s->index];
     kn_image image;
-    kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
-    if (status == KN_OK)
-        status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
-                                 ds->height, ds->width, s->error);
+    kn_error error = {0}; /* of the resizing, which knows no path */
     *s->label = item->label;
-    return status;
+    kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
+    if (status != KN_OK)
+        return status;
+    status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
+                             ds->height, ds->width, &error);
+    return status == KN_OK ? KN_OK
+                           : kn_error_set(s->error, status, "%s: %s", item->path, error.message);
 }
 
 static void image_free(kn_dataset *ds) {
