@@ -170,8 +170,8 @@ static void raise_once(kn_event at, kn_flow flow) {
     s.raise[0].flow = flow;
     if (starts(kn_event_name(at), "after_cancel_"))
         for (int e = 0; e < KN_EVENT_COUNT; e++)
-            if (starts(kn_event_name(e), "before_") &&
-                strcmp(kn_event_scope(e), kn_event_scope(at)) == 0) {
+            if (starts(kn_event_name((kn_event)e), "before_") &&
+                strcmp(kn_event_scope((kn_event)e), kn_event_scope(at)) == 0) {
                 s.raise[1].on = true;
                 s.raise[1].at = (kn_event)e;
                 for (int f = KN_CANCEL_STEP; f <= KN_CANCEL_FIT; f++)
