@@ -225,12 +225,64 @@ static void test_saving_where_one_cannot(void **state) {
     run_free(&r);
 }
 
+/* ---- more than one run ---- */
+
+static void test_validation_after_a_fit_keeps_its_results(void **state) {
+    (void)state;
+    run r;
+    run_init(&r);
+    char folder[] = "/tmp/kiln-again-XXXXXX", line[256];
+    assert_non_null(mkdtemp(folder));
+    char *name[] = {"a", "b", "c"};
+    kn_vocab vocab = {name, 3};
+    kn_model_info info = {
+        .arch = "tiny", .vocab = &vocab, .size = SIDE, .norm = &r.norm, .batch_size = BATCH};
+    kn_learner_add(r.l, kn_track_results_cb(r.ctx));
+    kn_learner_add(r.l, kn_recorder_cb(r.ctx, (kn_recorder_opts){0}));
+    kn_learner_add(r.l, kn_save_model_cb(r.ctx, folder, &info));
+    assert_int_equal(kn_learner_fit(r.l, 2), KN_OK);
+    assert_int_equal(r.l->epoch, 1); /* the last one begun */
+    double acc;
+    int rows, best = kn_save_model_best(r.l, &acc);
+    assert_int_equal(kn_learner_validate(r.l), KN_OK);
+    double same;
+    assert_int_equal(kn_save_model_best(r.l, &same), best);
+    assert_true(same == acc);
+    assert_non_null(kn_recorder_rows(r.l, &rows));
+    assert_int_equal(rows, 2);
+    /* Without validation nothing is better or worse: the latest is kept. */
+    r.l->loaders.valid = NULL;
+    assert_int_equal(kn_learner_fit(r.l, 3), KN_OK);
+    assert_int_equal(kn_save_model_best(r.l, NULL), 2);
+    /* A file that could not be read again is not written. */
+    info.batch_size = 0;
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_ARG);
+    kn_error_take(r.ctx);
+    snprintf(line, sizeof line, "rm -rf %s", folder);
+    assert_int_equal(system(line), 0);
+    run_free(&r);
+}
+
+static void test_cancelled_steps_are_counted(void **state) {
+    (void)state;
+    run r;
+    run_init(&r);
+    kn_callback cb = {&accumulate};
+    kn_learner_add(r.l, &cb);
+    assert_int_equal(kn_learner_fit(r.l, 2), KN_OK);
+    assert_int_equal(r.l->step, 4);
+    assert_int_equal(r.l->opt->steps, 0);
+    run_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancelled_step_accumulates),
         cmocka_unit_test(test_validation_changes_nothing),
         cmocka_unit_test(test_results_history_and_files),
         cmocka_unit_test(test_saving_where_one_cannot),
+        cmocka_unit_test(test_validation_after_a_fit_keeps_its_results),
+        cmocka_unit_test(test_cancelled_steps_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,8 @@ KN_API kn_module *kn_adaptive_pool(kn_ctx *ctx);
 /* One after the other; children are named "layers.0", "layers.1", ... Takes ownership of the
  * modules, also on failure; a NULL among them (whose constructor failed) makes the result NULL. */
 KN_API kn_module *kn_sequential_of(kn_ctx *ctx, kn_module *const *modules, int count);
+/* The same as a list. C does not say in which order it makes them, and initial weights follow the
+ * order: where that must not depend on the compiler, make the modules one by one. */
 #define kn_sequential(ctx, ...)                                                                    \
     kn_sequential_of((ctx), (kn_module *[]){__VA_ARGS__},                                          \
                      (int)(sizeof((kn_module *[]){__VA_ARGS__}) / sizeof(kn_module *)))

@@ -143,7 +143,8 @@ KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
 /* The first callback of that class name, or NULL. */
 KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
 
-/* Trains for a number of epochs. An error that the context already holds is returned at once. */
+/* Trains for a number of epochs, counted from 0: a second fit goes through the same shuffles as the
+ * first. An error that the context already holds is returned at once. */
 KN_API kn_status kn_learner_fit(kn_learner *l, int epochs);
 
 /* One pass over the validation loader within fit's events before_fit, before_validate ...

@@ -118,7 +118,7 @@ typedef struct kn_segment {
 } kn_segment;
 
 /* What kn_module_pack built. Owned by the module; valid until its structure changes or it is packed
- * again. values and grads are f32 [total]. */
+ * again. values and grads are f32 [total]; grads holds something only where kn_param_has_grad. */
 typedef struct kn_pack {
     kn_tensor *values, *grads;
     kn_segment *segment;

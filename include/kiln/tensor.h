@@ -95,7 +95,7 @@ KN_API kn_tensor *kn_to(kn_ctx *ctx, kn_tensor *t, kn_device *device);
 /* Ends the step: every step tensor is gone, the tape is empty. */
 KN_API void kn_step_end(kn_ctx *ctx);
 
-/* Bytes taken from the device by step memory so far, in use or pooled. */
+/* Bytes taken from the devices so far, for tensors of the step and of modules, in use or pooled. */
 KN_API size_t kn_step_memory(const kn_ctx *ctx);
 
 /* ---- the tape ---- */

@@ -12,9 +12,11 @@
 static kn_status cpu_open(kn_device *d) {
     char library[96];
     d->state = kn_onednn_open(d, library, sizeof library);
+    if (d->state == NULL)
+        return d->error->status;
     snprintf(d->about, sizeof d->about, "%s, %d thread%s", library, d->threads,
              d->threads == 1 ? "" : "s");
-    return d->state != NULL ? KN_OK : d->error->status;
+    return KN_OK;
 }
 
 static void cpu_close(kn_device *d) {

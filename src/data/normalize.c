@@ -12,21 +12,25 @@ kn_status kn_normalize_from(kn_ctx *ctx, const kn_batch *batch, kn_normalize *ou
     for (int64_t i = 0; i < pixels; i++)
         for (int c = 0; c < 3; c++)
             count[c][batch->pixels[i * 3 + c]]++;
+    kn_normalize norm;
     for (int c = 0; c < 3; c++) {
         double sum = 0, spread = 0;
-        for (int v = 0; v < 256; v++)
+        bool varies = true;
+        for (int v = 0; v < 256; v++) {
+            varies = varies && count[c][v] != pixels; /* exact, which spread > 0 is not */
             sum += (double)count[c][v] * v / 255;
-        double mean = sum / (double)pixels;
-        for (int v = 0; v < 256; v++)
-            spread += (double)count[c][v] * (v / 255.0 - mean) * (v / 255.0 - mean);
-        double std = sqrt(spread / (double)(pixels - 1));
-        if (pixels < 2 || !(std > 0))
+        }
+        if (!varies)
             return kn_fail(ctx, KN_ERR_DATA,
                            "normalize: channel %d of the first batch (%d pictures) does not vary",
                            c, batch->n);
-        out->mean[c] = (float)mean;
-        out->std[c] = (float)std;
+        double mean = sum / (double)pixels;
+        for (int v = 0; v < 256; v++)
+            spread += (double)count[c][v] * (v / 255.0 - mean) * (v / 255.0 - mean);
+        norm.mean[c] = (float)mean;
+        norm.std[c] = (float)sqrt(spread / (double)(pixels - 1));
     }
+    *out = norm;
     return KN_OK;
 }
 

@@ -3,6 +3,7 @@
  * A picture's class is the name of the folder right above it. The validation pictures are those of
  * a folder of their own, or a seeded fraction of each class, so that a class of few pictures is
  * not left out of validation by chance. */
+#include "core/utf8.h"
 #include "data/files.h"
 
 #include <kiln/random.h>
@@ -130,6 +131,9 @@ static kn_status collect(work *w, char **names, int *count) {
         class_name(w->out->files.path[i], name);
         if (*count > 0 && strcmp(names[*count - 1], name) == 0)
             continue;
+        if (!kn_utf8_valid(name, strlen(name))) /* a model file could not hold it */
+            return kn_fail(w->ctx, KN_ERR_DATA, "%s: the name of its folder is not UTF-8",
+                           w->out->files.path[i]);
         names[*count] = kn_strdup(w->ctx, name);
         if (names[*count] == NULL)
             return KN_ERR_MEMORY;

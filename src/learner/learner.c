@@ -100,7 +100,6 @@ static kn_flow backward(kn_learner *l) {
 }
 
 static kn_flow step(kn_learner *l) {
-    l->step++;
     return fails_if(kn_optimizer_step(l->opt));
 }
 
@@ -122,6 +121,7 @@ static kn_flow batch(kn_learner *l) {
     if (flow != KN_GO)
         return flow;
     int64_t taken = l->opt->steps;
+    l->step++;
     flow = kn_run_scope(l, KN_SCOPE_STEP, step);
     if (l->opt->steps != taken) /* a cancelled step keeps its gradients: accumulation */
         kn_optimizer_zero_grad(l->opt);
@@ -209,8 +209,12 @@ static kn_flow epochs(kn_learner *l) {
     if (kn_module_pack(l->model) == NULL)
         return KN_FAIL;
     kn_flow flow = make_optimizer(l);
-    for (l->epoch = 0; l->epoch < l->epochs && flow == KN_GO; l->epoch++)
+    while (flow == KN_GO) { /* epoch stays at the last one begun */
         flow = kn_run_scope(l, KN_SCOPE_EPOCH, epoch);
+        if (l->epoch + 1 == l->epochs)
+            break;
+        l->epoch += flow == KN_GO;
+    }
     return flow;
 }
 
@@ -228,8 +232,6 @@ static kn_status zero_gradients(kn_learner *l) {
 }
 
 static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
-    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
-        return kn_ctx_status(l->ctx);
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
     kn_status status = zero_gradients(l);
@@ -251,6 +253,8 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
 kn_status kn_learner_fit(kn_learner *l, int count) {
     if (l == NULL)
         return KN_ERR_STATE;
+    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
+        return kn_ctx_status(l->ctx);
     if (l->loaders.train == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "fit: there is no training loader");
     if (count < 1)
@@ -261,6 +265,8 @@ kn_status kn_learner_fit(kn_learner *l, int count) {
 kn_status kn_learner_validate(kn_learner *l) {
     if (l == NULL)
         return KN_ERR_STATE;
+    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
+        return kn_ctx_status(l->ctx);
     if (l->loaders.valid == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "validate: there is no validation loader");
     return run(l, 0, only_validate);

@@ -1,6 +1,7 @@
 /* model_file.c - reading a model file back: the metadata says what to build, the tensors fill it.
  */
 #include "core/ctx.h"
+#include "learner/saver.h"
 #include "learner/weights.h"
 
 #include <jansson.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_CLASSES = 1000000, MOST_SIZE = 8192, MOST_BATCH = 1 << 20 };
+enum { MOST_CLASSES = 1000000 };
 
 static kn_status bad(kn_ctx *ctx, const char *path, const char *key) {
     return kn_fail(ctx, KN_ERR_FORMAT, "%s: metadata %s is missing or malformed", path, key);
@@ -78,8 +79,8 @@ static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *pat
                             kn_loaded_model *out) {
     json_t *input = meta_json(file, "kiln.input");
     const char *resize = json_string_value(json_object_get(input, "resize"));
-    bool good = read_int(input, "size", MOST_SIZE, &out->size) &&
-                read_int(input, "batch_size", MOST_BATCH, &out->batch_size) &&
+    bool good = read_int(input, "size", KN_MODEL_MAX_SIZE, &out->size) &&
+                read_int(input, "batch_size", KN_MODEL_MAX_BATCH, &out->batch_size) &&
                 read_three(input, "mean", false, out->norm.mean) &&
                 read_three(input, "std", true, out->norm.std) && resize != NULL &&
                 strcmp(resize, "squash") == 0;
@@ -92,11 +93,18 @@ static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
     json_t *arch = meta_json(file, "kiln.arch");
     const char *model = json_string_value(json_object_get(arch, "model"));
     int classes = 0;
+    bool own = json_is_null(json_object_get(arch, "model"));
     bool good = model != NULL && strlen(model) < sizeof out->arch &&
                 read_int(arch, "classes", MOST_CLASSES, &classes) && classes == out->vocab.count;
     if (good)
         snprintf(out->arch, sizeof out->arch, "%s", model);
     json_decref(arch);
+    if (own)
+        return kn_fail(
+            ctx, KN_ERR_FORMAT,
+            "%s: holds a module that is not one of Kiln's; kn_weights_load fills one made by "
+            "its own code",
+            path);
     if (!good)
         return bad(ctx, path, "kiln.arch");
     for (int i = 0; kn_model_name(i) != NULL; i++)

@@ -44,9 +44,9 @@ static void release(recorder *r) {
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     recorder *r = (recorder *)cb;
-    release(r);
-    if (l->epochs == 0) /* validation alone */
+    if (l->epochs == 0) /* validation alone: the history of the fit before stays */
         return KN_GO;
+    release(r);
     r->most = (int64_t)l->epochs * kn_loader_len(l->loaders.train);
     size_t most = (size_t)(r->most > 0 ? r->most : 1);
     r->row = kn_calloc(r->ctx, (size_t)l->epochs, sizeof *r->row, "the history");
@@ -221,7 +221,7 @@ static kn_status draw_all(recorder *r, int64_t epoch_steps) {
 
 static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     recorder *r = (recorder *)cb;
-    if (r->opts.folder == NULL || r->steps == 0)
+    if (l->epochs == 0 || r->opts.folder == NULL || r->steps == 0)
         return KN_GO;
     return draw_all(r, kn_loader_len(l->loaders.train)) == KN_OK ? KN_GO : KN_FAIL;
 }

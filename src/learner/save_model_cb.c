@@ -20,7 +20,8 @@ typedef struct save_model {
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     save_model *s = (save_model *)cb;
-    (void)l;
+    if (l->epochs == 0) /* validation alone: the results of the fit before stay */
+        return KN_GO;
     s->best_epoch = -1;
     s->best_acc = NAN;
     return KN_GO;
@@ -46,8 +47,11 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     save_model *s = (save_model *)cb;
     if (s->cancelled)
         return KN_GO;
-    double acc = kn_track_results(l, false).acc;
-    bool better = s->best_epoch < 0 || acc > s->best_acc || (isnan(s->best_acc) && !isnan(acc));
+    /* Without validation there is no better or worse: the latest is kept. */
+    bool validated = l->loaders.valid != NULL;
+    double acc = validated ? kn_track_results(l, false).acc : NAN;
+    bool better =
+        !validated || s->best_epoch < 0 || acc > s->best_acc || (isnan(s->best_acc) && !isnan(acc));
     if (better) {
         s->best_epoch = l->epoch;
         s->best_acc = acc;

@@ -3,6 +3,7 @@
 
 #include "core/json_text.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- the metadata: each value a JSON text of its own ---- */
@@ -102,7 +103,28 @@ kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info
     return s->arena != NULL ? KN_OK : KN_ERR_MEMORY;
 }
 
+/* What kn_model_load would refuse is not written. */
+static kn_status check_info(const kn_saver *s, const char *path) {
+    const kn_model_info *info = s->info;
+    bool good = info->size >= 1 && info->size <= KN_MODEL_MAX_SIZE && info->batch_size >= 1 &&
+                info->batch_size <= KN_MODEL_MAX_BATCH && info->vocab != NULL &&
+                info->vocab->count >= 1;
+    for (int c = 0; c < 3; c++)
+        good = good && isfinite(info->norm->mean[c]) && isfinite(info->norm->std[c]) &&
+               info->norm->std[c] > 0;
+    if (good)
+        return KN_OK;
+    return kn_fail(
+        s->ctx, KN_ERR_ARG,
+        "%s: a model file needs classes, a size (%d) and a batch size (%d) of 1 or more, "
+        "and a measured normalisation",
+        path, info->size, info->batch_size);
+}
+
 kn_status kn_saver_write(kn_saver *s, const char *path) {
+    kn_status checked = check_info(s, path);
+    if (checked != KN_OK)
+        return checked;
     unsigned char *data = s->data;
     for (int i = 0; i < s->list.count; i++) {
         const kn_tensor *t = tensor_of(&s->list.item[i]);

@@ -8,6 +8,9 @@
 #include <kiln/model_file.h>
 #include <kiln/safetensors.h>
 
+/* Of the metadata, both in writing and in reading. */
+enum { KN_MODEL_MAX_SIZE = 8192, KN_MODEL_MAX_BATCH = 1 << 20 };
+
 typedef struct kn_saver {
     kn_ctx *ctx;
     kn_module *model;

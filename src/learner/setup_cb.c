@@ -33,8 +33,15 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     kn_normalize *norm = ((setup *)cb)->norm;
     if (kn_module_to(l->model, kn_device_default(l->ctx)) != KN_OK)
         return KN_FAIL;
-    bool measured = norm->std[0] != 0 || norm->std[1] != 0 || norm->std[2] != 0;
-    return measured ? KN_GO : measure(l, norm);
+    if (norm->std[0] == 0 && norm->std[1] == 0 && norm->std[2] == 0)
+        return measure(l, norm);
+    for (int c = 0; c < 3; c++)
+        if (!(norm->std[c] > 0)) {
+            kn_fail(l->ctx, KN_ERR_ARG, "setup: the standard deviation of channel %d is %g", c,
+                    norm->std[c]);
+            return KN_FAIL;
+        }
+    return KN_GO;
 }
 
 static kn_flow before_batch(kn_callback *cb, kn_learner *l) {

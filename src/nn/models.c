@@ -4,13 +4,14 @@
 #include <string.h>
 
 kn_module *kn_simple_cnn(kn_ctx *ctx, int classes) {
-    return kn_sequential(ctx,                                                      /* H/1 */
-                         kn_conv_layer(ctx, 3, 16, (kn_conv_opts){.stride = 2}),   /* H/2 */
-                         kn_conv_layer(ctx, 16, 32, (kn_conv_opts){.stride = 2}),  /* H/4 */
-                         kn_conv_layer(ctx, 32, 64, (kn_conv_opts){.stride = 2}),  /* H/8 */
-                         kn_conv_layer(ctx, 64, 128, (kn_conv_opts){.stride = 2}), /* H/16 */
-                         kn_adaptive_pool(ctx),                                    /* 1 */
-                         kn_linear(ctx, 128, classes));
+    kn_module *layer[] = {NULL, NULL, NULL, NULL, NULL, NULL};
+    layer[0] = kn_conv_layer(ctx, 3, 16, (kn_conv_opts){.stride = 2});   /* [N,H/2,W/2,16] */
+    layer[1] = kn_conv_layer(ctx, 16, 32, (kn_conv_opts){.stride = 2});  /* [N,H/4,W/4,32] */
+    layer[2] = kn_conv_layer(ctx, 32, 64, (kn_conv_opts){.stride = 2});  /* [N,H/8,W/8,64] */
+    layer[3] = kn_conv_layer(ctx, 64, 128, (kn_conv_opts){.stride = 2}); /* [N,H/16,W/16,128] */
+    layer[4] = kn_adaptive_pool(ctx);                                    /* [N,128] */
+    layer[5] = kn_linear(ctx, 128, classes);                             /* [N,classes] */
+    return kn_sequential_of(ctx, layer, 6);
 }
 
 static const struct {

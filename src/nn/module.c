@@ -71,6 +71,7 @@ static kn_param *new_param(kn_ctx *ctx, kn_shape shape) {
     }
     p->value.wants_grad = true;
     p->value.grad = &p->grad;
+    p->grad.grad_of = &p->value;
     return p;
 }
 

@@ -9,7 +9,7 @@ typedef struct conv_args {
 
 /* A step tensor as weights is packed each time; a parameter's copy lasts while its version does. */
 static kn_weights weights_of(const kn_tensor *w) {
-    return (kn_weights){.data = kn_f32(w), .id = w->id, .version = w->version};
+    return (kn_weights){.data = kn_f32(w), .id = w->id, .version = kn_tensor_version(w)};
 }
 
 static kn_status conv_backward_from(kn_ctx *ctx, kn_node *node, const float *dy) {

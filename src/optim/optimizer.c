@@ -47,16 +47,16 @@ kn_status kn_optimizer_step(kn_optimizer *opt) {
     const kn_pack *pack = kn_module_pack(opt->model);
     if (pack == NULL)
         return kn_ctx_status(opt->ctx);
+    for (int i = 0; i < pack->count; i++)
+        assert(pack->segment[i].group >= 0 && pack->segment[i].group < KN_MAX_GROUPS);
     bool was = kn_grad_enable(opt->ctx, false);
     kn_status status = opt->cls->step(opt, pack);
     kn_grad_enable(opt->ctx, was);
-    if (status != KN_OK)
-        return status;
-    opt->steps++;
-    for (int i = 0; i < pack->count; i++)
-        if (!pack->segment[i].frozen && kn_param_has_grad(pack->segment[i].param))
-            kn_param_touch(pack->segment[i].param);
-    return KN_OK;
+    kn_tensor_touch(
+        pack->values); /* and with it every parameter; a failed step may have written too */
+    if (status == KN_OK)
+        opt->steps++;
+    return status;
 }
 
 void kn_optimizer_zero_grad(kn_optimizer *opt) {

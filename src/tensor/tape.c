@@ -65,6 +65,11 @@ kn_tensor *kn_require_grad(kn_ctx *ctx, kn_tensor *t) {
         kn_fail(ctx, KN_ERR_STATE, "require_grad: expects an f32 tensor that no op produced");
         return NULL;
     }
+    if (t->model && t->grad == NULL) { /* a gradient of the step would outlive its step there */
+        kn_fail(ctx, KN_ERR_STATE,
+                "require_grad: a module's buffer has no gradient; parameters do");
+        return NULL;
+    }
     t->wants_grad = true;
     t->kept = true;
     return t;

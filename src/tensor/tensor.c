@@ -229,14 +229,27 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 
 void kn_tensor_touch(kn_tensor *t) {
     t->version++;
+    if (t->storage != NULL)
+        t->storage->version++;
+}
+
+uint64_t kn_tensor_version(const kn_tensor *t) {
+    return t->version + (t->storage != NULL ? t->storage->version : 0);
 }
 
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset) {
+    t->version = kn_tensor_version(t) + 1; /* so that the sum with the new storage's only grows */
     storage->refs++;
     kn_storage_drop(t->storage);
     t->storage = storage;
     t->data = (char *)storage->data + byte_offset;
+}
+
+/* After a write by the user. A gradient that was written counts as there. */
+static void written(kn_tensor *t) {
     kn_tensor_touch(t);
+    if (t->grad_of != NULL)
+        t->grad_of->grad_live = true;
 }
 
 void kn_tensor_clear(kn_tensor *t) {
@@ -304,7 +317,7 @@ kn_status kn_tensor_write(kn_ctx *ctx, kn_tensor *t, const void *data, size_t by
     kn_status status = check_bytes(ctx, "tensor_write", t, bytes);
     if (status != KN_OK)
         return status;
-    kn_tensor_touch(t);
+    written(t);
     return t->device->ops->copy_in(t->device, t->data, data, bytes);
 }
 
@@ -325,7 +338,7 @@ kn_status kn_tensor_copy(kn_ctx *ctx, kn_tensor *to, const kn_tensor *from) {
                        kn_device_name(from->device), kn_device_name(to->device));
     if (to->data == from->data)
         return KN_OK;
-    kn_tensor_touch(to);
+    written(to);
     return to->device->ops->copy(to->device, to->data, from->data,
                                  (size_t)to->numel * kn_dtype_size(to->dtype));
 }
@@ -382,6 +395,6 @@ void kn_step_release_since(kn_ctx *ctx, size_t mark, const kn_tensor *result) {
     if (e == NULL || e->recording)
         return;
     for (size_t i = mark; i < e->live_count; i++)
-        if (e->live[i] != result)
+        if (e->live[i] != result && !(e->live[i]->node >= 0 && e->live[i]->tape == e->tape))
             kn_tensor_release(e->live[i]);
 }

@@ -14,6 +14,7 @@ typedef struct kn_storage {
     void *data;
     int refs;
     int bin;                 /* size class */
+    uint64_t version;        /* moves when a model tensor that lives here is written to */
     struct kn_storage *next; /* in its bin while free, else unused */
 } kn_storage;
 
@@ -35,12 +36,13 @@ struct kn_tensor {
     bool released; /* its buffer went back to the pool before the step's end */
     bool kept;
     bool wants_grad;
-    bool grad_live;   /* grad holds something; if not, it stands for zeros */
-    kn_tensor *grad;  /* a leaf's or kept tensor's gradient; for a parameter of model lifetime */
-    int node;         /* index on the tape of what made it; -1: nothing */
-    uint64_t tape;    /* which tape that was */
-    uint64_t id;      /* of a model tensor; 0 for a step tensor */
-    uint64_t version; /* moves when a model tensor's data changes */
+    bool grad_live;     /* grad holds something; if not, it stands for zeros */
+    kn_tensor *grad;    /* a leaf's or kept tensor's gradient; for a parameter of model lifetime */
+    int node;           /* index on the tape of what made it; -1: nothing */
+    uint64_t tape;      /* which tape that was */
+    uint64_t id;        /* of a model tensor; 0 for a step tensor */
+    uint64_t version;   /* moves, with its storage's, when a model tensor's data changes */
+    kn_tensor *grad_of; /* the parameter whose gradient this is */
 };
 
 /* Asserts that t is not from an ended step; false and an error when its buffer was released. */
@@ -68,6 +70,8 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
 void kn_tensor_clear(kn_tensor *t);
 void kn_tensor_touch(kn_tensor *t);
+/* Moves whenever the data may have changed, also through another tensor on the same storage. */
+uint64_t kn_tensor_version(const kn_tensor *t);
 
 /* Releases every step tensor made since the mark but the one given. Does nothing while recording:
  * the tape holds them then. */
