@@ -77,7 +77,7 @@ static kn_status gather(check *c, const char *folder) {
     check_opts opts = {.workers = a->workers,
                        .max_memory = (size_t)a->max_image_memory << 20,
                        .bar = !a->quiet && isatty(STDERR_FILENO)};
-    status = check_read(ctx, &c->split.files, opts, c->result);
+    status = check_read_all(ctx, &c->split.files, opts, c->result);
     if (status == KN_OK)
         count(c);
     return status;

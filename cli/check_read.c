@@ -64,7 +64,8 @@ static void draw_until_done(work *w) {
     (void)!write(STDERR_FILENO, "\r\033[K", 4);
 }
 
-kn_status check_read(kn_ctx *ctx, const kn_files *files, check_opts opts, check_result *result) {
+kn_status check_read_all(kn_ctx *ctx, const kn_files *files, check_opts opts,
+                         check_result *result) {
     work w = {.files = files, .allocator = kn_ctx_allocator(ctx), .opts = opts, .result = result};
     int workers = opts.workers > 0 ? opts.workers : kn_cpu_count(), started = 0, code = 0;
     if (workers > files->count)

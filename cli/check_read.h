@@ -19,6 +19,6 @@ typedef struct check_opts {
 
 /* Fills result[files->count], zeroed before. A bad picture is a result; lack of memory or of
  * threads is a failure, in the context. */
-kn_status check_read(kn_ctx *ctx, const kn_files *files, check_opts opts, check_result *result);
+kn_status check_read_all(kn_ctx *ctx, const kn_files *files, check_opts opts, check_result *result);
 
 #endif

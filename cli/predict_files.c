@@ -12,19 +12,27 @@ static int64_t files_len(const kn_dataset *ds) {
     return (int64_t)((const predict_files *)ds)->count;
 }
 
+static kn_status read_picture(const kn_dataset *ds, kn_sample *s, const char *path,
+                              kn_error *error) {
+    kn_image image;
+    kn_error resizing = {0}; /* which knows no path */
+    kn_status status = kn_image_read(s->reader, path, &image, error);
+    if (status != KN_OK)
+        return status;
+    status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
+                             ds->height, ds->width, &resizing);
+    return status == KN_OK ? KN_OK : kn_error_set(error, status, "%s: %s", path, resizing.message);
+}
+
 static kn_status files_get(const kn_dataset *ds, kn_sample *s) {
     const predict_files *f = (const predict_files *)ds;
     predict_item *item = &f->item[s->index];
     kn_error error = {0};
-    kn_image image;
     *s->label = 0;
     memset(s->slot, 0, (size_t)ds->height * (size_t)ds->width * 3);
     if (item->error != NULL)
         return KN_OK;
-    kn_status status = kn_image_read(s->reader, item->path, &image, &error);
-    if (status == KN_OK)
-        status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
-                                 ds->height, ds->width, &error);
+    kn_status status = read_picture(ds, s, item->path, &error);
     if (status == KN_OK)
         return KN_OK;
     if (status == KN_ERR_MEMORY)

@@ -1,0 +1,53 @@
+/* command.h - runs the command (KILN_BIN) as a person would, and keeps what it said. */
+#ifndef KN_TEST_COMMAND_H
+#define KN_TEST_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+typedef struct command_opts {
+    const char *folder; /* to run in; NULL: here */
+    long file_limit;    /* bytes that a file may grow to; 0: no limit */
+    const char *out;    /* stdout goes to this file; NULL: it is kept */
+    bool out_closed;    /* stdout is closed */
+    const char *home;   /* KILN_HOME; NULL: as it is */
+} command_opts;
+
+typedef struct command_run {
+    pid_t pid;
+    int out_fd, err_fd;
+    int code;        /* 128 + signal when one ended it */
+    char *out, *err; /* all that was written, with a NUL */
+} command_run;
+
+/* Starts kiln with these arguments, NULL last. */
+void command_start(command_run *run, command_opts opts, const char *const *arguments);
+
+/* Waits for its end. command_free must follow. */
+void command_wait(command_run *run);
+void command_free(command_run *run);
+
+/* Both, with the arguments as a list. */
+#define COMMAND(run, opts, ...)                                                                    \
+    do {                                                                                           \
+        command_start((run), (opts), (const char *const[]){__VA_ARGS__, NULL});                    \
+        command_wait(run);                                                                         \
+    } while (0)
+
+/* The run ended with this code; shows all it said if not. */
+void command_expect(const command_run *run, int code);
+
+/* The value behind "key": in line number n (from 0) of those in text that contain part, as written,
+ * into value; fails the test when there is none. */
+enum { COMMAND_VALUE = 128 };
+void command_value(const char *text, const char *part, int n, const char *key,
+                   char value[COMMAND_VALUE]);
+
+int command_lines(const char *text); /* newlines */
+
+/* Draws a data set root/name/train|valid/CLASS/N.jpg: that many pictures of each of the first
+ * classes of the shapes. */
+void command_data(const char *root, const char *name, int classes, int train, int valid);
+
+#endif
