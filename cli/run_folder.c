@@ -37,7 +37,7 @@ static bool is_empty(const char *path) {
 int run_folder_check(session *s) {
     struct stat st;
     const char *path = s->a.output;
-    if (path == NULL || (stat(path, &st) != 0 && errno == ENOENT) || is_empty(path))
+    if (path == NULL || stat(path, &st) != 0 || is_empty(path))
         return EXIT_DONE;
     return report_fail(&s->r, EXIT_USAGE, "%s: already holds something; a run is never overwritten",
                        path);

@@ -29,12 +29,21 @@ static int kept(void) {
     return fd;
 }
 
+static int new_terminal(void) {
+    int fd = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(fd >= 0);
+    assert_int_equal(grantpt(fd), 0);
+    assert_int_equal(unlockpt(fd), 0);
+    return fd;
+}
+
 /* In the child, where nothing can be asserted. */
 static void become(const command_run *run, command_opts opts, char *const *argv) {
     struct rlimit limit = {(rlim_t)opts.file_limit, (rlim_t)opts.file_limit};
     int out = opts.out != NULL ? open(opts.out, O_WRONLY) : run->out_fd;
+    int err = opts.terminal ? open(ptsname(run->err_fd), O_RDWR | O_NOCTTY) : run->err_fd;
     signal(SIGINT, SIG_DFL);
-    bool good = out >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(run->err_fd, STDERR_FILENO) >= 0;
+    bool good = out >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0;
     if (opts.out_closed)
         close(STDOUT_FILENO);
     if (opts.home != NULL)
@@ -52,7 +61,9 @@ void command_start(command_run *run, command_opts opts, const char *const *argum
     char *argv[MAX_ARGUMENTS + 2] = {getenv("KILN_BIN")};
     if (argv[0] == NULL)
         fail_msg("KILN_BIN is not set: run the tests with ctest");
-    *run = (command_run){.out_fd = kept(), .err_fd = kept()};
+    *run = (command_run){.terminal = opts.terminal,
+                         .out_fd = kept(),
+                         .err_fd = opts.terminal ? new_terminal() : kept()};
     for (int i = 0; arguments[i] != NULL; i++) {
         assert_true(i < MAX_ARGUMENTS);
         argv[i + 1] = (char *)(uintptr_t)arguments[i]; /* execv changes none */
@@ -72,13 +83,29 @@ static char *slurp(int fd) {
     return text;
 }
 
+/* All that is written to the terminal until its last writer is gone. */
+static char *drain(int fd) {
+    enum { ROOM = 1 << 16 };
+    char *text = calloc(1, ROOM);
+    assert_non_null(text);
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(fd, text + length, ROOM - 1 - length)) > 0)
+        length += (size_t)got;
+    close(fd);
+    return text;
+}
+
 void command_wait(command_run *run) {
     int status;
+    if (run->terminal)
+        run->err = drain(run->err_fd);
     while (waitpid(run->pid, &status, 0) < 0)
         assert_int_equal(errno, EINTR);
     run->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     run->out = slurp(run->out_fd);
-    run->err = slurp(run->err_fd);
+    if (!run->terminal)
+        run->err = slurp(run->err_fd);
 }
 
 void command_free(command_run *run) {
@@ -126,25 +153,25 @@ void command_value(const char *text, const char *part, int n, const char *key,
 
 /* ---- data ---- */
 
-static void draw(const char *folder, const char *split, uint32_t number, int class, int count) {
+static void draw(const char *root, const char *folder, uint32_t split, int class, int count) {
     static uint8_t pixels[KN_SHAPES_SIZE * KN_SHAPES_SIZE * 3];
-    char below[256], path[TREE_PATH + 512];
-    snprintf(below, sizeof below, "%s/%s", split, kn_shapes_class(class));
-    tree_folder(folder, below);
+    char path[TREE_PATH + 512];
+    tree_folder(root, folder);
     for (int i = 0; i < count; i++) {
         kn_error error = {0};
-        kn_shapes_draw(7, number, (uint32_t)(i * KN_SHAPES_CLASSES + class), class, pixels);
-        snprintf(path, sizeof path, "%s/%s/%03d.jpg", folder, below, i);
+        kn_shapes_draw(7, split, (uint32_t)(i * KN_SHAPES_CLASSES + class), class, pixels);
+        snprintf(path, sizeof path, "%s/%s/%03d.jpg", root, folder, i);
         if (kn_image_write_jpeg(path, pixels, KN_SHAPES_SIZE, KN_SHAPES_SIZE, 90, &error))
             fail_msg("%s", error.message);
     }
 }
 
 void command_data(const char *root, const char *name, int classes, int train, int valid) {
-    char folder[TREE_PATH + 64];
-    snprintf(folder, sizeof folder, "%s/%s", root, name);
+    char folder[256];
     for (int c = 0; c < classes; c++) {
-        draw(folder, "train", 0, c, train);
-        draw(folder, "valid", 1, c, valid);
+        snprintf(folder, sizeof folder, "%s/train/%s", name, kn_shapes_class(c));
+        draw(root, folder, 0, c, train);
+        snprintf(folder, sizeof folder, "%s/valid/%s", name, kn_shapes_class(c));
+        draw(root, folder, 1, c, valid);
     }
 }

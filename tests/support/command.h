@@ -11,11 +11,13 @@ typedef struct command_opts {
     long file_limit;    /* bytes that a file may grow to; 0: no limit */
     const char *out;    /* stdout goes to this file; NULL: it is kept */
     bool out_closed;    /* stdout is closed */
+    bool terminal;      /* stderr is one */
     const char *home;   /* KILN_HOME; NULL: as it is */
 } command_opts;
 
 typedef struct command_run {
     pid_t pid;
+    bool terminal;
     int out_fd, err_fd;
     int code;        /* 128 + signal when one ended it */
     char *out, *err; /* all that was written, with a NUL */
