@@ -1,7 +1,7 @@
 # Tests.cmake - tests, examples and benchmarks.
 #
 # tests/test_NAME.c is one executable and one ctest of that name. examples/NAME.c is a program that
-# must exit 0 and, where examples/NAME.expected exists, print exactly that. bench/*.c are built, so
+# must exit 0 and print what its .expected files say: cmake/RunExample.cmake. bench/*.c are built, so
 # that they stay correct, but not run. Labels: unit, example, release (only worth running on a
 # release build), and loader for the tests that ThreadSanitizer runs.
 file(GLOB KILN_TESTS_FOUND CONFIGURE_DEPENDS tests/test_*.c)
@@ -61,6 +61,36 @@ foreach(source ${KILN_TESTS_FOUND})
     kiln_register(${name} "${labels}")
 endforeach()
 
+# Those that draw the shapes data share one folder: example.data empties it and draws first.
+function(kiln_add_example test name data expected)
+    set(fresh ON)
+    set(folder ${test}.run)
+    if(data STREQUAL "shapes")
+        set(folder shapes.run)
+        if(NOT name STREQUAL "data")
+            set(fresh OFF)
+        endif()
+    endif()
+    add_test(NAME ${test}
+             COMMAND ${CMAKE_COMMAND} -D PROGRAM=$<TARGET_FILE:example_${name}> -D DATA=${data}
+                     -D EXPECTED=${PROJECT_SOURCE_DIR}/examples/${expected}
+                     -D FOLDER=${CMAKE_BINARY_DIR}/examples/${folder} -D FRESH=${fresh}
+                     -D SOURCE_DIR=${PROJECT_SOURCE_DIR}
+                     -P ${PROJECT_SOURCE_DIR}/cmake/RunExample.cmake)
+    # Under the sanitizers the shapes suffice: it is the same code, and Imagenette takes long.
+    if(data STREQUAL "imagenette")
+        kiln_register(${test} "example;release")
+    else()
+        kiln_register(${test} "example")
+    endif()
+    set_tests_properties(${test} PROPERTIES SKIP_REGULAR_EXPRESSION "(^|\n)SKIPPED: ")
+    if(test STREQUAL "example.data")
+        set_tests_properties(${test} PROPERTIES FIXTURES_SETUP shapes)
+    elseif(data STREQUAL "shapes")
+        set_tests_properties(${test} PROPERTIES FIXTURES_REQUIRED shapes)
+    endif()
+endfunction()
+
 # Examples link the shared library: they see what a user sees, exported functions only.
 foreach(source ${KILN_EXAMPLES})
     cmake_path(GET source STEM name)
@@ -68,12 +98,12 @@ foreach(source ${KILN_EXAMPLES})
     set_target_properties(example_${name} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
     target_link_libraries(example_${name} PRIVATE kiln_shared kiln_flags m)
-    add_test(NAME example.${name}
-             COMMAND ${CMAKE_COMMAND} -D PROGRAM=$<TARGET_FILE:example_${name}>
-                     -D EXPECTED=${PROJECT_SOURCE_DIR}/examples/${name}.expected
-                     -D FOLDER=${CMAKE_BINARY_DIR}/examples/${name}.run
-                     -P ${PROJECT_SOURCE_DIR}/cmake/RunExample.cmake)
-    kiln_register(example.${name} "example")
+    if(EXISTS ${PROJECT_SOURCE_DIR}/examples/${name}.shapes.expected)
+        kiln_add_example(example.${name} ${name} shapes ${name}.shapes.expected)
+        kiln_add_example(example.${name}.imagenette ${name} imagenette ${name}.imagenette.expected)
+    else()
+        kiln_add_example(example.${name} ${name} none ${name}.expected)
+    endif()
 endforeach()
 
 foreach(source ${KILN_BENCHES})

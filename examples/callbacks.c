@@ -27,7 +27,7 @@ static kn_flow trace_any(kn_callback *cb, kn_learner *l, kn_event event) {
 
     if (event == kn_event_before_step) {
         t->last = l->opt->lr;
-        t->first = l->step == 0 ? t->last : t->first;
+        t->first = l->opt->steps == 0 ? t->last : t->first;
         t->highest = fmax(t->highest, t->last);
     }
     return KN_GO;
@@ -50,7 +50,7 @@ static kn_flow finder_before_batch(kn_callback *cb, kn_learner *l) {
 static kn_flow finder_after_batch(kn_callback *cb, kn_learner *l) {
     finder *f = (finder *)cb;
     f->last_loss = kn_item(l->ctx, l->loss);
-    if (l->step % 16 == 0)
+    if (l->step % 25 == 1)
         printf("  step %3lld, rate %.1e, loss %.3f\n", (long long)l->step, f->rate, f->last_loss);
     if (isnan(f->last_loss) || f->last_loss > 3 * f->best_loss)
         return KN_CANCEL_FIT;
@@ -74,7 +74,8 @@ static const kn_callback_class finder_class = {.name = "finder",
 
 /* ---- both at work ---- */
 
-/* A fresh model and learner; own is the caller's callback: without free, the learner leaves it. */
+/* Trains a fresh model. own has no free, so it stays ours; it is added last and of the highest
+ * order, so it has the last word on the rate. */
 static kn_results fit(kn_ctx *ctx, kn_loaders loaders, int classes, int epochs, kn_callback *own) {
     kn_normalize norm = {0};
     kn_module *model = kn_simple_cnn(ctx, classes);
@@ -83,7 +84,7 @@ static kn_results fit(kn_ctx *ctx, kn_loaders loaders, int classes, int epochs, 
     kn_learner_add(l, kn_setup_cb(ctx, &norm));
     kn_learner_add(l, kn_track_results_cb(ctx));
     kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0}));
-    kn_learner_add(l, own); /* of order 0, so after those of the library */
+    kn_learner_add(l, own);
     kn_learner_fit(l, epochs);
     kn_results valid = kn_track_results(l, false);
     kn_learner_free(l);
