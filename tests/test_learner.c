@@ -2,6 +2,7 @@
  * and that no failure is swallowed. */
 #include "support/tiny_run.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -347,6 +348,18 @@ static void test_bad_calls(void **state) {
     kn_error_take(r.ctx);
     assert_null(kn_learner_new(r.ctx, (kn_learner_opts){.lr = 1}));
     assert_int_equal(kn_error_take(r.ctx).status, KN_ERR_ARG);
+    /* What failed before the fit is found after it: the first error, not a run without the part. */
+    kn_fail(r.ctx, KN_ERR_DATA, "a part could not be made");
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_DATA);
+    assert_int_equal(kn_learner_validate(r.l), KN_ERR_DATA);
+    assert_string_equal(kn_error_take(r.ctx).message, "a part could not be made");
+    kn_callback *orphan = kn_one_cycle_cb(r.ctx, (kn_one_cycle_opts){0}); /* freed: LSan looks */
+    assert_int_equal(kn_learner_add(NULL, orphan), KN_ERR_STATE);
+    assert_int_equal(kn_learner_add(NULL, NULL), KN_ERR_STATE);
+    assert_null(kn_learner_find(NULL, "one_cycle"));
+    assert_int_equal(kn_learner_fit(NULL, 1), KN_ERR_STATE);
+    assert_int_equal(kn_learner_validate(NULL), KN_ERR_STATE);
+    assert_true(isnan(kn_track_results(NULL, true).loss));
     kn_loader *train = r.l->loaders.train;
     r.l->loaders.train = NULL;
     assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_ARG);

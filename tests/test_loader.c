@@ -94,6 +94,9 @@ static void test_arguments(void **state) {
     d.base.height = d.base.width = INT32_MAX;
     assert_null(kn_loader_new(f->ctx, &d.base, 4, (kn_loader_opts){.workers = 1}));
     check_error(f->ctx, KN_ERR_LIMIT, "too large");
+    kn_fail(f->ctx, KN_ERR_IO, "the dataset failed");
+    assert_null(kn_loader_new(f->ctx, NULL, 4, (kn_loader_opts){0}));
+    check_error(f->ctx, KN_ERR_IO, "the dataset failed");
     kn_loader_free(NULL);
 }
 

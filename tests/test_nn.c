@@ -113,6 +113,20 @@ static void affine_free(kn_module *m) {
 static const kn_module_class affine_class = {
     .name = "Affine", .forward = affine_forward, .free = affine_free};
 
+/* Its registration failed, and its constructor did not look. */
+static void a_parameter_that_is_not_there_passes_on(void **state) {
+    kn_ctx *ctx = *state;
+    affine *a = kn_module_new(ctx, &affine_class, sizeof *a);
+    a->uses = kn_module_buffer(&a->base, "uses", KN_F32, KN_SCALAR);
+    kn_fail(ctx, KN_ERR_MEMORY, "no room for a parameter");
+    assert_null(kn_param_value(NULL));
+    assert_null(kn_param_grad(NULL));
+    assert_null(kn_forward(&a->base, kn_full(ctx, KN_SHAPE(1), 1)));
+    check_error(ctx, KN_ERR_MEMORY, "no room for a parameter");
+    kn_step_end(ctx);
+    kn_module_free(&a->base);
+}
+
 static affine *new_affine(kn_ctx *ctx, int width, kn_param *scale) {
     affine *a = kn_module_new(ctx, &affine_class, sizeof *a);
     a->scale = scale != NULL ? kn_module_share_param(&a->base, "scale", scale)
@@ -364,6 +378,7 @@ int main(void) {
         MODEL_CASE(simple_cnn_is_the_chapters),
         MODEL_CASE(models_are_found_by_name),
         MODEL_CASE(t_has_four_parameters),
+        MODEL_CASE(a_parameter_that_is_not_there_passes_on),
         MODEL_CASE(own_modules_are_like_ours),
         MODEL_CASE(shared_parameters_count_once),
         MODEL_CASE(a_shared_parameter_outlives_its_first_owner),

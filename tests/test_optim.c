@@ -253,6 +253,44 @@ static void a_rate_of_zero_moves_nothing(void **state) {
     kn_module_free(&m->base);
 }
 
+/* ---- a class of one's own, made of ops ---- */
+
+static kn_status own_step(kn_optimizer *opt, const kn_pack *pack) {
+    kn_ctx *ctx = opt->ctx;
+    assert_false(kn_grad_enable(ctx, false));
+    kn_tensor *lr = kn_full(ctx, KN_SCALAR, (float)opt->lr);
+    for (int i = 0; i < pack->count; i++) {
+        kn_tensor *w = kn_param_value(pack->segment[i].param);
+        kn_tensor *g = kn_param_grad(pack->segment[i].param);
+        kn_tensor_copy(ctx, w, kn_sub(ctx, w, kn_mul(ctx, lr, g)));
+    }
+    return kn_ctx_status(ctx);
+}
+
+static const kn_optimizer_class own_class = {.name = "own", .step = own_step};
+
+/* It goes where kn_sgd goes, bit for bit; the tape is off for it alone. */
+static void ones_own_class_computes_with_ops(void **state) {
+    kn_ctx *ctx = *state;
+    float w[2][NUMBERS];
+    for (int own = 0; own < 2; own++) {
+        box *m = new_box(ctx);
+        kn_optimizer *opt = own ? kn_optimizer_new(&m->base, &own_class, sizeof *opt, rate)
+                                : kn_sgd(&m->base, rate, (kn_sgd_opts){0});
+        for (int step = 0; step < STEPS; step++) {
+            assert_int_equal(kn_backward(ctx, loss_of(m, step, true)), KN_OK);
+            assert_int_equal(kn_optimizer_step(opt), KN_OK);
+            assert_true(kn_grad_enable(ctx, true));
+            kn_optimizer_zero_grad(opt);
+            kn_step_end(ctx);
+        }
+        read_params(&m->base, false, w[own]);
+        kn_optimizer_free(opt);
+        kn_module_free(&m->base);
+    }
+    assert_memory_equal(w[0], w[1], sizeof w[0]);
+}
+
 static void no_model_no_optimizer(void **state) {
     kn_ctx *ctx = *state;
     assert_null(kn_sgd(kn_linear(ctx, 0, 1), 0.1, (kn_sgd_opts){0}));
@@ -299,6 +337,7 @@ int main(void) {
         MODEL_CASE(without_gradients_a_step_changes_nothing),
         MODEL_CASE(gradients_add_up_until_zeroed),
         MODEL_CASE(a_rate_of_zero_moves_nothing),
+        MODEL_CASE(ones_own_class_computes_with_ops),
         MODEL_CASE(no_model_no_optimizer),
         cmocka_unit_test(one_cycle_is_the_chapters),
         cmocka_unit_test(one_cycle_has_options),

@@ -392,6 +392,12 @@ static void use_shape(kn_tensor *t) {
 static void use_dim(kn_tensor *t) {
     kn_tensor_dim(t, 0);
 }
+static void use_copy_to(kn_tensor *t) {
+    kn_tensor_copy(ctx, t, kn_full(ctx, KN_SHAPE(2), 1));
+}
+static void use_copy_from(kn_tensor *t) {
+    kn_tensor_copy(ctx, kn_full(ctx, KN_SHAPE(2), 1), t);
+}
 static void use_numel(kn_tensor *t) {
     kn_tensor_numel(t);
 }
@@ -435,8 +441,9 @@ static bool is_trapped(void (*use)(kn_tensor *t), int tensors_between) {
 static void use_after_the_step_is_trapped(void **state) {
     (void)state;
     static void (*const uses[])(kn_tensor *) = {
-        use_in_op, use_as_second, use_item,   use_read, use_write, use_shape,   use_dim,
-        use_numel, use_dtype,     use_device, use_keep, use_grad,  use_backward};
+        use_in_op, use_as_second, use_item,     use_read,    use_write,
+        use_shape, use_dim,       use_numel,    use_dtype,   use_device,
+        use_keep,  use_grad,      use_backward, use_copy_to, use_copy_from};
     for (size_t i = 0; i < KN_COUNT(uses); i++)
         for (int between = 0; between <= 1000; between += 500)
             if (!is_trapped(uses[i], between))

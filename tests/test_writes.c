@@ -103,12 +103,70 @@ static void test_constant_channel(void **state) {
     kn_ctx_free(ctx);
 }
 
+/* ---- kn_tensor_copy ---- */
+
+static void assert_failed(kn_ctx *ctx, kn_status got, kn_status want, const char *message) {
+    kn_error error = kn_error_take(ctx);
+    assert_int_equal(got, want);
+    assert_int_equal(error.status, want);
+    assert_string_equal(error.message, message);
+}
+
+static void test_copy(void **state) {
+    (void)state;
+    kn_ctx *ctx = context("reference");
+    const float old[] = {1, 2, 3, 4, 5, 6}, new[] = {6, 5, 4, 3, 2, 1};
+    float got[6];
+    kn_tensor *to = kn_from(ctx, KN_F32, KN_SHAPE(2, 3), old);
+    kn_tensor *from = kn_from(ctx, KN_F32, KN_SHAPE(2, 3), new);
+    assert_failed(ctx, kn_tensor_copy(ctx, to, kn_zeros(ctx, KN_F32, KN_SHAPE(3, 2))), KN_ERR_SHAPE,
+                  "tensor_copy: f32 [3,2] into f32 [2,3]");
+    assert_failed(ctx, kn_tensor_copy(ctx, to, kn_zeros(ctx, KN_I32, KN_SHAPE(2, 3))), KN_ERR_SHAPE,
+                  "tensor_copy: i32 [2,3] into f32 [2,3]");
+    assert_failed(ctx, kn_tensor_copy(ctx, to, kn_to(ctx, from, kn_device_open(ctx, "cpu"))),
+                  KN_ERR_DEVICE, "tensor_copy: from cpu to reference");
+    assert_failed(ctx, kn_tensor_copy(ctx, to, NULL), KN_ERR_STATE,
+                  "tensor_copy: there is no tensor");
+    kn_fail(ctx, KN_ERR_IO, "the first error");
+    assert_failed(ctx, kn_tensor_copy(ctx, NULL, from), KN_ERR_IO, "the first error");
+    assert_int_equal(kn_tensor_read(ctx, to, got, sizeof got), KN_OK);
+    assert_memory_equal(got, old, sizeof got);
+
+    assert_int_equal(kn_tensor_copy(ctx, to, from), KN_OK);
+    assert_int_equal(kn_tensor_copy(ctx, to, to), KN_OK);
+    assert_int_equal(kn_tensor_read(ctx, to, got, sizeof got), KN_OK);
+    assert_memory_equal(got, new, sizeof got);
+    kn_ctx_free(ctx);
+}
+
+/* As a user's optimizer does: a layer computes with what was copied, not with a packed old weight.
+ */
+static void test_copy_into_a_parameter(void **state) {
+    (void)state;
+    kn_ctx *ctx = context("cpu");
+    kn_module *m = kn_conv_layer(ctx, 16, 16, (kn_conv_opts){0});
+    kn_named_list all;
+    assert_true(forward_sum(ctx, m) != 0);
+    assert_int_equal(kn_module_parameters(m, &all), KN_OK);
+    for (int i = 0; i < all.count; i++) {
+        kn_tensor *p = kn_param_value(all.item[i].param);
+        kn_tensor *zeros = kn_zeros(ctx, KN_F32, *kn_tensor_shape(p));
+        assert_int_equal(kn_tensor_copy(ctx, p, zeros), KN_OK);
+    }
+    kn_named_free(ctx, &all);
+    assert_true(forward_sum(ctx, m) == 0);
+    kn_module_free(m);
+    kn_ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_through_the_pack),
         cmocka_unit_test(test_gradient_by_hand),
         cmocka_unit_test(test_buffer_wants_no_gradient),
         cmocka_unit_test(test_constant_channel),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_copy_into_a_parameter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
