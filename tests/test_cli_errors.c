@@ -219,10 +219,10 @@ static void test_unwritable(void **state) {
     command_run run;
     command_opts opts = HERE;
     COMMAND(&run, opts, "train", "good", "-o", "run/args.json/x", SMALL);
-    check_line(&run, 1, "run/args.json: cannot make the folder: ");
+    check_line(&run, 1, "run/args.json/x: cannot make the folder: ");
     opts.home = "run/args.json/home";
     COMMAND(&run, opts, "check", "shapes");
-    check_line(&run, 1, "run/args.json: cannot make the folder: ");
+    check_line(&run, 1, "run/args.json/home: cannot make the folder: ");
 }
 
 /* ---- stdout ---- */

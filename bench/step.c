@@ -1,0 +1,216 @@
+/* step.c - where the time of a training step goes: simple_cnn, 128 pictures of 64x64.
+ *
+ *     build/bench/step [STEPS [THREADS]]
+ *
+ * Each part's median over STEPS steps (200), after a tenth as many to warm up. The convolutions are
+ * timed inside the step, by a device table that notes the time around each of the eleven passes:
+ * four forward, four for the weights' gradients, three for the inputs' (the pictures need none). */
+#include "backend/backend.h"
+
+#include <kiln/data.h>
+#include <kiln/layers.h>
+#include <kiln/ops.h>
+#include <kiln/optim.h>
+#include <kiln/random.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { BATCH = 128, SIDE = 64, CLASSES = 10, PASSES = 11, MOST_STEPS = 100000 };
+
+/* ---- the parts ---- */
+
+enum part { NORMALISE, FORWARD, LOSS, BACKWARD, OPTIMIZER, STEP, CONVOLUTIONS, PARTS };
+
+static const char *const part_name[PARTS] = {"normalise", "forward", "loss",        "backward",
+                                             "optimizer", "step",    "convolutions"};
+
+static double *taken[PARTS]; /* milliseconds a step */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, by_size);
+    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* ---- convolutions, timed ---- */
+
+static const kn_backend *plain;
+static kn_backend timed;
+static double convolving;
+static int passes;
+
+static kn_status conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
+                      const float *bias, bool relu, float *y) {
+    double began = now();
+    kn_status status = plain->conv(d, c, x, w, bias, relu, y);
+    convolving += now() - began;
+    passes++;
+    return status;
+}
+
+static kn_status conv_grad_data(kn_device *d, const kn_conv_dims *c, const float *dy, kn_weights w,
+                                float *dx) {
+    double began = now();
+    kn_status status = plain->conv_grad_data(d, c, dy, w, dx);
+    convolving += now() - began;
+    passes++;
+    return status;
+}
+
+static kn_status conv_grad_weights(kn_device *d, const kn_conv_dims *c, const float *x,
+                                   const float *dy, float *dw, float *db) {
+    double began = now();
+    kn_status status = plain->conv_grad_weights(d, c, x, dy, dw, db);
+    convolving += now() - began;
+    passes++;
+    return status;
+}
+
+static void time_convolutions(kn_device *d) {
+    plain = d->ops;
+    timed = *plain;
+    timed.conv = conv;
+    timed.conv_grad_data = conv_grad_data;
+    timed.conv_grad_weights = conv_grad_weights;
+    d->ops = &timed;
+}
+
+/* ---- the step ---- */
+
+static uint8_t pixels[BATCH * SIDE * SIDE * 3];
+static int32_t labels[BATCH];
+
+static void make_batch(void) {
+    kn_rng rng = kn_rng_at(1, KN_RANDOM_USER, 0, 0, 0);
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)kn_rng_below(&rng, 256);
+    for (int i = 0; i < BATCH; i++)
+        labels[i] = i % CLASSES;
+}
+
+static double lap(double *began) {
+    double end = now(), lasted = end - *began;
+    *began = end;
+    return lasted;
+}
+
+static kn_status step(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, double spent[PARTS]) {
+    static const kn_normalize norm = {{0.5f, 0.5f, 0.5f}, {0.29f, 0.29f, 0.29f}};
+    kn_device *device = kn_device_default(ctx);
+    kn_tensor *x = kn_from(ctx, KN_U8, KN_SHAPE(BATCH, SIDE, SIDE, 3), pixels);
+    kn_tensor *y = kn_from(ctx, KN_I32, KN_SHAPE(BATCH), labels);
+    convolving = 0;
+    passes = 0;
+    double start = now(), began = start;
+    x = kn_normalize_apply(ctx, &norm, kn_to(ctx, x, device));
+    spent[NORMALISE] = lap(&began);
+    kn_tensor *preds = kn_forward(model, x);
+    spent[FORWARD] = lap(&began);
+    kn_tensor *loss = kn_cross_entropy(ctx, preds, y);
+    spent[LOSS] = lap(&began);
+    kn_status status = kn_backward(ctx, loss);
+    spent[BACKWARD] = lap(&began);
+    if (status == KN_OK)
+        status = kn_optimizer_step(opt);
+    kn_optimizer_zero_grad(opt);
+    kn_step_end(ctx);
+    spent[OPTIMIZER] = lap(&began);
+    spent[STEP] = began - start;
+    spent[CONVOLUTIONS] = convolving;
+    return status;
+}
+
+static kn_status run(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, int steps) {
+    int warm_up = steps / 10 + 3;
+    for (int i = -warm_up; i < steps; i++) {
+        double spent[PARTS];
+        kn_status status = step(ctx, model, opt, spent);
+        if (status != KN_OK)
+            return status;
+        if (passes != PASSES)
+            return kn_fail(ctx, KN_ERR_STATE, "a step made %d convolution passes, expected %d",
+                           passes, PASSES);
+        for (int p = 0; i >= 0 && p < PARTS; p++)
+            taken[p][i] = spent[p];
+    }
+    return KN_OK;
+}
+
+static void print_table(kn_ctx *ctx, int steps) {
+    double ms[PARTS];
+    kn_device *device = kn_device_default(ctx);
+    printf("simple_cnn, %d pictures of %dx%d, f32; %s (%s); medians of %d steps\n", BATCH, SIDE,
+           SIDE, kn_device_name(device), kn_device_about(device), steps);
+    for (int p = 0; p < PARTS; p++)
+        ms[p] = median(taken[p], steps);
+    for (int p = 0; p < PARTS; p++)
+        printf("  %-14s %8.3f ms %5.1f%%\n", part_name[p], ms[p], 100 * ms[p] / ms[STEP]);
+    printf("  %.0f pictures a second\n", BATCH * 1e3 / ms[STEP]);
+}
+
+/* ---- the program ---- */
+
+static bool whole_number(const char *text, int most, int *out) {
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || value < 1 || value > most)
+        return false;
+    *out = (int)value;
+    return true;
+}
+
+static kn_status measure(kn_ctx *ctx, int steps) {
+    kn_module *model = kn_simple_cnn(ctx, CLASSES);
+    kn_optimizer *opt = kn_sgd(model, 0.01, (kn_sgd_opts){0});
+    kn_status status = kn_ctx_status(ctx);
+    if (status == KN_OK) {
+        time_convolutions(kn_device_default(ctx));
+        status = run(ctx, model, opt, steps);
+    }
+    if (status == KN_OK)
+        print_table(ctx, steps);
+    kn_step_end(ctx);
+    kn_optimizer_free(opt);
+    kn_module_free(model);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    int steps = 200, threads = 0;
+    if (argc > 3 || (argc > 1 && !whole_number(argv[1], MOST_STEPS, &steps)) ||
+        (argc > 2 && !whole_number(argv[2], 1024, &threads))) {
+        fprintf(stderr, "usage: %s [STEPS [THREADS]]\n", argv[0]);
+        return 2;
+    }
+    kn_ctx *ctx;
+    kn_error error = {0};
+    if (kn_ctx_new(&ctx, (kn_ctx_opts){.seed = 1, .threads = threads}, &error) != KN_OK) {
+        fprintf(stderr, "step: %s\n", error.message);
+        return 1;
+    }
+    bool room = true;
+    for (int p = 0; p < PARTS; p++)
+        room = (taken[p] = calloc((size_t)steps, sizeof **taken)) != NULL && room;
+    make_batch();
+    kn_status status = room ? measure(ctx, steps) : kn_fail(ctx, KN_ERR_MEMORY, "out of memory");
+    if (status != KN_OK)
+        fprintf(stderr, "step: %s\n", kn_error_take(ctx).message);
+    for (int p = 0; p < PARTS; p++)
+        free(taken[p]);
+    kn_ctx_free(ctx);
+    return status == KN_OK ? 0 : 1;
+}
