@@ -38,7 +38,8 @@ shift
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # ---- one run: its seconds and its accuracy go to $folder/NAME.times and NAME.accs ----
 

@@ -32,7 +32,7 @@ def read(folder, classes):
             xs.append(np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.BICUBIC)))
             ys.append(label)
     x = torch.from_numpy(np.stack(xs)).float() / 255
-    return x.permute(0, 3, 1, 2).contiguous(), torch.tensor(ys)
+    return x.permute(0, 3, 1, 2), torch.tensor(ys)  # channels last in memory
 
 
 def accuracy(scores, y):
@@ -73,7 +73,7 @@ def one_cycle(part, rate):
 
 
 def network(x, y, valid_x, valid_y, epochs, batch, classes):
-    model = simple_cnn(classes)
+    model = simple_cnn(classes).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     steps = (len(x) - 1) // batch + 1
     for epoch in range(epochs):
