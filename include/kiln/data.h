@@ -134,7 +134,9 @@ KN_API int kn_loader_workers(const kn_loader *l);
 KN_API kn_status kn_loader_start(kn_loader *l, uint32_t epoch);
 
 /* The next batch, in order whatever the number of workers. *got is false past the last. A sample's
- * failure is returned, and recorded in the context, in place of the batch that holds it. */
+ * failure is returned, and recorded in the context, in place of the batch that holds it: of several
+ * the first by position; the batches after it can still be taken. KN_ERR_STATE before the first
+ * start, and when the caller holds so many batches that there is no room for the next. */
 KN_API kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got);
 KN_API void kn_loader_release(kn_loader *l, kn_batch *batch);
 
