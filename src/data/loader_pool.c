@@ -5,6 +5,9 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Room for a decoder and a user's own get; only the pages that are touched cost memory. */
 enum { STACK_BYTES = 1 << 20 };
@@ -91,8 +94,16 @@ static void load(kn_loader *l, claim *c, kn_image_reader *reader, kn_error *erro
     }
 }
 
+/* A compute thread that waits for its turn holds up all compute threads; a picture more or less
+ * ready ahead holds up nobody. On Linux a nice value is a thread's own. Where it cannot be set,
+ * nothing but speed is lost. */
+static void yield_to_compute(void) {
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+}
+
 static void *work(void *argument) {
     kn_loader *l = argument;
+    yield_to_compute();
     kn_image_reader reader = {.allocator = &l->allocator, .max_memory = l->max_image_memory};
     kn_error error = {0};
     pthread_mutex_lock(&l->mutex);
