@@ -94,10 +94,7 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "pictures  %s/loss.svg, accuracy.svg, schedule.svg\n"
                    "try      ",
                    acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run);
-    size_t at = out->length;
     shell_word(out, t->s->program);
-    if (!out->failed)
-        out->data[at] = ' ';
     kn_text_append(out, " predict", 8);
     shell_word(out, model);
     shell_word(out, t->split.valid[0].path);
