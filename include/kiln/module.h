@@ -52,6 +52,8 @@ typedef struct kn_module_class {
     /* Multiply-accumulates of one forward for an input and output of these shapes, children
      * excluded; may be NULL: 0. */
     int64_t (*macs)(const kn_module *m, const kn_shape *x, const kn_shape *y);
+    /* Normalises by statistics of the batch: freezing what is around it leaves it in training. */
+    bool norm;
 } kn_module_class;
 
 struct kn_module {
