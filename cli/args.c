@@ -100,6 +100,11 @@ static const char *separate_value(parser *p, const option *o) {
     return NULL;
 }
 
+static kn_status take(parser *p, const option *o, const char *value) {
+    p->a->given[o - option_at(0)] = true;
+    return option_set(o, value, p->a, p->error);
+}
+
 static kn_status read_long(parser *p, const char *text) {
     wanted w = {.name = text, .length = strcspn(text, "=")};
     const option *o = find(p, &w);
@@ -112,7 +117,7 @@ static kn_status read_long(parser *p, const char *text) {
         value = "";
     else if (value == NULL)
         value = separate_value(p, o);
-    return value != NULL ? option_set(o, value, p->a, p->error) : KN_ERR_ARG;
+    return value != NULL ? take(p, o, value) : KN_ERR_ARG;
 }
 
 /* -q, -qv, -b 64, -b64. */
@@ -123,28 +128,34 @@ static kn_status read_short(parser *p, const char *letters) {
         if (o == NULL)
             return KN_ERR_ARG;
         if (o->kind == KIND_FLAG) {
-            kn_status status = option_set(o, "", p->a, p->error);
+            kn_status status = take(p, o, "");
             if (status != KN_OK)
                 return status;
             continue;
         }
         const char *value = c[1] != '\0' ? c + 1 : separate_value(p, o);
-        return value != NULL ? option_set(o, value, p->a, p->error) : KN_ERR_ARG;
+        return value != NULL ? take(p, o, value) : KN_ERR_ARG;
     }
     return KN_OK;
 }
 
+/* After the whole line was read, as --recipe may stand anywhere on it. Its own row is the first, so
+ * the rows after it see which recipe it is. */
 static kn_status set_defaults(args *a, kn_error *error) {
     const option *o;
     kn_status status = KN_OK;
-    for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++)
-        if (o->start != NULL && o->commands & a->command->id)
-            status = option_set(o, o->start, a, error);
+    for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++) {
+        if (a->given[i] || !(o->commands & a->command->id))
+            continue;
+        const char *value = option_default(o, a->command->id, a->recipe);
+        if (value != NULL)
+            status = option_set(o, value, a, error);
+    }
     return status;
 }
 
 static kn_status read_all(parser *p) {
-    kn_status status = set_defaults(p->a, p->error);
+    kn_status status = KN_OK;
     bool options = true;
     for (p->at = 2; p->at < p->argc && status == KN_OK; p->at++) {
         char *text = p->argv[p->at];
@@ -155,7 +166,7 @@ static kn_status read_all(parser *p) {
         else
             status = text[1] == '-' ? read_long(p, text + 2) : read_short(p, text + 1);
     }
-    return status;
+    return status == KN_OK ? set_defaults(p->a, p->error) : status;
 }
 
 /* ---- the command, and what goes together ---- */

@@ -33,6 +33,8 @@ typedef struct command {
 const command *command_at(int i);
 const command *command_find(const char *name);
 
+enum { OPTIONS_MOST = 128 };
+
 /* Texts are borrowed from argv or from the table. */
 typedef struct args {
     const command *command; /* NULL: kiln --help or --version */
@@ -47,6 +49,7 @@ typedef struct args {
     double lr, momentum, wd, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     bool shapes, json, quiet, verbose, help, version;
+    bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
 } args;
 
 typedef enum option_kind {
@@ -66,7 +69,7 @@ typedef struct option {
     char letter;       /* the short form; 0: none */
     option_kind kind;
     size_t at;           /* offsetof(args, ...) */
-    const char *start;   /* the value when not given; NULL: zero */
+    const char *start;   /* the value when neither given nor the recipe's; NULL: zero */
     const char *shown;   /* what --help calls the default when start does not say it */
     const char *value;   /* what --help calls the value */
     const char *choices; /* "a|b" */
@@ -79,6 +82,10 @@ typedef struct option {
 /* The i-th option; NULL past the last. */
 const option *option_at(int i);
 
+/* The value of an option that is not given: what the recipe sets for a command that has recipes,
+ * else start. NULL: zero. */
+const char *option_default(const option *o, unsigned commands, const char *recipe);
+
 /* Converts a value and puts it into *a. KN_ERR_ARG names option, value and what is expected. */
 kn_status option_set(const option *o, const char *text, args *a, kn_error *error);
 
@@ -88,6 +95,17 @@ kn_status args_parse(int argc, char **argv, args *a, kn_error *error);
 
 /* Whether --json is among the arguments, however wrong the rest: errors then go to stdout too. */
 bool args_want_json(int argc, char **argv);
+
+/* ---- recipes.c: options set many at once ---- */
+
+#define RECIPE_DEFAULT  "chapter"
+#define RECIPE_COMMANDS CMD_TRAIN /* those that have the option */
+
+/* What a recipe sets an option to; NULL: nothing, or there is no such recipe. */
+const char *recipe_value(const char *recipe, const char *name);
+
+/* The i-th recipe's name; NULL past the last. */
+const char *recipe_name(int i);
 
 /* suggest.c: of the names that next(user, i) lists up to NULL, the one that typed was probably
  * meant to be; NULL when none is near. */

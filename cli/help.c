@@ -32,7 +32,7 @@ static void list_commands(kn_text *t) {
     }
 }
 
-static void list_options(const command *c, kn_text *t) {
+static void list_options(const command *c, const char *recipe, kn_text *t) {
     const option *o;
     for (int i = 0; (o = option_at(i)) != NULL; i++) {
         if (!(o->commands & c->id))
@@ -42,7 +42,8 @@ static void list_options(const command *c, kn_text *t) {
             snprintf(shorter, sizeof shorter, "-%c, ", o->letter);
         snprintf(left, sizeof left, "%s--%s%s%s", shorter, o->name, o->value != NULL ? " " : "",
                  o->value != NULL ? o->value : "");
-        const char *start = o->start != NULL ? o->start : o->shown;
+        const char *start = option_default(o, c->id, recipe);
+        start = start != NULL ? start : o->shown;
         kn_text_printf(t, "  %-27s %s", left, o->help);
         if (start != NULL)
             kn_text_printf(t, " (%s)", start);
@@ -50,7 +51,7 @@ static void list_options(const command *c, kn_text *t) {
     }
 }
 
-void help_text(const command *c, kn_text *t) {
+void help_text(const command *c, const char *recipe, kn_text *t) {
     if (c == NULL) {
         kn_text_append(t, general, sizeof general - 1);
         list_commands(t);
@@ -61,6 +62,11 @@ void help_text(const command *c, kn_text *t) {
                    c->summary, c->examples);
     if (c->details != NULL)
         kn_text_printf(t, "%s\n", c->details);
-    kn_text_printf(t, "Options (with their defaults):\n");
-    list_options(c, t);
+    recipe = recipe != NULL ? recipe : RECIPE_DEFAULT;
+    if (c->id & RECIPE_COMMANDS)
+        kn_text_printf(t, "Options (with their defaults, which are those of --recipe %s):\n",
+                       recipe);
+    else
+        kn_text_printf(t, "Options (with their defaults):\n");
+    list_options(c, recipe, t);
 }

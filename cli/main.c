@@ -27,7 +27,7 @@ static int run(session *s) {
 static int print_text(session *s) {
     kn_text t = {0};
     if (s->a.help)
-        help_text(s->a.command, &t);
+        help_text(s->a.command, s->a.recipe, &t);
     else
         kn_text_printf(&t, "kiln %s\n", KN_VERSION);
     report_out(&s->r, &t);

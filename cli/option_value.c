@@ -167,6 +167,12 @@ static bool set(const option *o, const char *text, void *at) {
     return good;
 }
 
+const char *option_default(const option *o, unsigned commands, const char *recipe) {
+    bool has = o->commands & commands & RECIPE_COMMANDS;
+    const char *value = has ? recipe_value(recipe, o->name) : NULL;
+    return value != NULL ? value : o->start;
+}
+
 kn_status option_set(const option *o, const char *text, args *a, kn_error *error) {
     if (o->later != NULL && *text != '\0' && in_list(o->later, text))
         return kn_error_set(error, KN_ERR_ARG, "--%s %s is not in this version", o->name, text);

@@ -9,23 +9,23 @@
 #define READ_COMMANDS  (DATA_COMMANDS | CMD_PREDICT)
 #define AT(field)      offsetof(args, field)
 
-/* The defaults of train are those of --recipe chapter. An option may have a row for train and
- * another for the commands that take its value from a model file. */
+/* An option may have a row for train and another for the commands that take its value from a model
+ * file. What a recipe sets (recipes.c) goes before start; a row without a start is set by every
+ * recipe, or is zero until it is given. */
 static const option table[] = {
     {.name = "recipe",
-     .commands = CMD_TRAIN,
+     .commands = RECIPE_COMMANDS,
      .kind = KIND_CHOICE,
      .at = AT(recipe),
-     .start = "chapter",
+     .start = RECIPE_DEFAULT,
      .choices = "chapter",
      .later = "quick|best",
      .value = "NAME",
-     .help = "the defaults of the options below; what is given overrides it"},
+     .help = "sets the options below at once; what is also given overrides it"},
     {.name = "model",
      .commands = CMD_TRAIN,
      .kind = KIND_MODEL,
      .at = AT(model),
-     .start = "simple_cnn",
      .later = "resnet18|resnet34|resnet50|xresnet18|xresnet34|xresnet50",
      .value = "NAME",
      .help = "architecture"},
@@ -55,7 +55,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_INT,
      .at = AT(epochs),
-     .start = "8",
      .value = "N",
      .min = 1,
      .max = 1000000,
@@ -65,7 +64,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_INT,
      .at = AT(batch_size),
-     .start = "128",
      .value = "N",
      .min = 1,
      .max = 65536,
@@ -94,7 +92,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_INT,
      .at = AT(img_size),
-     .start = "64",
      .value = "N",
      .min = 1,
      .max = 4096,
@@ -109,7 +106,15 @@ static const option table[] = {
      .max = 4096,
      .help = "pictures become N by N"},
     {.name = "resize",
-     .commands = CMD_TRAIN | MODEL_COMMANDS,
+     .commands = CMD_TRAIN,
+     .kind = KIND_CHOICE,
+     .at = AT(resize),
+     .choices = "squash",
+     .later = "crop|pad",
+     .value = "HOW",
+     .help = "squash: without keeping the aspect"},
+    {.name = "resize",
+     .commands = MODEL_COMMANDS,
      .kind = KIND_CHOICE,
      .at = AT(resize),
      .start = "squash",
@@ -121,7 +126,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_CHOICE,
      .at = AT(aug),
-     .start = "none",
      .choices = "none",
      .later = "light|standard|strong",
      .value = "NAME",
@@ -158,7 +162,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_REAL,
      .at = AT(lr),
-     .start = "0.1",
      .later = "auto",
      .value = "F",
      .min = 0,
@@ -169,7 +172,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_CHOICE,
      .at = AT(sched),
-     .start = "one-cycle",
      .choices = "constant|one-cycle",
      .later = "one-cycle-cos|cosine|flat-cos|step",
      .value = "NAME",
@@ -178,7 +180,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_CHOICE,
      .at = AT(opt),
-     .start = "sgd",
      .choices = "sgd",
      .later = "adamw|radam|ranger",
      .value = "NAME",
@@ -187,7 +188,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_REAL,
      .at = AT(momentum),
-     .start = "0",
      .value = "F",
      .min = 0,
      .max = 1,
@@ -197,7 +197,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_REAL,
      .at = AT(wd),
-     .start = "0",
      .value = "F",
      .min = 0,
      .max = 1000,
@@ -206,7 +205,6 @@ static const option table[] = {
      .commands = CMD_TRAIN,
      .kind = KIND_CHOICE,
      .at = AT(dtype),
-     .start = "f32",
      .choices = "f32",
      .later = "bf16",
      .value = "TYPE",
@@ -344,6 +342,8 @@ static const option table[] = {
     {.name = "tta"},
     {.name = "sheet"},
 };
+
+_Static_assert(sizeof table / sizeof table[0] <= OPTIONS_MOST, "raise OPTIONS_MOST");
 
 const option *option_at(int i) {
     return i >= 0 && (size_t)i < sizeof table / sizeof table[0] ? &table[i] : NULL;

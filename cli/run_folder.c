@@ -106,6 +106,8 @@ static void put_option(kn_text *t, const option *o, const args *a) {
     const double *rgb = (const double *)(const void *)at;
     switch (o->kind) {
     case KIND_FLAG:
+        if (o->commands != CMD_ALL) /* those change only what is said */
+            line_bool(t, o->name, *(const bool *)(const void *)at);
         break;
     case KIND_INT:
         line_int(t, o->name, *(const int *)(const void *)at);

@@ -77,6 +77,48 @@ static void test_defaults(void **state) {
     assert_null(a.model);
 }
 
+/* ---- recipes ---- */
+
+/* Every option that --recipe chapter sets, and every one without a default of its own, is set by
+ * each recipe, to what the option takes. */
+static void test_recipes(void **state) {
+    (void)state;
+    char line[64];
+    const option *o;
+    for (int r = 0; recipe_name(r) != NULL; r++) {
+        snprintf(line, sizeof line, "kiln train d --recipe %s", recipe_name(r));
+        assert_string_equal(good(line).recipe, recipe_name(r));
+        for (int i = 0; (o = option_at(i)) != NULL; i++) {
+            const char *value = recipe_value(recipe_name(r), o->name);
+            bool core = recipe_value("chapter", o->name) != NULL;
+            if (o->commands & CMD_TRAIN &&
+                (core || (o->start == NULL && o->shown == NULL && o->kind != KIND_FLAG)) &&
+                value == NULL)
+                fail_msg("--recipe %s does not set --%s", recipe_name(r), o->name);
+        }
+    }
+    assert_null(recipe_value("chapter", "no-such-option"));
+    assert_null(recipe_value("no-such-recipe", "epochs"));
+}
+
+/* What is given counts, wherever it stands. */
+static void test_given(void **state) {
+    (void)state;
+    args a = good("kiln train d --epochs 3 --recipe chapter -b 64");
+    assert_int_equal(a.epochs, 3);
+    assert_int_equal(a.batch_size, 64);
+    assert_int_equal(a.img_size, 64);
+    a = good("kiln train --recipe chapter --epochs 3 d");
+    assert_int_equal(a.epochs, 3);
+    assert_int_equal(a.batch_size, 128);
+    const option *o;
+    for (int i = 0; (o = option_at(i)) != NULL; i++) {
+        bool stood = o->commands & CMD_TRAIN &&
+                     (strcmp(o->name, "epochs") == 0 || strcmp(o->name, "recipe") == 0);
+        assert_int_equal(a.given[i], stood);
+    }
+}
+
 /* ---- ways of writing ---- */
 
 static void test_forms(void **state) {
@@ -237,7 +279,8 @@ static void check_help(const command *c, const char *text) {
         const char *at = strstr(options, name);
         if (o->commands & c->id) {
             assert_non_null(at);
-            const char *start = o->start != NULL ? o->start : o->shown;
+            const char *start = option_default(o, c->id, RECIPE_DEFAULT);
+            start = start != NULL ? start : o->shown;
             if (start != NULL) {
                 snprintf(name, sizeof name, "(%s)\n", start);
                 check_contains(at, name);
@@ -254,7 +297,7 @@ static void test_help(void **state) {
         if (command_at(i)->id == 0)
             continue;
         kn_text t = {0};
-        help_text(command_at(i), &t);
+        help_text(command_at(i), NULL, &t);
         assert_false(t.failed);
         check_help(command_at(i), t.data);
         kn_text_free(&t);
@@ -262,7 +305,7 @@ static void test_help(void **state) {
     }
     assert_int_equal(commands, 6);
     kn_text t = {0};
-    help_text(NULL, &t);
+    help_text(NULL, NULL, &t);
     check_contains(t.data, "kiln train DATA");
     check_contains(t.data, "Exit codes: 0 done, 1 failed, 2 ");
     assert_null(strstr(t.data, "explain"));
@@ -271,7 +314,8 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_recipes),
+        cmocka_unit_test(test_given),       cmocka_unit_test(test_forms),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_later),
         cmocka_unit_test(test_json_wanted), cmocka_unit_test(test_help),
     };

@@ -1,0 +1,47 @@
+/* recipes.c - the values that --recipe sets, as somebody would give them. Every recipe sets what
+ * the chapter's does; an option that it leaves out keeps the default of its row in options.c. */
+#include "args.h"
+
+#include <stddef.h>
+#include <string.h>
+
+typedef struct setting {
+    const char *option, *value; /* without the dashes */
+} setting;
+
+/* Chapter 19 of the fastai book. */
+static const setting chapter[] = {
+    {"model", "simple_cnn"},
+    {"epochs", "8"},
+    {"batch-size", "128"},
+    {"img-size", "64"},
+    {"resize", "squash"},
+    {"aug", "none"},
+    {"lr", "0.1"},
+    {"sched", "one-cycle"},
+    {"opt", "sgd"},
+    {"momentum", "0"},
+    {"wd", "0"},
+    {"dtype", "f32"},
+    {NULL, NULL},
+};
+
+static const struct {
+    const char *name;
+    const setting *setting; /* up to one without a name */
+} recipes[] = {{"chapter", chapter}};
+
+const char *recipe_name(int i) {
+    return i >= 0 && (size_t)i < sizeof recipes / sizeof recipes[0] ? recipes[i].name : NULL;
+}
+
+const char *recipe_value(const char *recipe, const char *name) {
+    for (int i = 0; recipe != NULL && recipe_name(i) != NULL; i++) {
+        if (strcmp(recipe_name(i), recipe) != 0)
+            continue;
+        for (const setting *s = recipes[i].setting; s->option != NULL; s++)
+            if (strcmp(s->option, name) == 0)
+                return s->value;
+    }
+    return NULL;
+}
