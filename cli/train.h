@@ -1,4 +1,5 @@
-/* train.h - what kiln train holds together, and what it says. */
+/* train.h - what kiln train holds together, and the parts that make it. A part is one idea: data,
+ * model, optimizer, callbacks; train_open makes what every command that trains needs. */
 #ifndef KILN_CLI_TRAIN_H
 #define KILN_CLI_TRAIN_H
 
@@ -19,6 +20,23 @@ typedef struct train {
     kn_learner *learner;
     double seconds; /* of the fit */
 } train;
+
+/* train_setup.c: data and model, and into the arguments what "auto" became; the data is told.
+ * EXIT_DONE or the exit code, reported. train_close must follow in any case. */
+int train_open(train *t);
+void train_close(train *t);
+
+/* The parts, each with the context's error set on failure. */
+kn_status train_open_data(train *t, const char *folder);
+void train_close_data(train *t);
+kn_status train_open_model(train *t);
+kn_status train_open_learner(train *t);
+
+/* train_optimizer.c: a kn_opt_fn; user is the args. */
+kn_optimizer *train_optimizer(kn_module *model, double lr, void *user);
+
+/* train_callbacks.c: adds those of the commands (a CMD bit or more) that the options want. */
+kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands);
 
 /* train_report.c */
 void train_tell_data(train *t);

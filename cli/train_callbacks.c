@@ -1,0 +1,79 @@
+/* train_callbacks.c - the callbacks of a training. A new one is a row: for which commands, whether
+ * the options want it, how it is made. */
+#include "interrupt.h"
+#include "train.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* ---- what is always there ---- */
+
+static kn_callback *make_setup(train *t) {
+    return kn_setup_cb(t->s->ctx, &t->norm);
+}
+
+static kn_callback *make_track_results(train *t) {
+    return kn_track_results_cb(t->s->ctx);
+}
+
+static kn_callback *make_recorder(train *t) {
+    return kn_recorder_cb(
+        t->s->ctx,
+        (kn_recorder_opts){.folder = t->run.path, .on_epoch = train_on_epoch, .user = t});
+}
+
+static kn_callback *make_save_model(train *t) {
+    return kn_save_model_cb(t->s->ctx, t->run.path, &t->info);
+}
+
+static kn_callback *make_interrupt(train *t) {
+    (void)t;
+    return interrupt_cb();
+}
+
+/* ---- what is said ---- */
+
+static bool wants_progress(const args *a) {
+    return !a->quiet;
+}
+
+static kn_callback *make_progress(train *t) {
+    return kn_progress_cb(t->s->ctx, (kn_progress_opts){.bar = isatty(STDERR_FILENO) == 1,
+                                                        .write = train_on_progress,
+                                                        .user = t});
+}
+
+/* ---- schedules ---- */
+
+static bool wants_one_cycle(const args *a) {
+    return strcmp(a->sched, "one-cycle") == 0;
+}
+
+static kn_callback *make_one_cycle(train *t) {
+    return kn_one_cycle_cb(t->s->ctx, (kn_one_cycle_opts){0});
+}
+
+/* ---- the table; of equal order, the first is called first ---- */
+
+static const struct {
+    unsigned commands;
+    bool (*wanted)(const args *a); /* NULL: always */
+    kn_callback *(*make)(train *t);
+} callbacks[] = {
+    {CMD_TRAIN, NULL, make_setup},
+    {CMD_TRAIN, NULL, make_track_results},
+    {CMD_TRAIN, NULL, make_recorder},
+    {CMD_TRAIN, wants_progress, make_progress},
+    {CMD_TRAIN, wants_one_cycle, make_one_cycle},
+    {CMD_TRAIN, NULL, make_save_model},
+    {CMD_TRAIN, NULL, make_interrupt},
+};
+
+kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands) {
+    kn_status status = KN_OK;
+    for (size_t i = 0; i < KN_COUNT(callbacks) && status == KN_OK; i++)
+        if (callbacks[i].commands & commands &&
+            (callbacks[i].wanted == NULL || callbacks[i].wanted(&t->s->a)))
+            status = kn_learner_add(l, callbacks[i].make(t));
+    return status;
+}

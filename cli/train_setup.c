@@ -1,0 +1,44 @@
+/* train_setup.c - what every command that trains begins with: data, model, learner. */
+#include "train.h"
+
+/* What "auto" and "the processors" became: args.json says what was used. */
+static kn_status settle_args(train *t) {
+    args *a = &t->s->a;
+    kn_device *device = kn_device_default(t->s->ctx);
+    if (device == NULL)
+        return kn_ctx_status(t->s->ctx);
+    a->device = kn_device_name(device);
+    a->workers = kn_loader_workers(t->loaders.train);
+    a->threads = kn_ctx_threads(t->s->ctx);
+    return KN_OK;
+}
+
+int train_open(train *t) {
+    char folder[PATH_MAX];
+    int code = data_folder(t->s, t->s->a.word[0], folder);
+    if (code != EXIT_DONE)
+        return code;
+    if (train_open_data(t, folder) != KN_OK || train_open_model(t) != KN_OK ||
+        settle_args(t) != KN_OK)
+        return session_fail(t->s);
+    train_tell_data(t);
+    return EXIT_DONE;
+}
+
+kn_status train_open_learner(train *t) {
+    args *a = &t->s->a;
+    t->learner = kn_learner_new(t->s->ctx, (kn_learner_opts){.model = t->model,
+                                                             .loaders = t->loaders,
+                                                             .opt_fn = train_optimizer,
+                                                             .opt_user = a,
+                                                             .lr = a->lr});
+    if (t->learner == NULL)
+        return kn_ctx_status(t->s->ctx);
+    return train_add_callbacks(t, t->learner, a->command->id);
+}
+
+void train_close(train *t) {
+    kn_learner_free(t->learner);
+    kn_module_free(t->model);
+    train_close_data(t);
+}
