@@ -31,6 +31,8 @@ LIST(relu_x, 0, -INFINITY, INFINITY, -1e-38f, 1e-38f, NAN);
 /* Halfway between two bf16 numbers, just beside it, and the ends of the range. */
 LIST(rounded_x, 1.00390625f, 1.01171875f, 1.00390637f, 1.00390613f, -1.00390625f, 3.3895314e38f,
      3.4e38f, 1e-45f, -0.0f, INFINITY, -INFINITY, NAN);
+LIST(swish_x, -100, -1e-38f, 0, 30, 100, INFINITY, NAN);
+LIST(pool_x, 1, NAN, 3, 2, 5, 5, 4, 5, -INFINITY, -INFINITY, -INFINITY, -INFINITY);
 LIST(u8_x, 0, 0.9f, 1.5f, 254.99f, 255);
 LIST(i32_x, -1.5f, 1.5f, -0.5f, 16777216, -2147483648.0f);
 LIST(max_x, -INFINITY, -INFINITY, 1, INFINITY);
@@ -46,7 +48,8 @@ LIST(highest, INFINITY, 0);
 /* ---- the table ---- */
 
 #define HW (KN_AXIS(1) | KN_AXIS(2))
-/* .conv is {stride, padding, relu}, .reduce is {keep, no_bias}. */
+/* .conv is {stride, padding, relu}, .reduce is {keep, no_bias}, .pool is {kernel, stride, padding,
+ * ceil}. */
 
 /* One row, one line. */
 /* clang-format off */
@@ -110,6 +113,11 @@ static const op_row table[] = {
     {"relu/2d", run_relu, .in = {Z(4, 5)}},
     {"relu/scalar", run_relu, .in = {Z0}},
     {"relu/extreme", run_relu, .in = {V(relu_x, 6)}, .no_slope = true},
+
+    {"swish/2d", run_swish, .in = {X(4, 20)}},
+    {"swish/extreme", run_swish, .in = {V(swish_x, 7)}, .no_slope = true},
+    {"mish/2d", run_mish, .in = {X(4, 20)}},
+    {"mish/extreme", run_mish, .in = {V(swish_x, 7)}, .no_slope = true},
 
     {"reshape/flat", run_reshape, .in = {X(2, 3, 2)}, .shape = SHAPE(-1)},
     {"reshape/infer", run_reshape, .in = {X(2, 3, 4)}, .shape = SHAPE(3, -1, 2)},
@@ -228,6 +236,35 @@ static const op_row table[] = {
     {"mean_hw/4d", run_mean_hw, .in = {X(2, 3, 4, 5)}},
     {"mean_hw/1x1", run_mean_hw, .in = {X(3, 1, 1, 4)}},
     {"mean_hw/empty", run_mean_hw, .in = {X(0, 2, 2, 3)}},
+
+    {"max_pool/k2", run_max_pool, .in = {X(2, 4, 6, 3)}},
+    {"max_pool/k3s2p1", run_max_pool, .in = {X(2, 6, 8, 5)}, .pool = {3, 2, 1, 0}, .kinks = true},
+    {"max_pool/k3s2p1odd", run_max_pool, .in = {X(1, 5, 5, 17)}, .pool = {3, 2, 1, 0}, .kinks = true},
+    {"max_pool/k3s1", run_max_pool, .in = {X(1, 5, 4, 2)}, .pool = {3, 1, 0, 0}, .kinks = true},
+    {"max_pool/ceil", run_max_pool, .in = {X(1, 5, 7, 2)}, .pool = {2, 2, 0, 1}, .kinks = true},
+    {"max_pool/ceil_gap", run_max_pool, .in = {X(1, 7, 6, 2)}, .pool = {2, 3, 1, 1}, .kinks = true},
+    {"max_pool/ties", run_max_pool, .in = {C(2, 4, 4, 3)}, .no_slope = true},
+    {"max_pool/extreme", run_max_pool, .in = {V(pool_x, 3, 2, 2, 1)}, .no_slope = true},
+    {"max_pool/empty", run_max_pool, .in = {X(0, 2, 2, 3)}},
+    {"avg_pool/k2", run_avg_pool, .in = {X(2, 4, 6, 3)}},
+    {"avg_pool/k3s2p1", run_avg_pool, .in = {X(2, 6, 8, 5)}, .pool = {3, 2, 1, 0}},
+    {"avg_pool/k3s1", run_avg_pool, .in = {X(1, 5, 4, 17)}, .pool = {3, 1, 0, 0}},
+    {"avg_pool/ceil", run_avg_pool, .in = {X(1, 5, 7, 2)}, .pool = {2, 2, 0, 1}},
+    {"avg_pool/ceil_gap", run_avg_pool, .in = {X(1, 7, 6, 2)}, .pool = {2, 3, 1, 1}},
+    {"avg_pool/empty", run_avg_pool, .in = {X(0, 2, 2, 3)}},
+
+    {"batch_norm_op/2d", run_batch_norm_op_residual, .in = {X(6, 3), X(3), X(3)}, .norm = {.training = 1}},
+    {"batch_norm_op/4d", run_batch_norm_op_residual, .in = {X(2, 3, 2, 4), X(4), X(4)}, .norm = {.training = 1}},
+    {"batch_norm_op/wide", run_batch_norm_op_residual, .in = {X(2, 2, 2, 35), X(35), X(35)}, .norm = {.training = 1}},
+    {"batch_norm_op/eps", run_batch_norm_op_residual, .in = {X(5, 2), X(2), X(2)}, .norm = {.training = 1, .eps = 0.5}},
+    {"batch_norm_op/relu", run_batch_norm_op_residual, .in = {X(9, 3), X(3), X(3)}, .norm = {.training = 1, .relu = 1}, .kinks = true},
+    {"batch_norm_op/residual", run_batch_norm_op_residual, .in = {X(7, 3), X(3), X(3), X(7, 3)}, .norm = {.training = 1}},
+    {"batch_norm_op/residual_relu", run_batch_norm_op_residual, .in = {X(2, 3, 2, 3), X(3), X(3), X(2, 3, 2, 3)}, .norm = {.training = 1, .relu = 1}, .kinks = true},
+    {"batch_norm_op/eval", run_batch_norm_op, .in = {X(5, 3), X(3), X(3), X(3), P(3)}},
+    {"batch_norm_op/eval_relu", run_batch_norm_op, .in = {X(2, 2, 2, 3), X(3), X(3), X(3), P(3)}, .norm = {.relu = 1}, .kinks = true},
+    {"dropout_op/none", run_dropout_op, .in = {X(3, 5)}},
+    {"dropout_op/half", run_dropout_op, .in = {X(5, 7)}, .p = 0.5},
+    {"dropout_op/most", run_dropout_op, .in = {X(4, 20)}, .p = 0.9},
 
     {"logsumexp/2d", run_logsumexp, .in = {X(4, 5)}},
     {"logsumexp/1d", run_logsumexp, .in = {X(6)}},

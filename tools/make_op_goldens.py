@@ -154,6 +154,12 @@ def unary_rows():
     row("relu/extreme", torch.relu, V([0.0, -INF, INF, -1e-38, 1e-38, NAN]), dtype=torch.float32)
 
 
+    for name, run in [("swish", F.silu), ("mish", F.mish)]:
+        row(f"{name}/2d", run, X(4, 20))
+        extreme = V([-100.0, -1e-38, 0.0, 30.0, 100.0, INF, NAN])
+        row(f"{name}/extreme", run, extreme, dtype=torch.float32)
+
+
 def shape_rows():
     row("reshape/flat", lambda x: x.reshape(-1), X(2, 3, 2))
     row("reshape/infer", lambda x: x.reshape(3, -1, 2), X(2, 3, 4))
@@ -301,6 +307,86 @@ def conv_rows():
     row("mean_hw/empty", lambda x: x.mean((1, 2)), X(0, 2, 2, 3))
 
 
+def pool(function, *args, **options):
+    return lambda x: function(x.permute(0, 3, 1, 2), *args, **options).permute(0, 2, 3, 1)
+
+
+def pool_rows():
+    for name, run in [("max_pool", F.max_pool2d), ("avg_pool", F.avg_pool2d)]:
+        row(f"{name}/k2", pool(run, 2), X(2, 4, 6, 3))
+        row(f"{name}/k3s2p1", pool(run, 3, 2, 1), X(2, 6, 8, 5))
+        row(f"{name}/k3s1", pool(run, 3, 1), X(1, 5, 4, 2 if name == "max_pool" else 17))
+        row(f"{name}/ceil", pool(run, 2, 2, 0, ceil_mode=True), X(1, 5, 7, 2))
+        row(f"{name}/ceil_gap", pool(run, 2, 3, 1, ceil_mode=True), X(1, 7, 6, 2))
+        row(f"{name}/empty", lambda x: x[:, :1, :1, :].clone(), X(0, 2, 2, 3))
+    row("max_pool/k3s2p1odd", pool(F.max_pool2d, 3, 2, 1), X(1, 5, 5, 17))
+    row("max_pool/ties", pool(F.max_pool2d, 2), C(2, 4, 4, 3))
+    special = V([1.0, NAN, 3.0, 2.0, 5.0, 5.0, 4.0, 5.0] + 4 * [-INF], 3, 2, 2, 1)
+    row("max_pool/extreme", pool(F.max_pool2d, 2), special, dtype=torch.float32)
+
+
+def norm(relu=False, eps=1e-5):
+    def run(x, weight, bias, residual=None):
+        flat = x.reshape(-1, x.shape[-1])
+        y = F.batch_norm(flat, None, None, weight, bias, training=True, eps=eps).reshape(x.shape)
+        y = y if residual is None else y + residual
+        return y.relu() if relu else y
+
+    return run
+
+
+def norm_eval(relu=False):
+    def run(x, weight, bias, mean, var):
+        flat = x.reshape(-1, x.shape[-1])
+        y = F.batch_norm(flat, mean.detach(), var.detach(), weight, bias).reshape(x.shape)
+        return y.relu() if relu else y
+
+    return run
+
+
+def norm_rows():
+    row("batch_norm_op/2d", norm(), X(6, 3), X(3), X(3))
+    row("batch_norm_op/4d", norm(), X(2, 3, 2, 4), X(4), X(4))
+    row("batch_norm_op/wide", norm(), X(2, 2, 2, 35), X(35), X(35))
+    row("batch_norm_op/eps", norm(eps=0.5), X(5, 2), X(2), X(2))
+    row("batch_norm_op/relu", norm(relu=True), X(9, 3), X(3), X(3))
+    row("batch_norm_op/residual", norm(), X(7, 3), X(3), X(3), X(7, 3))
+    operands = X(2, 3, 2, 3), X(3), X(3), X(2, 3, 2, 3)
+    row("batch_norm_op/residual_relu", norm(relu=True), *operands)
+    row("batch_norm_op/eval", norm_eval(), X(5, 3), X(3), X(3), X(3), P(3))
+    row("batch_norm_op/eval_relu", norm_eval(True), X(2, 2, 2, 3), X(3), X(3), X(3), P(3))
+
+
+def philox(key, counter):
+    """Philox4x32-10 on Python's integers."""
+    k, c = list(key), list(counter)
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c[0], 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * c[2], 2**32)
+        c = [high1 ^ c[1] ^ k[0], low1, high0 ^ c[3] ^ k[1], low0]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return c
+
+
+def dropout(p):
+    """The test's context has seed 1; layer 3, step 4; 6 is KN_RANDOM_DROPOUT."""
+
+    def run(x):
+        words = []
+        while len(words) < x.numel():
+            words += philox((1, 0), (0, len(words) // 4, 4, 6 << 16 | 3))
+        keep = torch.tensor([(w >> 8) * 2.0**-24 < 1 - p for w in words[: x.numel()]])
+        return x * keep.reshape(x.shape) / (1 - p)
+
+    return run
+
+
+def dropout_rows():
+    row("dropout_op/none", dropout(0), X(3, 5))
+    row("dropout_op/half", dropout(0.5), X(5, 7))
+    row("dropout_op/most", dropout(0.9), X(4, 20))
+
+
 LARGE = [1e4, -1e4, 9999.0, 0.0, -1e4, -1e4, 88.0, 89.0, 90.0]
 NO_NUMBER = [0.0, NAN, 1.0, 0.0, 1.0, 2.0]
 LOWEST = [-INF, 0.0, 1.0, -INF, -INF, 2.0]
@@ -380,7 +466,7 @@ def wrapped(file, words):
 def main():
     for make in (
         binary_rows, unary_rows, shape_rows, reduce_rows, gather_rows, product_rows, conv_rows,
-        softmax_rows, loss_rows,
+        pool_rows, norm_rows, dropout_rows, softmax_rows, loss_rows,
     ):
         make()
     PATH.parent.mkdir(parents=True, exist_ok=True)

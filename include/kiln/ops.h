@@ -25,6 +25,11 @@ KN_API kn_tensor *kn_exp(kn_ctx *ctx, kn_tensor *x);
 KN_API kn_tensor *kn_log(kn_ctx *ctx, kn_tensor *x);
 KN_API kn_tensor *kn_sqrt(kn_ctx *ctx, kn_tensor *x);
 KN_API kn_tensor *kn_relu(kn_ctx *ctx, kn_tensor *x); /* gradient 0 at 0 */
+/* x * sigmoid(x): Ramachandran, Zoph, Le, "Searching for Activation Functions" (2017); PyTorch's
+ * silu. */
+KN_API kn_tensor *kn_swish(kn_ctx *ctx, kn_tensor *x);
+/* x * tanh(log(1 + exp(x))): Misra, "Mish" (2019). */
+KN_API kn_tensor *kn_mish(kn_ctx *ctx, kn_tensor *x);
 
 /* ---- shape and type ---- */
 KN_API kn_tensor *kn_reshape(kn_ctx *ctx, kn_tensor *x,
@@ -76,6 +81,46 @@ KN_API kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
 
 /* [N,H,W,C] -> [N,C]: the mean over H and W (PyTorch's AdaptiveAvgPool2d(1), flattened). */
 KN_API kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x);
+
+typedef struct kn_pool_opts {
+    int kernel;  /* 0: 2; windows are kernel x kernel, at most 15 */
+    int stride;  /* 0: the kernel */
+    int padding; /* on each side, at most kernel / 2 */
+    bool ceil;   /* a last window that lies only partly on the input counts too */
+} kn_pool_opts;
+
+/* [N,H,W,C] -> [N,OH,OW,C] with OH = (H + 2 padding - kernel) / stride + 1, rounded down, or up
+ * with ceil. The largest of each window; padding is never the largest. The gradient goes to the
+ * first largest. PyTorch's max_pool2d. */
+KN_API kn_tensor *kn_max_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts);
+/* The mean of each window; padding counts as zeros, what lies beyond it (ceil) does not count.
+ * PyTorch's avg_pool2d. */
+KN_API kn_tensor *kn_avg_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts);
+
+/* ---- normalisation, dropout ---- */
+
+typedef struct kn_batch_norm_op_opts {
+    /* [C] each, of the module's lifetime. In training they are moved towards the batch's statistics
+     * (the variance without the bias of a sample), and may be NULL; else they are what normalises.
+     */
+    kn_tensor *running_mean, *running_var;
+    kn_tensor *batches; /* i64 [1], counts training batches; may be NULL */
+    bool training;
+    double momentum;     /* 0: 0.1, the batch's share in the running statistics */
+    double eps;          /* 0: 1e-5, added to the variance */
+    bool relu;           /* fused: the result is max(., 0), bit for bit kn_relu's */
+    kn_tensor *residual; /* of x's shape but not x, added before the relu; NULL: none */
+} kn_batch_norm_op_opts;
+
+/* x [...,C], weight [C], bias [C] -> [...,C]: (x - mean) / sqrt(var + eps) * weight + bias, with
+ * mean and variance over all axes but the last. Ioffe, Szegedy, "Batch Normalization" (2015).
+ * KN_ERR_SHAPE when a training batch has one value a channel. */
+KN_API kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
+                                   kn_batch_norm_op_opts opts);
+
+/* Each element is zero with probability p, else divided by 1 - p: Srivastava et al., "Dropout"
+ * (2014). Which ones is a function of the context's seed, layer and step. p in [0, 1). */
+KN_API kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, uint32_t step);
 
 /* ---- losses: logits [N,C], target i32 [N] ---- */
 KN_API kn_tensor *kn_logsumexp(kn_ctx *ctx, kn_tensor *x);   /* last axis; max subtracted first */

@@ -22,6 +22,7 @@ typedef enum kn_purpose {
     KN_RANDOM_SPLIT = 3,
     KN_RANDOM_SHAPES = 4,
     KN_RANDOM_USER = 5,
+    KN_RANDOM_DROPOUT = 6,
 } kn_purpose;
 
 /* One block: 4 words from a 2-word key and a 4-word counter. */

@@ -19,9 +19,20 @@ struct kn_device {
     int threads;
     char about[128];
     void *state; /* the backend's own */
+    /* Room for a kernel's partial sums, grown when needed and kept. */
+    void *scratch;
+    size_t scratch_bytes;
 };
 
-typedef enum kn_unary_kind { KN_NEG, KN_EXP, KN_LOG, KN_SQRT, KN_RELU } kn_unary_kind;
+typedef enum kn_unary_kind {
+    KN_NEG,
+    KN_EXP,
+    KN_LOG,
+    KN_SQRT,
+    KN_RELU,
+    KN_SWISH,
+    KN_MISH
+} kn_unary_kind;
 typedef enum kn_binary_kind { KN_ADD, KN_SUB, KN_MUL, KN_DIV, KN_EQ } kn_binary_kind;
 typedef enum kn_reduce_kind { KN_SUM, KN_MEAN, KN_MAX } kn_reduce_kind;
 
@@ -55,6 +66,41 @@ typedef struct kn_matmul_dims {
 typedef struct kn_conv_dims {
     int64_t n, h, w, in, out, kernel_h, kernel_w, stride, padding, out_h, out_w;
 } kn_conv_dims;
+
+/* Batch normalisation of x [rows,channels]. */
+typedef struct kn_norm_dims {
+    int64_t rows, channels;
+    bool batch; /* by the statistics of these rows, which then enter the running ones; else by the
+                   running ones */
+    bool relu;  /* of the result, after the residual was added */
+    float eps, momentum;
+} kn_norm_dims;
+
+/* What it works with beside x and y, each [channels]. running_* and batches may be NULL when batch
+ * is set: then nothing is tracked. The forward writes mean and inv_std, the backward reads them. */
+typedef struct kn_norm_state {
+    const float *weight, *bias;
+    float *running_mean, *running_var;
+    int64_t *batches; /* [1] */
+    float *mean, *inv_std;
+} kn_norm_state;
+
+/* Where its gradients go; each may be NULL. */
+typedef struct kn_norm_grads {
+    float *x, *weight, *bias, *residual;
+} kn_norm_grads;
+
+/* Windows over x [n,h,w,c]; those at the edges are cut off where the padding ends. */
+typedef struct kn_pool_dims {
+    int64_t n, h, w, c, kernel, stride, padding, out_h, out_w;
+} kn_pool_dims;
+
+/* Where a dropout's random numbers come from: kn_rng_at. */
+typedef struct kn_dropout_place {
+    uint64_t seed;
+    uint16_t layer;
+    uint32_t step;
+} kn_dropout_place;
 
 /* Weights, with what a backend needs to know whether a packed copy of them is still good. */
 typedef struct kn_weights {
@@ -117,10 +163,28 @@ struct kn_backend {
     kn_status (*conv_grad_weights)(kn_device *d, const kn_conv_dims *c, const float *x,
                                    const float *dy, float *dw, float *db);
 
+    /* ---- normalisation, dropout ---- */
+    /* y = (x - mean) * inv_std * weight + bias (+ residual, of y's shape, when not NULL). */
+    kn_status (*batch_norm)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                            const float *x, const float *residual, float *y);
+    kn_status (*batch_norm_grad)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                 const float *x, const float *y, const float *dy,
+                                 const kn_norm_grads *grads);
+    /* y = x / keep where a random number is below keep, else 0: its own gradient. */
+    kn_status (*dropout)(kn_device *d, int64_t n, float keep, kn_dropout_place place,
+                         const float *x, float *y);
+
     /* ---- pooling and losses ---- */
     kn_status (*mean_hw)(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
     kn_status (*mean_hw_grad)(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
                               float *dx);
+    /* which [n,out_h,out_w,c] is the place in the window, row by row, of each maximum. */
+    kn_status (*max_pool)(kn_device *d, const kn_pool_dims *p, const float *x, float *y,
+                          uint8_t *which);
+    kn_status (*max_pool_grad)(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
+                               const float *dy, float *dx);
+    kn_status (*avg_pool)(kn_device *d, const kn_pool_dims *p, const float *x, float *y);
+    kn_status (*avg_pool_grad)(kn_device *d, const kn_pool_dims *p, const float *dy, float *dx);
     kn_status (*softmax)(kn_device *d, int64_t rows, int64_t cols, bool log, const float *x,
                          float *y);
     kn_status (*softmax_grad)(kn_device *d, int64_t rows, int64_t cols, bool log, const float *y,

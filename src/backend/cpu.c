@@ -20,6 +20,7 @@ static kn_status cpu_open(kn_device *d) {
 }
 
 static void cpu_close(kn_device *d) {
+    kn_cpu_scratch_free(d);
     kn_onednn_close(d->state);
 }
 
@@ -58,7 +59,10 @@ static kn_status cpu_open(kn_device *d) {
     return KN_OK;
 }
 
-#define cpu_close             kn_ref_close
+static void cpu_close(kn_device *d) {
+    kn_cpu_scratch_free(d);
+}
+
 #define cpu_forget            kn_ref_forget
 #define cpu_matmul            kn_ref_matmul
 #define cpu_conv              kn_ref_conv
@@ -97,6 +101,13 @@ const kn_backend kn_backend_cpu = {
     .conv_grad_weights = cpu_conv_grad_weights,
     .mean_hw = kn_cpu_mean_hw,
     .mean_hw_grad = kn_cpu_mean_hw_grad,
+    .batch_norm = kn_cpu_batch_norm,
+    .batch_norm_grad = kn_cpu_batch_norm_grad,
+    .dropout = kn_ref_dropout,
+    .max_pool = kn_cpu_max_pool,
+    .max_pool_grad = kn_cpu_max_pool_grad,
+    .avg_pool = kn_cpu_avg_pool,
+    .avg_pool_grad = kn_cpu_avg_pool_grad,
     .softmax = kn_ref_softmax,
     .softmax_grad = kn_ref_softmax_grad,
     .logsumexp = kn_ref_logsumexp,

@@ -4,6 +4,7 @@
  * here run within one thread, so no result depends on the number of threads. */
 #include "backend/cpu_loops.h"
 
+#include "backend/cpu_exp.h"
 #include "backend/reference.h"
 #include "core/multiversion.h"
 
@@ -23,10 +24,7 @@ static int omp_get_thread_num(void) {
 /* Below this many numbers a thread costs more than it saves. */
 enum { GRAIN = 1 << 14 };
 
-typedef void (*range_fn)(const void *args, int64_t begin, int64_t end);
-
-/* Calls fn over [0, n) in one range a thread, cut at multiples of unit. */
-static kn_status over(kn_device *d, int64_t n, int64_t unit, int64_t work, range_fn fn,
+kn_status kn_cpu_over(kn_device *d, int64_t n, int64_t unit, int64_t work, kn_range_fn fn,
                       const void *args) {
     int threads = work < GRAIN ? 1 : d->threads;
     if (threads == 1) {
@@ -44,6 +42,39 @@ static kn_status over(kn_device *d, int64_t n, int64_t unit, int64_t work, range
     return KN_OK;
 }
 
+int kn_cpu_parts(const kn_device *d, int64_t n, int64_t work) {
+    int parts = work < GRAIN ? 1 : d->threads;
+    return n < parts ? (n > 0 ? (int)n : 1) : parts;
+}
+
+void kn_cpu_in_parts(kn_device *d, int64_t n, int parts, kn_part_fn fn, const void *args) {
+    (void)d;
+    if (parts == 1) {
+        fn(args, 0, 0, n);
+        return;
+    }
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+    for (int p = 0; p < parts; p++)
+        fn(args, p, n * p / parts, n * (p + 1) / parts);
+}
+
+void *kn_cpu_scratch(kn_device *d, size_t bytes) {
+    if (d->scratch_bytes >= bytes)
+        return d->scratch;
+    kn_mem_free(d->allocator, d->scratch);
+    d->scratch = kn_mem_alloc(d->allocator, bytes);
+    d->scratch_bytes = d->scratch != NULL ? bytes : 0;
+    if (d->scratch == NULL)
+        kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: %zu bytes for partial sums", bytes);
+    return d->scratch;
+}
+
+void kn_cpu_scratch_free(kn_device *d) {
+    kn_mem_free(d->allocator, d->scratch);
+    d->scratch = NULL;
+    d->scratch_bytes = 0;
+}
+
 /* ---- elementwise ---- */
 
 typedef struct unary_args {
@@ -58,17 +89,36 @@ KN_MULTIVERSION static void relu_range(const float *x, float *y, int64_t n) {
         y[i] = x[i] < 0 ? 0 : x[i]; /* keeps NaN */
 }
 
+/* x / (1 + exp(-x)). */
+KN_MULTIVERSION static void swish_range(const float *x, float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] / (1 + kn_cpu_exp(-x[i]));
+}
+
+/* x tanh(log(1 + e)) with e = exp(x); the tanh is w / (w + 2) with w = e (e + 2). From 20 on it is
+ * 1 in f32, and before that nothing overflows. */
+KN_MULTIVERSION static void mish_range(const float *x, float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float e = kn_cpu_exp(x[i] > 20 ? 20 : x[i]), w = e * (e + 2);
+        y[i] = x[i] * (w / (w + 2));
+    }
+}
+
 static void unary_range(const void *args, int64_t begin, int64_t end) {
     const unary_args *u = args;
     if (u->kind == KN_RELU)
         relu_range(u->x + begin, u->out + begin, end - begin);
+    else if (u->kind == KN_SWISH)
+        swish_range(u->x + begin, u->out + begin, end - begin);
+    else if (u->kind == KN_MISH)
+        mish_range(u->x + begin, u->out + begin, end - begin);
     else
         kn_ref_unary(u->d, u->kind, end - begin, u->x + begin, u->out + begin);
 }
 
 kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y) {
     unary_args u = {.d = d, .kind = kind, .x = x, .out = y};
-    return over(d, n, 64, n, unary_range, &u);
+    return kn_cpu_over(d, n, 64, n, unary_range, &u);
 }
 
 KN_MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
@@ -76,10 +126,29 @@ KN_MULTIVERSION static void relu_grad_range(const float *y, const float *dy, flo
         dx[i] = y[i] <= 0 ? 0 : dy[i];
 }
 
+KN_MULTIVERSION static void swish_grad_range(const float *x, const float *dy, float *dx,
+                                             int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float s = 1 / (1 + kn_cpu_exp(-x[i]));
+        dx[i] = dy[i] * (s + x[i] * s * (1 - s));
+    }
+}
+
+KN_MULTIVERSION static void mish_grad_range(const float *x, const float *dy, float *dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float e = kn_cpu_exp(x[i] > 20 ? 20 : x[i]), w = e * (e + 2), t = w / (w + 2);
+        dx[i] = dy[i] * (t + x[i] * (1 - t * t) * (e / (1 + e)));
+    }
+}
+
 static void unary_grad_range(const void *args, int64_t begin, int64_t end) {
     const unary_args *u = args;
     if (u->kind == KN_RELU)
         relu_grad_range(u->y + begin, u->dy + begin, u->out + begin, end - begin);
+    else if (u->kind == KN_SWISH)
+        swish_grad_range(u->x + begin, u->dy + begin, u->out + begin, end - begin);
+    else if (u->kind == KN_MISH)
+        mish_grad_range(u->x + begin, u->dy + begin, u->out + begin, end - begin);
     else
         kn_ref_unary_grad(u->d, u->kind, end - begin, u->x + begin, u->y + begin, u->dy + begin,
                           u->out + begin);
@@ -88,7 +157,7 @@ static void unary_grad_range(const void *args, int64_t begin, int64_t end) {
 kn_status kn_cpu_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
                             const float *y, const float *dy, float *dx) {
     unary_args u = {.d = d, .kind = kind, .x = x, .y = y, .dy = dy, .out = dx};
-    return over(d, n, 64, n, unary_grad_range, &u);
+    return kn_cpu_over(d, n, 64, n, unary_grad_range, &u);
 }
 
 typedef struct binary_args {
@@ -129,7 +198,7 @@ kn_status kn_cpu_binary(kn_device *d, kn_binary_kind kind, kn_dtype dtype, const
     if (kind == KN_EQ || !same)
         return kn_ref_binary(d, kind, dtype, loop, a, b, y);
     binary_args p = {.kind = kind, .a = a, .b = b, .y = y};
-    return over(d, loop->dim[0], 64, loop->dim[0], binary_range, &p);
+    return kn_cpu_over(d, loop->dim[0], 64, loop->dim[0], binary_range, &p);
 }
 
 typedef struct axpy_args {
@@ -148,7 +217,7 @@ KN_MULTIVERSION static void axpy_range(const void *args, int64_t begin, int64_t 
 
 kn_status kn_cpu_axpy(kn_device *d, int64_t n, float alpha, const float *x, float *y) {
     axpy_args p = {.alpha = alpha, .x = x, .y = y};
-    return over(d, n, 64, n, axpy_range, &p);
+    return kn_cpu_over(d, n, 64, n, axpy_range, &p);
 }
 
 /* ---- pooling ---- */
@@ -175,7 +244,7 @@ KN_MULTIVERSION static void mean_hw_range(const void *args, int64_t begin, int64
 
 kn_status kn_cpu_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y) {
     pool_args p = {.hw = hw, .c = c, .x = x, .y = y};
-    return over(d, n, 1, n * hw * c, mean_hw_range, &p);
+    return kn_cpu_over(d, n, 1, n * hw * c, mean_hw_range, &p);
 }
 
 KN_MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, int64_t end) {
@@ -193,7 +262,7 @@ KN_MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, 
 kn_status kn_cpu_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
                               float *dx) {
     pool_args p = {.hw = hw, .c = c, .x = dy, .y = dx};
-    return over(d, n, 1, n * hw * c, mean_hw_grad_range, &p);
+    return kn_cpu_over(d, n, 1, n * hw * c, mean_hw_grad_range, &p);
 }
 
 /* ---- around the model ---- */
@@ -228,7 +297,7 @@ kn_status kn_cpu_normalize(kn_device *d, int64_t n, const uint8_t *x, const floa
         p.mean[k] = mean[k % 3];
         p.std[k] = std[k % 3];
     }
-    return over(d, n, PIXELS, n * 3, normalize_range, &p);
+    return kn_cpu_over(d, n, PIXELS, n * 3, normalize_range, &p);
 }
 
 typedef struct sgd_args {
@@ -260,5 +329,5 @@ KN_MULTIVERSION static void sgd_range(const void *args, int64_t begin, int64_t e
 kn_status kn_cpu_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
                      float lr, float wd, float momentum) {
     sgd_args p = {.w = w, .v = v, .g = g, .first = first, .lr = lr, .wd = wd, .momentum = momentum};
-    return over(d, n, 64, n, sgd_range, &p);
+    return kn_cpu_over(d, n, 64, n, sgd_range, &p);
 }

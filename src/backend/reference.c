@@ -1,7 +1,6 @@
 /* reference.c - the reference device: every kernel as the plainest loop that is right. It is the
  * oracle that other backends are tested against, so sums run in double and nothing is parallel.
- * Here: memory and elementwise; reference_reduce.c, reference_conv.c and reference_loss.c hold the
- * rest. */
+ * Here: memory and elementwise; reference_*.c hold the rest. */
 #include "backend/reference.h"
 
 #include <math.h>
@@ -54,6 +53,10 @@ kn_status kn_ref_fill(kn_device *d, int64_t n, float value, float *y) {
     return KN_OK;
 }
 
+static double softplus(double x) {
+    return x > 30 ? x : log1p(exp(x)); /* equal to a double's precision, and exp stays finite */
+}
+
 static float unary_value(kn_unary_kind kind, float x) {
     switch (kind) {
     case KN_NEG:
@@ -66,6 +69,10 @@ static float unary_value(kn_unary_kind kind, float x) {
         return sqrtf(x);
     case KN_RELU:
         return x < 0 ? 0 : x; /* keeps NaN */
+    case KN_SWISH:
+        return (float)(x / (1 + exp(-(double)x)));
+    case KN_MISH:
+        return (float)(x * tanh(softplus(x)));
     }
     return NAN;
 }
@@ -78,6 +85,7 @@ kn_status kn_ref_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float 
 }
 
 static float unary_slope(kn_unary_kind kind, float x, float y) {
+    double s;
     switch (kind) {
     case KN_NEG:
         return -1;
@@ -89,6 +97,12 @@ static float unary_slope(kn_unary_kind kind, float x, float y) {
         return 0.5f / y;
     case KN_RELU:
         return y > 0 ? 1 : 0;
+    case KN_SWISH:
+        s = 1 / (1 + exp(-(double)x));
+        return (float)(s * (1 + x * (1 - s)));
+    case KN_MISH:
+        s = tanh(softplus(x));
+        return (float)(s + x * (1 - s * s) / (1 + exp(-(double)x)));
     }
     return NAN;
 }
@@ -272,6 +286,13 @@ const kn_backend kn_backend_reference = {
     .conv_grad_weights = kn_ref_conv_grad_weights,
     .mean_hw = kn_ref_mean_hw,
     .mean_hw_grad = kn_ref_mean_hw_grad,
+    .batch_norm = kn_ref_batch_norm,
+    .batch_norm_grad = kn_ref_batch_norm_grad,
+    .dropout = kn_ref_dropout,
+    .max_pool = kn_ref_max_pool,
+    .max_pool_grad = kn_ref_max_pool_grad,
+    .avg_pool = kn_ref_avg_pool,
+    .avg_pool_grad = kn_ref_avg_pool_grad,
     .softmax = kn_ref_softmax,
     .softmax_grad = kn_ref_softmax_grad,
     .logsumexp = kn_ref_logsumexp,

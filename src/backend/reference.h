@@ -64,6 +64,19 @@ kn_status kn_ref_conv_grad_weights(kn_device *d, const kn_conv_dims *c, const fl
 kn_status kn_ref_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
 kn_status kn_ref_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
                               float *dx);
+kn_status kn_ref_batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                            const float *x, const float *residual, float *y);
+kn_status kn_ref_batch_norm_grad(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                 const float *x, const float *y, const float *dy,
+                                 const kn_norm_grads *grads);
+kn_status kn_ref_dropout(kn_device *d, int64_t n, float keep, kn_dropout_place place,
+                         const float *x, float *y);
+kn_status kn_ref_max_pool(kn_device *d, const kn_pool_dims *p, const float *x, float *y,
+                          uint8_t *which);
+kn_status kn_ref_max_pool_grad(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
+                               const float *dy, float *dx);
+kn_status kn_ref_avg_pool(kn_device *d, const kn_pool_dims *p, const float *x, float *y);
+kn_status kn_ref_avg_pool_grad(kn_device *d, const kn_pool_dims *p, const float *dy, float *dx);
 kn_status kn_ref_softmax(kn_device *d, int64_t rows, int64_t cols, bool log, const float *x,
                          float *y);
 kn_status kn_ref_softmax_grad(kn_device *d, int64_t rows, int64_t cols, bool log, const float *y,

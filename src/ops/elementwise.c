@@ -29,7 +29,8 @@ static kn_tensor *unary(kn_ctx *ctx, const kn_op *op, kn_unary_kind kind, kn_ten
 
 static const kn_op op_neg = {"neg", unary_backward}, op_exp = {"exp", unary_backward},
                    op_log = {"log", unary_backward}, op_sqrt = {"sqrt", unary_backward},
-                   op_relu = {"relu", unary_backward};
+                   op_relu = {"relu", unary_backward}, op_swish = {"swish", unary_backward},
+                   op_mish = {"mish", unary_backward};
 
 kn_tensor *kn_neg(kn_ctx *ctx, kn_tensor *x) {
     return unary(ctx, &op_neg, KN_NEG, x);
@@ -45,6 +46,12 @@ kn_tensor *kn_sqrt(kn_ctx *ctx, kn_tensor *x) {
 }
 kn_tensor *kn_relu(kn_ctx *ctx, kn_tensor *x) {
     return unary(ctx, &op_relu, KN_RELU, x);
+}
+kn_tensor *kn_swish(kn_ctx *ctx, kn_tensor *x) {
+    return unary(ctx, &op_swish, KN_SWISH, x);
+}
+kn_tensor *kn_mish(kn_ctx *ctx, kn_tensor *x) {
+    return unary(ctx, &op_mish, KN_MISH, x);
 }
 
 /* ---- two operands ---- */

@@ -88,7 +88,7 @@ typedef struct kn_op {
     kn_status (*backward)(kn_ctx *ctx, kn_node *node, const float *dy);
 } kn_op;
 
-enum { KN_NODE_INPUTS = 3, KN_NODE_ARGS = 192 };
+enum { KN_NODE_INPUTS = 4, KN_NODE_ARGS = 192 };
 
 struct kn_node {
     const kn_op *op;

@@ -12,8 +12,11 @@ static bool starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* The last operand of these is a bias, which NULL leaves out. */
+/* The last operand of these is a bias or a residual, which NULL leaves out, or has its own message.
+ */
 static bool optional(const op_row *row, int i) {
+    if (starts_with(row->name, "batch_norm_op/"))
+        return i > 2;
     return i == 2 && (starts_with(row->name, "conv2d/") || starts_with(row->name, "linear_op/"));
 }
 

@@ -29,6 +29,9 @@ struct op_row {
     kn_axes axes;
     kn_reduce_opts reduce;
     kn_conv2d_opts conv;
+    kn_pool_opts pool;
+    kn_batch_norm_op_opts norm;
+    double p;
     kn_dtype dtype;
     kn_shape shape;
     int order[KN_MAX_RANK];

@@ -16,6 +16,8 @@ RUN(exp, in[0])
 RUN(log, in[0])
 RUN(sqrt, in[0])
 RUN(relu, in[0])
+RUN(swish, in[0])
+RUN(mish, in[0])
 RUN(reshape, in[0], row->shape)
 RUN(permute, in[0], row->order)
 RUN(cast, in[0], row->dtype)
@@ -29,6 +31,9 @@ RUN(matmul, in[0], in[1])
 RUN(linear_op, in[0], in[1], in[2])
 RUN(conv2d, in[0], in[1], in[2], row->conv)
 RUN(mean_hw, in[0])
+RUN(max_pool, in[0], row->pool)
+RUN(avg_pool, in[0], row->pool)
+RUN(dropout_op, in[0], row->p, 3, 4)
 RUN(logsumexp, in[0])
 RUN(log_softmax, in[0])
 RUN(softmax, in[0])
@@ -37,4 +42,18 @@ RUN(cross_entropy, in[0], in[1])
 
 kn_tensor *run_cast_there_and_back(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
     return kn_cast(ctx, kn_cast(ctx, in[0], row->dtype), KN_F32);
+}
+
+/* Beside x, weight and bias, the running mean and variance are operands when not in training. */
+kn_tensor *run_batch_norm_op(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
+    kn_batch_norm_op_opts opts = row->norm;
+    opts.running_mean = in[3];
+    opts.running_var = in[4];
+    return kn_batch_norm_op(ctx, in[0], in[1], in[2], opts);
+}
+
+kn_tensor *run_batch_norm_op_residual(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
+    kn_batch_norm_op_opts opts = row->norm;
+    opts.residual = in[3];
+    return kn_batch_norm_op(ctx, in[0], in[1], in[2], opts);
 }

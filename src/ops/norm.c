@@ -1,0 +1,161 @@
+/* norm.c - batch normalisation, fused with the addition of a residual and relu; and dropout. */
+#include "ops/op.h"
+
+#include <assert.h>
+
+/* ---- batch norm ---- */
+
+typedef struct norm_args {
+    kn_norm_dims dims;
+    kn_tensor *mean, *inv_std; /* [C], of this batch or the running ones */
+} norm_args;
+
+static kn_status batch_norm_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    const norm_args *args = (const void *)node->args;
+    kn_device *d = node->out->device;
+    kn_tensor *x = node->in[0], *weight = node->in[1];
+    kn_norm_state state = {.weight = kn_f32(weight),
+                           .mean = kn_f32_out(args->mean),
+                           .inv_std = kn_f32_out(args->inv_std)};
+    kn_status status = KN_OK;
+    kn_grad_slot slot[4];
+    float *grad[4];
+    for (int i = 0; i < 4; i++)
+        grad[i] = kn_grad_open(ctx, node->in[i], &slot[i], &status);
+    kn_norm_grads grads = {.x = grad[0], .weight = grad[1], .bias = grad[2], .residual = grad[3]};
+    if (status == KN_OK)
+        status = d->ops->batch_norm_grad(d, &args->dims, &state, kn_f32(x), kn_f32(node->out), dy,
+                                         &grads);
+    for (int i = 0; i < 4; i++)
+        if (grad[i] != NULL)
+            status = kn_grad_close(&slot[i], status);
+    return status;
+}
+
+static const kn_op op_batch_norm = {"batch_norm", batch_norm_backward};
+
+static bool is_row(const kn_tensor *t, int64_t channels) {
+    return t->shape.rank == 1 && t->shape.dim[0] == channels;
+}
+
+/* The shape rule. False with the error set. */
+static bool norm_dims(kn_ctx *ctx, const kn_tensor *x, kn_tensor *const *rows, int count,
+                      kn_batch_norm_op_opts opts, kn_norm_dims *n) {
+    char text[KN_SHAPE_TEXT];
+    int rank = x->shape.rank;
+    kn_shape_text(&x->shape, text);
+    if (rank < 2)
+        return kn_fail(ctx, KN_ERR_SHAPE, "batch_norm: %s, expected [...,C]", text) == KN_OK;
+    int64_t channels = x->shape.dim[rank - 1];
+    *n = (kn_norm_dims){.rows = channels > 0 ? x->numel / channels : 0,
+                        .channels = channels,
+                        .batch = opts.training,
+                        .relu = opts.relu,
+                        .eps = opts.eps > 0 ? (float)opts.eps : 1e-5f,
+                        .momentum = opts.momentum > 0 ? (float)opts.momentum : 0.1f};
+    for (int i = 0; i < count; i++)
+        if (!is_row(rows[i], channels))
+            return kn_op_mismatch(ctx, "batch_norm", rows[i], "does not fit", x) != NULL;
+    if (opts.residual != NULL && !kn_shape_equal(&opts.residual->shape, &x->shape))
+        return kn_op_mismatch(ctx, "batch_norm", opts.residual, "is no residual for", x) != NULL;
+    if (opts.training && n->rows < 2)
+        return kn_fail(ctx, KN_ERR_SHAPE,
+                       "batch_norm: %s has %lld values a channel; training needs 2 or more", text,
+                       (long long)n->rows) == KN_OK;
+    return true;
+}
+
+/* weight, bias and, where there are any, the running statistics into rows. False with the error
+ * set. */
+static bool norm_rows(kn_ctx *ctx, kn_tensor *weight, kn_tensor *bias, kn_batch_norm_op_opts opts,
+                      kn_tensor **rows, int *count) {
+    rows[0] = weight;
+    rows[1] = bias;
+    *count = 2;
+    if (opts.training && opts.running_mean == NULL && opts.running_var == NULL)
+        return true;
+    if (opts.running_mean == NULL || opts.running_var == NULL)
+        return kn_fail(ctx, KN_ERR_STATE, "batch_norm: there are no running statistics") == KN_OK;
+    rows[2] = opts.running_mean;
+    rows[3] = opts.running_var;
+    *count = 4;
+    return true;
+}
+
+static void touch(kn_tensor *t) {
+    if (t != NULL)
+        kn_tensor_touch(t);
+}
+
+kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
+                            kn_batch_norm_op_opts opts) {
+    kn_tensor *in[4] = {x, weight, bias, opts.residual}, *rows[4];
+    int inputs = opts.residual != NULL ? 4 : 3, count = 0;
+    norm_args args;
+    assert(opts.residual != x || x == NULL); /* one gradient would overwrite the other */
+    if (!kn_op_inputs(ctx, "batch_norm", KN_F32, in, inputs) ||
+        !norm_rows(ctx, weight, bias, opts, rows, &count) ||
+        !kn_op_inputs(ctx, "batch_norm", KN_F32, rows, count) ||
+        !norm_dims(ctx, x, rows, count, opts, &args.dims))
+        return NULL;
+    kn_device *d = x->device;
+    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, x->shape);
+    args.mean = y != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
+    args.inv_std = args.mean != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
+    if (args.inv_std == NULL)
+        return NULL;
+    kn_norm_state state = {.weight = kn_f32(weight),
+                           .bias = kn_f32(bias),
+                           .running_mean = count == 4 ? kn_f32_out(rows[2]) : NULL,
+                           .running_var = count == 4 ? kn_f32_out(rows[3]) : NULL,
+                           .batches = opts.batches != NULL ? opts.batches->data : NULL,
+                           .mean = kn_f32_out(args.mean),
+                           .inv_std = kn_f32_out(args.inv_std)};
+    kn_status status =
+        d->ops->batch_norm(d, &args.dims, &state, kn_f32(x),
+                           opts.residual != NULL ? kn_f32(opts.residual) : NULL, kn_f32_out(y));
+    if (opts.training) {
+        touch(opts.running_mean);
+        touch(opts.running_var);
+        touch(opts.batches);
+    }
+    return kn_op_done(ctx, &op_batch_norm, status, y, in, inputs, &args, sizeof args);
+}
+
+/* ---- dropout ---- */
+
+typedef struct dropout_args {
+    float keep;
+    kn_dropout_place place;
+} dropout_args;
+
+static kn_status dropout_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+    const dropout_args *args = (const void *)node->args;
+    kn_tensor *x = node->in[0];
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(
+        &slot, x->device->ops->dropout(x->device, x->numel, args->keep, args->place, dy, dx));
+}
+
+static const kn_op op_dropout = {"dropout", dropout_backward};
+
+kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, uint32_t step) {
+    if (!kn_op_input(ctx, "dropout", KN_F32, x))
+        return NULL;
+    if (!(p >= 0 && p < 1)) {
+        kn_fail(ctx, KN_ERR_ARG, "dropout: probability %g, expected 0 or more, below 1", p);
+        return NULL;
+    }
+    dropout_args args = {.keep = (float)(1 - p),
+                         .place = {.seed = ctx->seed, .layer = layer, .step = step}};
+    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, x->shape);
+    if (y == NULL)
+        return NULL;
+    kn_status status = x->device->ops->dropout(x->device, x->numel, args.keep, args.place,
+                                               kn_f32(x), kn_f32_out(y));
+    return kn_op_done(ctx, &op_dropout, status, y, &x, 1, &args, sizeof args);
+}
