@@ -1,5 +1,6 @@
 /* hooks.c - the chapter's look inside a network: a hook on each layer of simple_cnn prints the mean
- * and the standard deviation of what the layer gives for one batch of pictures.
+ * and the standard deviation of what the layer gives for one batch of pictures; a backward hook,
+ * how large the gradients are that come back.
  *
  * usage: hooks [IMAGENETTE]   (else KILN_TEST_DATA, else Kiln's own shapes, drawn here) */
 #include <kiln/kiln.h>
@@ -39,6 +40,26 @@ static void look_inside(kn_ctx *ctx, kn_module *model, kn_tensor *x) {
            hooked == bare ? "the same" : "others");
 }
 
+/* Called in the backward pass with the gradients of the loss with respect to the module's input and
+ * output; dx is NULL where the input, here the pictures, wants none. What it returns stands for dx.
+ */
+static kn_tensor *print_gradient(void *user, kn_module *m, kn_tensor *dx, kn_tensor *dy) {
+    kn_ctx *ctx = kn_module_ctx(m);
+    char shape[KN_SHAPE_TEXT];
+    printf("%-12s %s: gradient std %.5f\n", m->cls->name, kn_shape_text(kn_tensor_shape(dy), shape),
+           kn_item(ctx, kn_std(ctx, dy, KN_ALL, (kn_reduce_opts){0})));
+    ++*(int *)user;
+    return dx;
+}
+
+static void look_back(kn_ctx *ctx, kn_module *model, kn_tensor *x, kn_tensor *y) {
+    int calls = 0;
+    for (int i = 0; i < kn_module_child_count(model); i++)
+        kn_module_add_backward_hook(kn_module_child_at(model, i), print_gradient, &calls);
+    kn_backward(ctx, kn_cross_entropy(ctx, kn_forward(model, x), y));
+    printf("%d calls, from the last layer to the first\n", calls);
+}
+
 static void run(kn_ctx *ctx, kn_module *model, kn_loader *loader) {
     kn_batch batch = {0};
     bool got = false;
@@ -49,10 +70,13 @@ static void run(kn_ctx *ctx, kn_module *model, kn_loader *loader) {
     kn_normalize_from(ctx, &batch, &norm);
     kn_shape shape = KN_SHAPE(batch.n, batch.height, batch.width, 3);
     kn_tensor *x = kn_normalize_apply(ctx, &norm, kn_from(ctx, KN_U8, shape, batch.pixels));
+    kn_tensor *y = kn_from(ctx, KN_I32, KN_SHAPE(batch.n), batch.labels);
     kn_loader_release(loader, &batch);
 
     kn_grad_enable(ctx, false); /* we only look */
     look_inside(ctx, model, x);
+    kn_grad_enable(ctx, true);
+    look_back(ctx, model, x, y);
     kn_step_end(ctx);
 }
 

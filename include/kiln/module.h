@@ -140,8 +140,25 @@ typedef kn_tensor *(*kn_hook_fn)(void *user, kn_module *m, kn_tensor *x, kn_tens
 /* Several may be registered; they run in that order. Returns an id above 0 for removal, or 0 on
  * lack of memory. A hook turns off the fusion of what is inside the module and changes no bit. */
 KN_API int kn_module_add_hook(kn_module *m, kn_hook_fn fn, void *user);
-KN_API void kn_module_remove_hook(kn_module *m, int id);
-KN_API bool kn_module_hooked(const kn_module *m);
+
+/* Called in the backward pass, once for each call of the module, with the gradients of the loss
+ * with respect to the module's output, dy, and to its input, dx (torch's
+ * register_full_backward_hook gives the same two). dx is what comes through this module alone, also
+ * where others use the same input; NULL when the input wants no gradient. The hook returns what is
+ * to stand for dx, of its shape: dx itself to leave it; or NULL with the context's error set to
+ * fail the backward pass. It may compute with ops (nothing is recorded) and hold dx or dy to the
+ * step's end by kn_keep. */
+typedef kn_tensor *(*kn_backward_hook_fn)(void *user, kn_module *m, kn_tensor *dx, kn_tensor *dy);
+
+/* As kn_module_add_hook. Without a tape a backward hook is not called; nor is it when the module's
+ * output does not depend on the input that wants a gradient. It changes no bit of the gradients,
+ * unless the module uses its input several times and others use it too: a sum of three has an
+ * order.
+ */
+KN_API int kn_module_add_backward_hook(kn_module *m, kn_backward_hook_fn fn, void *user);
+
+KN_API void kn_module_remove_hook(kn_module *m, int id); /* of either kind */
+KN_API bool kn_module_hooked(const kn_module *m);        /* has it a hook of either kind? */
 
 #ifdef __cplusplus
 }

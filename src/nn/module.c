@@ -1,5 +1,5 @@
 /* module.c - modules: registration, ownership, calling with hooks. */
-#include "nn/module.h"
+#include "nn/hooks.h"
 
 #include <assert.h>
 #include <string.h>
@@ -173,7 +173,8 @@ void kn_module_free(kn_module *m) {
     free_entries(ctx, &s->children);
     free_entries(ctx, &s->params);
     free_entries(ctx, &s->buffers);
-    kn_free(ctx, s->hook);
+    kn_free(ctx, s->forward_hooks.item);
+    kn_free(ctx, s->backward_hooks.item);
     kn_free(ctx, s->pack.segment);
     kn_tensor_clear(&s->values);
     kn_tensor_clear(&s->grads);
@@ -212,62 +213,17 @@ const char *kn_module_child_name(const kn_module *m, int i) {
     return m->state->children.item[i].name;
 }
 
-/* ---- hooks ---- */
-
-int kn_module_add_hook(kn_module *m, kn_hook_fn fn, void *user) {
-    struct kn_module_state *s = m->state;
-    void *hooks = s->hook;
-    bool room =
-        kn_mem_grow(&s->ctx->allocator, &hooks, &s->hook_capacity, s->hooks + 1, sizeof *s->hook);
-    s->hook = hooks;
-    if (!room) {
-        kn_fail(s->ctx, KN_ERR_MEMORY, "out of memory: a hook on %s", m->cls->name);
-        return 0;
-    }
-    s->hook[s->hooks++] = (kn_hook){++s->last_hook, fn, user};
-    return s->last_hook;
-}
-
-static void close_gaps(struct kn_module_state *s) {
-    size_t kept = 0;
-    for (size_t i = 0; i < s->hooks; i++)
-        if (s->hook[i].fn != NULL)
-            s->hook[kept++] = s->hook[i];
-    s->hooks = kept;
-}
-
-void kn_module_remove_hook(kn_module *m, int id) {
-    struct kn_module_state *s = m->state;
-    for (size_t i = 0; i < s->hooks; i++)
-        if (s->hook[i].id == id)
-            s->hook[i].fn = NULL;
-    if (s->running_hooks == 0)
-        close_gaps(s);
-}
-
-bool kn_module_hooked(const kn_module *m) {
-    return m->state->hooks > 0;
-}
-
-/* Hooks added while these run wait for the next call. */
-static kn_tensor *run_hooks(kn_module *m, kn_tensor *x, kn_tensor *y) {
-    struct kn_module_state *s = m->state;
-    size_t count = s->hooks;
-    s->running_hooks++;
-    for (size_t i = 0; i < count && y != NULL; i++)
-        if (s->hook[i].fn != NULL)
-            y = s->hook[i].fn(s->hook[i].user, m, x, y);
-    if (--s->running_hooks == 0)
-        close_gaps(s);
-    return y;
-}
+/* ---- calling ---- */
 
 kn_tensor *kn_forward(kn_module *m, kn_tensor *x) {
     if (m == NULL || x == NULL)
         return NULL;
     kn_ctx *ctx = m->state->ctx;
     size_t mark = kn_step_mark(ctx);
-    kn_tensor *y = run_hooks(m, x, m->cls->forward(m, ctx, x));
+    kn_watch watch;
+    x = kn_watch_input(m, x, &watch);
+    kn_tensor *y = x != NULL ? m->cls->forward(m, ctx, x) : NULL;
+    y = kn_watch_output(m, kn_run_hooks(m, x, y), &watch);
     kn_step_release_since(ctx, mark, y);
     return y;
 }

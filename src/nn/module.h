@@ -13,11 +13,18 @@ struct kn_param {
     int group;
 };
 
+/* A forward or a backward hook. */
 typedef struct kn_hook {
-    int id;
-    kn_hook_fn fn; /* NULL: removed while hooks ran */
+    int id; /* 0: removed while hooks ran */
+    kn_hook_fn forward;
+    kn_backward_hook_fn backward;
     void *user;
 } kn_hook;
+
+typedef struct kn_hooks {
+    kn_hook *item;
+    size_t count, capacity;
+} kn_hooks;
 
 /* A registered thing and its name. */
 typedef struct kn_entry {
@@ -33,8 +40,7 @@ typedef struct kn_entries {
 struct kn_module_state {
     kn_ctx *ctx;
     kn_entries params, buffers, children; /* kn_param *, kn_tensor *, kn_module * */
-    kn_hook *hook;
-    size_t hooks, hook_capacity;
+    kn_hooks forward_hooks, backward_hooks;
     int last_hook;
     int running_hooks; /* depth: removal waits with closing the gap */
     bool training;

@@ -177,9 +177,10 @@ kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
     status = seed(ctx, loss);
     for (size_t i = e->node_count; i-- > 0 && status == KN_OK;) {
         kn_node *node = &e->node[i];
-        if (node->out->grad_live)
-            status = node->op->backward(ctx, node, kn_f32(node->out->grad));
-        release_output(node->out, loss);
+        kn_tensor *out = node->out; /* a hook may record, and so move the nodes */
+        if (out->grad_live)
+            status = node->op->backward(ctx, node, kn_f32(out->grad));
+        release_output(out, loss);
     }
     kn_grad_enable(ctx, was);
     kn_tape_clear(e);
