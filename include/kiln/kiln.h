@@ -13,6 +13,7 @@
 #include <kiln/optim.h>
 #include <kiln/learner.h>
 #include <kiln/callbacks.h>
+#include <kiln/metrics.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>
 #include <kiln/model_file.h>

@@ -82,6 +82,20 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
     return KN_OK;
 }
 
+void kn_learner_drop(kn_learner *l, kn_callback *cb) {
+    struct kn_learner_state *s = l->state;
+    size_t at = 0;
+    assert(!s->fitting);
+    while (at < s->count && s->callback[at] != cb)
+        at++;
+    if (at == s->count)
+        return;
+    s->count--;
+    for (; at < s->count; at++)
+        s->callback[at] = s->callback[at + 1];
+    free_callback(cb);
+}
+
 kn_callback *kn_learner_find(kn_learner *l, const char *name) {
     for (size_t i = 0; l != NULL && i < l->state->count; i++)
         if (strcmp(l->state->callback[i]->cls->name, name) == 0)
