@@ -44,6 +44,8 @@ LIST(lowest, -INFINITY, 0, 1, -INFINITY, -INFINITY, 2);
 LIST(no_number, 0, NAN, 1, 0, 1, 2);
 LIST(all_lowest, -INFINITY, -INFINITY);
 LIST(highest, INFINITY, 0);
+LIST(shares, 0.75f, 1, 0, 0.5f, 0.9375f, 0.125f);
+LIST(all_first, 1, 1, 1, 1, 1);
 
 /* ---- the table ---- */
 
@@ -308,6 +310,25 @@ static const op_row table[] = {
     {"cross_entropy/ten", run_cross_entropy, .in = {X(8, 10), I(10, 8)}},
     {"cross_entropy/large", run_cross_entropy, .in = {V(large, 3, 3), I(3, 3)}, .no_slope = true},
     {"cross_entropy/nan", run_cross_entropy, .in = {V(no_number, 2, 3), I(3, 2)}, .no_slope = true},
+    {"cross_entropy_with/plain", run_cross_entropy_with, .in = {X(5, 4), I(4, 5)}},
+    {"cross_entropy_with/smooth", run_cross_entropy_with,
+     .in = {X(5, 4), I(4, 5)}, .smoothing = 0.1},
+    {"cross_entropy_with/flat", run_cross_entropy_with, .in = {X(3, 7), I(7, 3)}, .smoothing = 1},
+    {"cross_entropy_with/weights", run_cross_entropy_with, .in = {X(6, 3), I(3, 6), P(3)}},
+    {"cross_entropy_with/smooth_weights", run_cross_entropy_with,
+     .in = {X(6, 3), I(3, 6), P(3)}, .smoothing = 0.2},
+    {"cross_entropy_with/mixed", run_cross_entropy_mixed,
+     .in = {X(6, 4), I(4, 6), I(4, 6), V(shares, 6)}},
+    {"cross_entropy_with/mixed_smooth", run_cross_entropy_mixed,
+     .in = {X(6, 4), I(4, 6), I(4, 6), V(shares, 6)}, .smoothing = 0.1},
+    {"cross_entropy_with/all_first", run_cross_entropy_mixed,
+     .in = {X(5, 4), I(4, 5), I(4, 5), V(all_first, 5)}},
+    {"cross_entropy_with/everything", run_cross_entropy_with,
+     .in = {X(6, 5), I(5, 6), P(5), I(5, 6), V(shares, 6)}, .smoothing = 0.3},
+    {"cross_entropy_with/large", run_cross_entropy_with,
+     .in = {V(large, 3, 3), I(3, 3), P(3)}, .no_slope = true},
+    {"cross_entropy_with/nan", run_cross_entropy_with,
+     .in = {V(no_number, 2, 3), I(3, 2)}, .smoothing = 0.1, .no_slope = true},
 };
 /* clang-format on */
 

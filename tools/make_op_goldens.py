@@ -421,6 +421,47 @@ def loss_rows():
         row(f"{name}/nan", run, V(NO_NUMBER, 2, 3), I(3, 2), dtype=torch.float32)
 
 
+def mixed(smoothing=0.0, weighted=False):
+    """Cross entropy of mixed targets. With class weights Kiln divides by the mixed weights' sum."""
+
+    def run(x, target, *rest):
+        weight, target2, share = rest if weighted else (None, *rest)
+        weight = weight.detach() if weighted else torch.ones(x.shape[1], dtype=x.dtype)
+        share = share.detach()
+        each = [
+            F.cross_entropy(x, t.long(), weight, reduction="none", label_smoothing=smoothing)
+            for t in (target, target2)
+        ]
+        total = share * weight[target.long()] + (1 - share) * weight[target2.long()]
+        return torch.lerp(each[1], each[0], share).sum() / total.sum()
+
+    return run
+
+
+def smooth(smoothing=0.0):
+    def run(x, target, weight=None):
+        weight = None if weight is None else weight.detach()
+        return F.cross_entropy(x, target.long(), weight, label_smoothing=smoothing)
+
+    return run
+
+
+def cross_entropy_with_rows():
+    name = "cross_entropy_with"
+    shares = V([0.75, 1.0, 0.0, 0.5, 0.9375, 0.125])
+    row(f"{name}/plain", smooth(), X(5, 4), I(4, 5))
+    row(f"{name}/smooth", smooth(0.1), X(5, 4), I(4, 5))
+    row(f"{name}/flat", smooth(1.0), X(3, 7), I(7, 3))
+    row(f"{name}/weights", smooth(), X(6, 3), I(3, 6), P(3))
+    row(f"{name}/smooth_weights", smooth(0.2), X(6, 3), I(3, 6), P(3))
+    row(f"{name}/mixed", mixed(), X(6, 4), I(4, 6), I(4, 6), shares)
+    row(f"{name}/mixed_smooth", mixed(0.1), X(6, 4), I(4, 6), I(4, 6), shares)
+    row(f"{name}/all_first", mixed(), X(5, 4), I(4, 5), I(4, 5), V([1.0] * 5))
+    row(f"{name}/everything", mixed(0.3, True), X(6, 5), I(5, 6), P(5), I(5, 6), shares)
+    row(f"{name}/large", smooth(), V(LARGE, 3, 3), I(3, 3), P(3), dtype=torch.float32)
+    row(f"{name}/nan", smooth(0.1), V(NO_NUMBER, 2, 3), I(3, 2), dtype=torch.float32)
+
+
 # ---- running and writing ----
 
 
@@ -467,6 +508,7 @@ def main():
     for make in (
         binary_rows, unary_rows, shape_rows, reduce_rows, gather_rows, product_rows, conv_rows,
         pool_rows, norm_rows, dropout_rows, softmax_rows, loss_rows,
+        cross_entropy_with_rows,
     ):
         make()
     PATH.parent.mkdir(parents=True, exist_ok=True)

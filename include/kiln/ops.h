@@ -131,6 +131,30 @@ KN_API kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target);
 /* nll(log_softmax(logits), target), in one kernel: []. */
 KN_API kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target);
 
+/* What cross entropy can be asked for beside the plain one. No gradient flows into any of these. */
+typedef struct kn_cross_entropy_opts {
+    /* PyTorch's label_smoothing, 0 to 1: the target gets 1 - smoothing + smoothing / C, every other
+     * class smoothing / C (Szegedy et al., "Rethinking the Inception Architecture", 2016). */
+    double smoothing;
+    kn_tensor *class_weights; /* f32 [C] or NULL, not negative: each sample's loss times its
+                                 target's, and the mean divided by their sum, as in PyTorch */
+    kn_tensor *target2;       /* i32 [N] with lambda f32 [N], or both NULL: MixUp's second target */
+    kn_tensor *lambda;        /* the share of target, 0 to 1; target2 has the rest */
+} kn_cross_entropy_opts;
+
+/* The mean over the samples of
+ *     lambda * ce(logits, target) + (1 - lambda) * ce(logits, target2): [].
+ * With class weights a sample's weight is mixed alike, lambda * w[target] + (1 - lambda) *
+ * w[target2], and the sum over the samples divided by the sum of these; fastai divides it by N, and
+ * so differs from its own loss without mixing. Where lambda is 1 everywhere, and with no option at
+ * all, the bits are those of the loss without. All weights 0: NaN. A target outside [0,C), a
+ * lambda or smoothing outside [0,1]: KN_ERR_ARG.
+ *
+ *     kn_cross_entropy_with(ctx, preds, y, (kn_cross_entropy_opts){.smoothing = 0.1})
+ */
+KN_API kn_tensor *kn_cross_entropy_with(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
+                                        kn_cross_entropy_opts opts);
+
 #ifdef __cplusplus
 }
 #endif

@@ -102,6 +102,17 @@ typedef struct kn_dropout_place {
     uint32_t step;
 } kn_dropout_place;
 
+/* What a cross entropy is made of. A row counts with the weight of its class, all alike when there
+ * are none; with target2 and lambda (both or neither) its target is lambda of one class and 1 -
+ * lambda of another. */
+typedef struct kn_loss_terms {
+    int64_t rows, cols;
+    double smoothing;
+    const float *class_weights;      /* [cols] or NULL */
+    const int32_t *target, *target2; /* [rows] */
+    const float *lambda;             /* [rows] */
+} kn_loss_terms;
+
 /* Weights, with what a backend needs to know whether a packed copy of them is still good. */
 typedef struct kn_weights {
     const float *data;
@@ -202,6 +213,12 @@ struct kn_backend {
     kn_status (*cross_entropy_grad)(kn_device *d, int64_t rows, int64_t cols,
                                     const float *log_probs, const int32_t *target,
                                     const float *dloss, float *dx);
+    /* The same with smoothing, class weights and mixed targets; where a term is not there, or
+     * lambda is 1, bit for bit the same. */
+    kn_status (*cross_entropy_with)(kn_device *d, const kn_loss_terms *t, const float *x,
+                                    float *log_probs, float *loss);
+    kn_status (*cross_entropy_with_grad)(kn_device *d, const kn_loss_terms *t,
+                                         const float *log_probs, const float *dloss, float *dx);
 
     /* ---- around the model ---- */
     /* y = (x / 255 - mean) / std for n pixels of 3 channels. */

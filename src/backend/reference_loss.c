@@ -130,6 +130,87 @@ kn_status kn_ref_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
     return KN_OK;
 }
 
+/* ---- cross entropy with smoothing, class weights and mixed targets ---- */
+
+static double weight_of(const kn_loss_terms *t, int64_t class) {
+    return t->class_weights != NULL ? t->class_weights[class] : 1;
+}
+
+static double share_of_first(const kn_loss_terms *t, int64_t row) {
+    return t->lambda != NULL ? t->lambda[row] : 1;
+}
+
+static kn_status check_terms(kn_device *d, const kn_loss_terms *t) {
+    kn_status status = check_targets(d, t->rows, t->cols, t->target);
+    if (status == KN_OK && t->target2 != NULL)
+        status = check_targets(d, t->rows, t->cols, t->target2);
+    for (int64_t r = 0; status == KN_OK && r < t->rows; r++)
+        if (!(share_of_first(t, r) >= 0 && share_of_first(t, r) <= 1))
+            status = kn_error_set(d->error, KN_ERR_ARG, "loss: lambda %lld is %g, expected 0 to 1",
+                                  (long long)r, share_of_first(t, r));
+    return status;
+}
+
+/* What the mean divides by: with no weights the number of rows. */
+static double total_weight(const kn_loss_terms *t) {
+    double total = 0;
+    for (int64_t r = 0; r < t->rows; r++) {
+        double first = share_of_first(t, r);
+        total += first * weight_of(t, t->target[r]);
+        if (first < 1)
+            total += (1 - first) * weight_of(t, t->target2[r]);
+    }
+    return total;
+}
+
+/* A target of no share is left out, not taken times 0: its log-probability may be infinite. */
+static double row_loss(const kn_loss_terms *t, int64_t r, const float *log_probs) {
+    double keep = 1 - t->smoothing, spread = t->smoothing / (double)t->cols, loss = 0;
+    double first = share_of_first(t, r);
+    int32_t a = t->target[r];
+    if (first > 0)
+        loss -= keep * first * weight_of(t, a) * log_probs[a];
+    if (first < 1)
+        loss -= keep * (1 - first) * weight_of(t, t->target2[r]) * log_probs[t->target2[r]];
+    for (int64_t c = 0; spread > 0 && c < t->cols; c++)
+        loss -= spread * weight_of(t, c) * log_probs[c];
+    return loss;
+}
+
+kn_status kn_ref_cross_entropy_with(kn_device *d, const kn_loss_terms *t, const float *x,
+                                    float *log_probs, float *loss) {
+    kn_status status = check_terms(d, t);
+    if (status != KN_OK)
+        return status;
+    kn_ref_softmax(d, t->rows, t->cols, true, x, log_probs);
+    double sum = 0;
+    for (int64_t r = 0; r < t->rows; r++)
+        sum += row_loss(t, r, log_probs + r * t->cols);
+    *loss = (float)(sum / total_weight(t));
+    return KN_OK;
+}
+
+/* With q the weighted target of a class: d loss / d x = (softmax(x) * sum of q - q) / total. */
+kn_status kn_ref_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *t,
+                                         const float *log_probs, const float *dloss, float *dx) {
+    (void)d;
+    double keep = 1 - t->smoothing, spread = t->smoothing / (double)t->cols, every = 0;
+    for (int64_t c = 0; c < t->cols; c++)
+        every += spread * weight_of(t, c);
+    float share = *dloss / (float)total_weight(t);
+    for (int64_t r = 0; r < t->rows; r++, log_probs += t->cols, dx += t->cols) {
+        double first = share_of_first(t, r);
+        int32_t a = t->target[r], b = first < 1 ? t->target2[r] : a;
+        double to_a = keep * first * weight_of(t, a), to_b = keep * (1 - first) * weight_of(t, b);
+        float all = (float)(to_a + to_b + every);
+        for (int64_t c = 0; c < t->cols; c++) {
+            double q = (c == a ? to_a : 0) + (c == b ? to_b : 0) + spread * weight_of(t, c);
+            dx[c] = (expf(log_probs[c]) * all - (float)q) * share;
+        }
+    }
+    return KN_OK;
+}
+
 /* ---- around the model ---- */
 
 kn_status kn_ref_normalize(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],

@@ -2,6 +2,7 @@
 #include "support/op_refuse.h"
 
 #include "support/check.h"
+#include "support/op_run.h"
 
 #include "tensor/tensor.h"
 
@@ -17,7 +18,8 @@ static bool starts_with(const char *text, const char *start) {
 static bool optional(const op_row *row, int i) {
     if (starts_with(row->name, "batch_norm_op/"))
         return i > 2;
-    return i == 2 && (starts_with(row->name, "conv2d/") || starts_with(row->name, "linear_op/"));
+    return i == 2 && (starts_with(row->name, "conv2d/") || starts_with(row->name, "linear_op/") ||
+                      row->run == run_cross_entropy_with);
 }
 
 /* These take every type. */

@@ -29,6 +29,7 @@ struct op_row {
     kn_axes axes;
     kn_reduce_opts reduce;
     kn_conv2d_opts conv;
+    double smoothing;
     kn_pool_opts pool;
     kn_batch_norm_op_opts norm;
     double p;

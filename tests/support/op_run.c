@@ -39,6 +39,13 @@ RUN(log_softmax, in[0])
 RUN(softmax, in[0])
 RUN(nll, in[0], in[1])
 RUN(cross_entropy, in[0], in[1])
+RUN(cross_entropy_with, in[0], in[1], (kn_cross_entropy_opts){row->smoothing, in[2], in[3], in[4]})
+
+/* Without class weights. */
+kn_tensor *run_cross_entropy_mixed(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
+    kn_cross_entropy_opts opts = {row->smoothing, NULL, in[2], in[3]};
+    return kn_cross_entropy_with(ctx, in[0], in[1], opts);
+}
 
 kn_tensor *run_cast_there_and_back(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
     return kn_cast(ctx, kn_cast(ctx, in[0], row->dtype), KN_F32);
