@@ -1,4 +1,5 @@
-/* chart.h - line charts as SVG: legible, labelled, light and dark (as the viewer prefers). */
+/* chart.h - pictures of numbers as SVG: lines, and the matrix of which class was taken for which.
+ * Legible, labelled, light and dark (as the viewer prefers). */
 #ifndef KILN_CHART_H
 #define KILN_CHART_H
 
@@ -13,6 +14,8 @@ typedef struct kn_series {
     const double *x, *y;
     int count; /* points; those with a NaN or infinite x or y (from 1e290 on) are left out, the line
                   broken there */
+    bool faint; /* thin, pale and behind the others, in the colour of the next series: the noise
+                   that it smooths */
 } kn_series;
 
 typedef struct kn_chart {
@@ -30,6 +33,26 @@ typedef struct kn_chart {
  * size or y range is out of its range. */
 KN_API KN_NODISCARD kn_status kn_chart_write(const kn_chart *chart, const char *path,
                                              const kn_allocator *allocator, kn_error *error);
+
+/* A confusion matrix: how often each class was taken for which. */
+typedef struct kn_matrix_chart {
+    const char *title;        /* may be NULL */
+    const char *const *names; /* [classes] */
+    const int64_t *counts; /* [classes,classes]: the row is the true class, the column what it was
+                              taken for; none below zero */
+    int classes;
+    int width; /* pixels, 240 to 8192; 0: 720. More where many classes need it; the height follows
+                */
+} kn_matrix_chart;
+
+/* Writes the matrix to path as kn_chart_write does. Cells are shaded by their share of the row, so
+ * that rare classes show as well as common ones: right answers in one colour, wrong ones in
+ * another. Up to 30 classes, where they fit, cells hold their counts; beyond, colours only.
+ * Pointing at a cell says what it is (up to 100 classes). Long names are shortened, and of more
+ * than 120 classes only some are named. KN_ERR_ARG for no class, for more than 2000, and for a
+ * width out of its range. */
+KN_API KN_NODISCARD kn_status kn_matrix_chart_write(const kn_matrix_chart *chart, const char *path,
+                                                    const kn_allocator *allocator, kn_error *error);
 
 #ifdef __cplusplus
 }

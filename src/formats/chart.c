@@ -12,19 +12,14 @@
 enum {
     WIDTH = 720,
     HEIGHT = 400,
-    EDGE = 16, /* from the chart's edge to anything in it */
-    TITLE_SIZE = 16,
+    EDGE = KN_CHART_EDGE,
     AXIS_TITLE_SIZE = 13,
     LEGEND_SIZE = 13,
     LEGEND_ROW = 21,
     LEGEND_SAMPLE = 26, /* the piece of line before a name */
     LEGEND_GAP = 22,    /* between two items */
     LEAST_PLOT = 60,    /* the height that a legend leaves to the lines */
-    COLORS = 6,
 };
-
-/* How much wider bold text is than plain. */
-static const double bold = 1.12;
 
 typedef struct {
     const kn_chart *chart;
@@ -33,81 +28,17 @@ typedef struct {
     bool empty; /* no point can be drawn */
 } drawing;
 
-/* Okabe and Ito's colours, darkened on white (and lightened on black) to a contrast of 3 or more;
- * dashes tell the lines apart without any colour. */
-static const struct {
-    const char *light, *dark, *dash;
-} colors[COLORS] = {
-    {"#0072b2", "#56b4e9", "none"}, {"#d55e00", "#ff9a4d", "8 4"},
-    {"#00805f", "#3ddba9", "2 3"},  {"#a6478a", "#e59ac8", "9 3 2 3"},
-    {"#8a6d00", "#f0d442", "14 4"}, {"#4d4d4d", "#c9c9c9", "5 2 2 2 2 2"},
-};
-
-/* ---- the style ---- */
-
-static void write_style(kn_text *t) {
-    kn_text_printf(t, "<style>\n"
-                      ".kiln-chart { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, "
-                      "'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif; }\n"
-                      ".kiln-chart .back { fill: #ffffff; }\n"
-                      ".kiln-chart text { fill: #24292f; }\n"
-                      ".kiln-chart .tick { fill: #57606a; }\n"
-                      ".kiln-chart .grid { stroke: #e4e7eb; }\n"
-                      ".kiln-chart .axis { stroke: #8c959f; }\n"
-                      ".kiln-chart path { fill: none; stroke-width: 2; stroke-linejoin: round; }\n"
-                      ".kiln-chart .dense path { stroke-width: 1; }\n");
-    for (int i = 0; i < COLORS; i++)
-        kn_text_printf(t,
-                       ".kiln-chart .s%d path { stroke: %s; }\n"
-                       ".kiln-chart .s%d circle { fill: %s; }\n"
-                       ".kiln-chart .d%d path { stroke-dasharray: %s; }\n",
-                       i, colors[i].light, i, colors[i].light, i, colors[i].dash);
-    kn_text_printf(t, "@media (prefers-color-scheme: dark) {\n"
-                      ".kiln-chart .back { fill: #16191e; }\n"
-                      ".kiln-chart text { fill: #e6e9ec; }\n"
-                      ".kiln-chart .tick { fill: #a3acb6; }\n"
-                      ".kiln-chart .grid { stroke: #2c3138; }\n"
-                      ".kiln-chart .axis { stroke: #707983; }\n");
-    for (int i = 0; i < COLORS; i++)
-        kn_text_printf(t,
-                       ".kiln-chart .s%d path { stroke: %s; }\n"
-                       ".kiln-chart .s%d circle { fill: %s; }\n",
-                       i, colors[i].dark, i, colors[i].dark);
-    kn_text_printf(t, "}\n</style>\n");
-}
-
 /* ---- pieces ---- */
 
-/* An attribute with a coordinate. */
-static void attribute(kn_text *t, const char *name, double pixels) {
-    kn_text_printf(t, " %s=\"", name);
-    kn_chart_number(t, pixels);
-    kn_text_printf(t, "\"");
-}
-
-static void write_line(kn_text *t, const char *class, double x1, double y1, double x2, double y2) {
-    kn_text_printf(t, "<line class=\"%s\"", class);
-    attribute(t, "x1", x1);
-    attribute(t, "y1", y1);
-    attribute(t, "x2", x2);
-    attribute(t, "y2", y2);
-    kn_text_printf(t, "/>\n");
-}
-
-/* more: further attributes, with a leading space. */
-static void write_text(kn_text *t, double x, double y, int size, double room, const char *more,
-                       const char *s) {
-    kn_text_printf(t, "<text");
-    attribute(t, "x", x);
-    attribute(t, "y", y);
-    kn_text_printf(t, " font-size=\"%d\"%s>", size, more);
-    kn_chart_text(t, s, size, room);
-    kn_text_printf(t, "</text>\n");
-}
-
-/* A series' style: so many colours, then the same with other dashes. Returns class. */
-static const char *style_of(int series, char class[16]) {
-    snprintf(class, 16, "s%d d%d", series % COLORS, (series + series / COLORS) % COLORS);
+/* A series' style: so many colours, then the same with other dashes. A faint series has that of the
+ * next one that is not. Returns class. */
+static const char *style_of(const kn_chart *chart, int series, char class[32]) {
+    int style = 0;
+    for (int i = 0; i < series; i++)
+        style += !chart->series[i].faint;
+    snprintf(class, 32, "s%d d%d%s", style % KN_CHART_COLORS,
+             (style + style / KN_CHART_COLORS) % KN_CHART_COLORS,
+             chart->series[series].faint ? " faint" : "");
     return class;
 }
 
@@ -120,15 +51,16 @@ static bool has_legend(const kn_chart *chart) {
     return false;
 }
 
-static void write_legend_item(kn_text *t, int series, double x, double y, double room,
-                              const char *name) {
-    char class[16];
-    kn_text_printf(t, "<g class=\"%s\"><path d=\"M", style_of(series, class));
+static void write_legend_item(kn_text *t, const kn_chart *chart, int series, double x, double y,
+                              double room) {
+    char class[32];
+    const char *name = chart->series[series].name;
+    kn_text_printf(t, "<g class=\"%s\"><path d=\"M", style_of(chart, series, class));
     kn_chart_number(t, x);
     kn_text_printf(t, ",");
     kn_chart_number(t, y - 4.5);
     kn_text_printf(t, " h%d\"/></g>\n", LEGEND_SAMPLE - 6);
-    write_text(t, x + LEGEND_SAMPLE, y, LEGEND_SIZE, room, "", name);
+    kn_chart_words(t, x + LEGEND_SAMPLE, y, LEGEND_SIZE, room, "", name != NULL ? name : "");
 }
 
 /* Lays the legend out from y down, in rows that hold what fits, at most so many, the last of which
@@ -149,7 +81,7 @@ static int lay_legend(const drawing *d, kn_text *t, double y, int most_rows) {
             if (row == most_rows - 1) {
                 snprintf(rest, sizeof rest, "and %d more", chart->series_count - i);
                 if (t != NULL)
-                    write_text(t, x, y, LEGEND_SIZE, rest_width, "", rest);
+                    kn_chart_words(t, x, y, LEGEND_SIZE, rest_width, "", rest);
                 break;
             }
             row++;
@@ -160,7 +92,7 @@ static int lay_legend(const drawing *d, kn_text *t, double y, int most_rows) {
         }
         width = fmin(width, room - x);
         if (t != NULL)
-            write_legend_item(t, i, x, y, width, name);
+            write_legend_item(t, chart, i, x, y, width);
         x += LEGEND_SAMPLE + width + LEGEND_GAP;
     }
     return row + 1;
@@ -211,7 +143,7 @@ static void lay_out(drawing *d, double *title_base, double *legend_base, int *le
     const kn_chart *chart = d->chart;
     kn_plot *plot = &d->plot;
     double y = EDGE - 4;
-    *title_base = y + TITLE_SIZE;
+    *title_base = y + KN_CHART_TITLE;
     if (chart->title != NULL)
         y = *title_base + 8;
     plot->bottom = d->height - 32 - (chart->x_title != NULL ? 20 : 0);
@@ -249,11 +181,11 @@ static void write_x_ticks(kn_text *t, const drawing *d) {
         double x = plot->left + (tick->at - plot->x.low) * scale;
         double half = kn_chart_text_width(tick->label, KN_CHART_SMALL) / 2;
         if (!tick->minor)
-            write_line(t, "grid", x, plot->top, x, plot->bottom);
-        write_line(t, "axis", x, plot->bottom, x, plot->bottom + (tick->minor ? 3 : 5));
+            kn_chart_line(t, "grid", x, plot->top, x, plot->bottom);
+        kn_chart_line(t, "axis", x, plot->bottom, x, plot->bottom + (tick->minor ? 3 : 5));
         if (!tick->minor && x - half >= 0 && x + half <= d->width)
-            write_text(t, x, plot->bottom + 19, KN_CHART_SMALL, d->width,
-                       " class=\"tick\" text-anchor=\"middle\"", tick->label);
+            kn_chart_words(t, x, plot->bottom + 19, KN_CHART_SMALL, d->width,
+                           " class=\"tick\" text-anchor=\"middle\"", tick->label);
     }
 }
 
@@ -263,9 +195,9 @@ static void write_y_ticks(kn_text *t, const drawing *d) {
     for (int i = 0; i < plot->y.ticks; i++) {
         const kn_tick *tick = &plot->y.tick[i];
         double y = plot->bottom - (tick->at - plot->y.low) * scale;
-        write_line(t, "grid", plot->left, y, plot->right, y);
-        write_text(t, plot->left - 8, y + 4, KN_CHART_SMALL, d->width,
-                   " class=\"tick\" text-anchor=\"end\"", tick->label);
+        kn_chart_line(t, "grid", plot->left, y, plot->right, y);
+        kn_chart_words(t, plot->left - 8, y + 4, KN_CHART_SMALL, d->width,
+                       " class=\"tick\" text-anchor=\"end\"", tick->label);
     }
 }
 
@@ -273,8 +205,8 @@ static void write_axis_titles(kn_text *t, const drawing *d) {
     const kn_plot *plot = &d->plot;
     double x = (plot->left + plot->right) / 2, y = (plot->top + plot->bottom) / 2;
     if (d->chart->x_title != NULL)
-        write_text(t, x, d->height - 12, AXIS_TITLE_SIZE, plot->right - plot->left,
-                   " text-anchor=\"middle\"", d->chart->x_title);
+        kn_chart_words(t, x, d->height - 12, AXIS_TITLE_SIZE, plot->right - plot->left,
+                       " text-anchor=\"middle\"", d->chart->x_title);
     if (d->chart->y_title == NULL)
         return;
     /* Turned about its own centre, so that x and y stay those of the chart. */
@@ -282,24 +214,29 @@ static void write_axis_titles(kn_text *t, const drawing *d) {
     int at_x = EDGE + AXIS_TITLE_SIZE - 2, at_y = (int)y;
     snprintf(turn, sizeof turn, " text-anchor=\"middle\" transform=\"rotate(-90 %d %d)\"", at_x,
              at_y);
-    write_text(t, at_x, at_y, AXIS_TITLE_SIZE, plot->bottom - plot->top, turn, d->chart->y_title);
+    kn_chart_words(t, at_x, at_y, AXIS_TITLE_SIZE, plot->bottom - plot->top, turn,
+                   d->chart->y_title);
 }
 
 static void write_plot(kn_text *t, const drawing *d) {
     const kn_plot *plot = &d->plot;
-    char class[16];
+    char class[32];
     if (!d->empty) {
         write_y_ticks(t, d);
         write_x_ticks(t, d);
     }
-    write_line(t, "axis", plot->left, plot->top, plot->left, plot->bottom);
-    write_line(t, "axis", plot->left, plot->bottom, plot->right, plot->bottom);
+    kn_chart_line(t, "axis", plot->left, plot->top, plot->left, plot->bottom);
+    kn_chart_line(t, "axis", plot->left, plot->bottom, plot->right, plot->bottom);
     if (d->empty)
-        write_text(t, (plot->left + plot->right) / 2, (plot->top + plot->bottom) / 2, TITLE_SIZE,
-                   d->width, " class=\"tick\" text-anchor=\"middle\"", "no data");
+        kn_chart_words(t, (plot->left + plot->right) / 2, (plot->top + plot->bottom) / 2,
+                       KN_CHART_TITLE, d->width, " class=\"tick\" text-anchor=\"middle\"",
+                       "no data");
     else
-        for (int i = 0; i < d->chart->series_count; i++)
-            kn_series_draw(t, &d->chart->series[i], plot, style_of(i, class));
+        for (int i = 0; i < 2 * d->chart->series_count; i++) { /* the faint ones first */
+            int k = i % d->chart->series_count;
+            if (d->chart->series[k].faint == (i < d->chart->series_count))
+                kn_series_draw(t, &d->chart->series[k], plot, style_of(d->chart, k, class));
+        }
     write_axis_titles(t, d);
 }
 
@@ -311,17 +248,10 @@ void kn_chart_svg(kn_text *t, const kn_chart *chart) {
     int legend_rows;
     d->empty = !find_range(chart, &d->plot.x, &d->plot.y);
     lay_out(d, &title_base, &legend_base, &legend_rows);
-    kn_text_printf(t,
-                   "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"kiln-chart\" role=\"img\" "
-                   "width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n<title>",
-                   width, height, width, height);
-    kn_chart_text(t, chart->title != NULL ? chart->title : "chart", TITLE_SIZE, INFINITY);
-    kn_text_printf(t, "</title>\n");
-    write_style(t);
-    kn_text_printf(t, "<rect class=\"back\" width=\"%d\" height=\"%d\"/>\n", width, height);
+    kn_chart_open(t, chart->title, width, height);
     if (chart->title != NULL)
-        write_text(t, EDGE, title_base, TITLE_SIZE, (d->width - 2 * EDGE) / bold,
-                   " font-weight=\"600\"", chart->title);
+        kn_chart_words(t, EDGE, title_base, KN_CHART_TITLE, (d->width - 2 * EDGE) / KN_CHART_BOLD,
+                       " font-weight=\"600\"", chart->title);
     if (legend_rows > 0)
         lay_legend(d, t, legend_base, legend_rows);
     write_plot(t, d);

@@ -139,7 +139,8 @@ void kn_series_draw(kn_text *t, const kn_series *series, const kn_plot *plot, co
     kn_text dots = {.allocator = t->allocator};
     double points = density(series, plot);
     tracer pen = {.path = t, .dots = &dots, .plot = plot};
-    pen.all_dots = points < 1.0 / 12; /* circles that do not run into each other */
+    pen.all_dots =
+        !series->faint && points < 1.0 / 12; /* circles that do not run into each other */
     kn_text_printf(t, "<g class=\"%s%s\">\n<path d=\"", class, points > 2 ? " dense" : "");
     for (int i = 0; i < series->count; i++) {
         if (!kn_series_has(series, i, plot->x.log))

@@ -6,7 +6,17 @@
 
 #include "core/text.h"
 
-enum { KN_CHART_TICKS = 64, KN_CHART_LABEL = 48, KN_CHART_SMALL = 12 /* pixels: tick labels */ };
+enum {
+    KN_CHART_TICKS = 64,
+    KN_CHART_LABEL = 48,
+    KN_CHART_SMALL = 12, /* pixels: tick labels */
+    KN_CHART_TITLE = 16, /* the title */
+    KN_CHART_EDGE = 16,  /* from the chart's edge to anything in it */
+    KN_CHART_COLORS = 6,
+};
+
+/* How much wider bold text is than plain. */
+#define KN_CHART_BOLD 1.12
 
 /* Beyond, numbers are treated as infinite or zero: ticks near the ends of what a double holds would
  * overflow. */
@@ -15,6 +25,26 @@ enum { KN_CHART_TICKS = 64, KN_CHART_LABEL = 48, KN_CHART_SMALL = 12 /* pixels: 
 
 /* The whole chart, whose sizes and range are as kn_chart_write demands: chart.c. */
 void kn_chart_svg(kn_text *t, const kn_chart *chart);
+
+/* The same of a matrix: chart_matrix.c. */
+void kn_matrix_chart_svg(kn_text *t, const kn_matrix_chart *chart);
+
+/* ---- pieces: chart_pieces.c ---- */
+
+/* The start of the picture: <svg>, the style, the background. "</svg>" ends it. */
+void kn_chart_open(kn_text *t, const char *title, int width, int height);
+
+/* An attribute with a coordinate. */
+void kn_chart_attribute(kn_text *t, const char *name, double pixels);
+void kn_chart_line(kn_text *t, const char *class, double x1, double y1, double x2, double y2);
+
+/* A text that fits into room pixels. more: further attributes, with a leading space. */
+void kn_chart_words(kn_text *t, double x, double y, int size, double room, const char *more,
+                    const char *s);
+
+/* The same, shortened in the middle. */
+void kn_chart_label(kn_text *t, double x, double y, int size, double room, const char *more,
+                    const char *s);
 
 /* ---- axes: chart_axis.c ---- */
 
@@ -52,6 +82,9 @@ double kn_chart_text_width(const char *s, double font_size);
 /* Appends s as XML text, shortened with an ellipsis to fit into room pixels. What XML cannot hold
  * becomes U+FFFD. */
 void kn_chart_text(kn_text *t, const char *s, double font_size, double room);
+
+/* The same, shortened in the middle: names often differ in their ends. */
+void kn_chart_name(kn_text *t, const char *s, double font_size, double room);
 
 /* Appends a coordinate, to a tenth of a pixel. */
 void kn_chart_number(kn_text *t, double pixels);

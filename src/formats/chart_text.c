@@ -65,23 +65,37 @@ static void append_escaped(kn_text *t, const char *written, size_t bytes) {
     kn_text_append(t, written, bytes);
 }
 
-void kn_chart_text(kn_text *t, const char *s, double font_size, double room) {
+/* Appends s, shortened to fit into room. tail: the part of the room that its end keeps. */
+static void append_fitting(kn_text *t, const char *s, double font_size, double room, double tail) {
     static const char ellipsis[] = "\xE2\x80\xA6";
-    bool cut = kn_chart_text_width(s, font_size) > room;
+    double rest = kn_chart_text_width(s, font_size); /* from s on */
+    bool cut = rest > room, cutting = false;
     if (cut)
         room -= kn_chart_text_width(ellipsis, font_size);
+    tail *= room;
     for (size_t left = strlen(s); left > 0;) {
         const char *written;
         size_t bytes, length = character(s, left, &written, &bytes);
-        room -= character_width(written, bytes) * font_size;
-        if (cut && room < 0)
-            break;
-        append_escaped(t, written, bytes);
+        double width = character_width(written, bytes) * font_size;
+        room -= width;
+        if (cut && !cutting && room < tail) {
+            kn_text_append(t, ellipsis, sizeof ellipsis - 1);
+            cutting = true;
+        }
+        if (!cutting || rest <= tail)
+            append_escaped(t, written, bytes);
+        rest -= width;
         s += length;
         left -= length;
     }
-    if (cut)
-        kn_text_append(t, ellipsis, sizeof ellipsis - 1);
+}
+
+void kn_chart_text(kn_text *t, const char *s, double font_size, double room) {
+    append_fitting(t, s, font_size, room, 0);
+}
+
+void kn_chart_name(kn_text *t, const char *s, double font_size, double room) {
+    append_fitting(t, s, font_size, room, 0.4);
 }
 
 void kn_chart_number(kn_text *t, double pixels) {

@@ -155,9 +155,9 @@ static kn_status draw(recorder *r, const char *file, const kn_chart *chart) {
 /* Loss of every step against the epochs passed, and both losses at each epoch's end. */
 static kn_status draw_loss(recorder *r, const double *epoch, const double *train,
                            const double *valid, const double *place, const double *loss) {
-    kn_series series[] = {{"each batch", place, loss, (int)r->steps},
-                          {"training", epoch, train, r->rows},
-                          {"validation", epoch, valid, r->rows}};
+    kn_series series[] = {{"each batch", place, loss, (int)r->steps, false},
+                          {"training", epoch, train, r->rows, false},
+                          {"validation", epoch, valid, r->rows, false}};
     return draw(r, "loss.svg",
                 &(kn_chart){.title = "Loss",
                             .x_title = "epochs",
@@ -168,14 +168,15 @@ static kn_status draw_loss(recorder *r, const double *epoch, const double *train
 
 static kn_status draw_rest(recorder *r, const double *epoch, const double *train,
                            const double *valid, const double *place) {
-    kn_series acc[] = {{"training", epoch, train, r->rows}, {"validation", epoch, valid, r->rows}};
+    kn_series acc[] = {{"training", epoch, train, r->rows, false},
+                       {"validation", epoch, valid, r->rows, false}};
     kn_status status = draw(r, "accuracy.svg",
                             &(kn_chart){.title = "Accuracy",
                                         .x_title = "epochs",
                                         .y_title = "share of pictures right",
                                         .series = acc,
                                         .series_count = KN_COUNT(acc)});
-    kn_series lr = {NULL, place, r->lr, (int)r->steps};
+    kn_series lr = {NULL, place, r->lr, (int)r->steps, false};
     if (status != KN_OK)
         return status;
     return draw(r, "schedule.svg",
