@@ -236,10 +236,10 @@ static void test_refused(void **state) {
 static void test_later(void **state) {
     (void)state;
     static const char *const values[] = {
-        "recipe quick",      "recipe best", "lr auto",       "sched one-cycle-cos", "sched cosine",
-        "sched flat-cos",    "sched step",  "opt adamw",     "opt radam",           "opt ranger",
-        "resize crop",       "resize pad",  "dtype bf16",    "device cuda",         "device cuda:1",
-        "on-bad-image skip", "aug strong",  "model resnet18"};
+        "recipe quick",      "recipe best", "lr auto",    "sched one-cycle-cos", "sched cosine",
+        "sched flat-cos",    "sched step",  "opt adamw",  "opt radam",           "opt ranger",
+        "resize crop",       "resize pad",  "dtype bf16", "device cuda",         "device cuda:1",
+        "on-bad-image skip", "aug strong"};
     static const char *const names[] = {
         "fine-tune",     "mixup",  "cutmix", "smoothing",        "ema",      "clip",   "accumulate",
         "class-weights", "decode", "cache",  "checkpoint-every", "patience", "resume", "tta",

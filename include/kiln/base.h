@@ -96,6 +96,10 @@ KN_API KN_NODISCARD kn_status kn_ctx_new(kn_ctx **out, kn_ctx_opts opts, kn_erro
  * learners made with it must be freed before. NULL is allowed. */
 KN_API void kn_ctx_free(kn_ctx *ctx);
 
+/* Which step of the training it is, for what is random in a model (dropout). The Learner sets it
+ * before every training batch. */
+KN_API void kn_ctx_set_step(kn_ctx *ctx, uint32_t step);
+
 KN_API uint64_t kn_ctx_seed(const kn_ctx *ctx);
 KN_API int kn_ctx_threads(const kn_ctx *ctx);
 KN_API const kn_allocator *kn_ctx_allocator(const kn_ctx *ctx);

@@ -218,6 +218,10 @@ void kn_ctx_free(kn_ctx *ctx) {
     kn_mem_free(&allocator, ctx);
 }
 
+void kn_ctx_set_step(kn_ctx *ctx, uint32_t step) {
+    ctx->step = step;
+}
+
 uint64_t kn_ctx_seed(const kn_ctx *ctx) {
     return ctx->seed;
 }

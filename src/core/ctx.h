@@ -12,6 +12,8 @@ struct kn_ctx {
     int threads;
     char device[32];
     uint16_t init_layer; /* initialised parameters so far: the layer of their random streams */
+    uint16_t dropouts;   /* made so far: likewise */
+    uint32_t step;       /* of the training: kn_ctx_set_step */
     uint64_t serial;     /* source of numbers that are never given twice */
     uint64_t structure;  /* moves when any module's parameters change place or number */
     kn_error error;

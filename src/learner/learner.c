@@ -156,6 +156,8 @@ static kn_flow take_batch(kn_learner *l) {
 
 static kn_flow one_batch(kn_learner *l) {
     kn_flow flow = take_batch(l);
+    if (l->training)
+        kn_ctx_set_step(l->ctx, (uint32_t)(l->epoch * l->batch_count + l->batch_index));
     if (flow == KN_GO)
         flow = kn_run_scope(l, KN_SCOPE_BATCH, batch);
     l->x = l->y = l->preds = l->loss = NULL;

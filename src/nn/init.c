@@ -1,30 +1,56 @@
 /* init.c - random initial weights, a function of the seed and of the how-many-th parameter it is.
  */
-#include "nn/module.h"
+#include "nn/init.h"
 
-#include <kiln/layers.h>
 #include <kiln/random.h>
 
 #include <math.h>
 
-/* Two draws share one block of the generator: its four words are two normal numbers. */
-static kn_status fill_normal(kn_ctx *ctx, kn_param *p, double std) {
+/* Writes the parameter's four numbers that one block of the generator gives, from element i on. */
+typedef void (*draw_fn)(kn_rng *rng, double scale, float *out);
+
+/* Two draws of a normal number take the block's four words. */
+static void draw_normal(kn_rng *rng, double scale, float *out) {
+    out[0] = (float)(scale * kn_rng_normal(rng));
+    out[1] = (float)(scale * kn_rng_normal(rng));
+}
+
+static void draw_uniform(kn_rng *rng, double scale, float *out) {
+    out[0] = (float)(scale * (2 * kn_rng_uniform(rng) - 1));
+    out[1] = (float)(scale * (2 * kn_rng_uniform(rng) - 1));
+}
+
+static kn_status fill(kn_ctx *ctx, kn_param *p, draw_fn draw, double scale) {
     if (p == NULL)
         return kn_ctx_status(ctx);
     int64_t numel = p->value.numel;
-    float *host = kn_alloc(ctx, (size_t)numel * sizeof *host + 1, "initial weights");
+    float *host = kn_alloc(ctx, (size_t)(numel + 1) * sizeof *host, "initial weights");
     if (host == NULL)
         return KN_ERR_MEMORY;
     uint16_t layer = ctx->init_layer++;
     for (int64_t i = 0; i < numel; i += 2) {
         kn_rng rng = kn_rng_at(ctx->seed, KN_RANDOM_INIT, layer, 0, (uint32_t)(i / 2));
-        host[i] = (float)(std * kn_rng_normal(&rng));
-        if (i + 1 < numel)
-            host[i + 1] = (float)(std * kn_rng_normal(&rng));
+        draw(&rng, scale, host + i);
     }
     kn_status status = kn_tensor_write(ctx, &p->value, host, (size_t)numel * sizeof *host);
     kn_free(ctx, host);
     return status;
+}
+
+kn_status kn_init_normal(kn_ctx *ctx, kn_param *p, double std) {
+    return fill(ctx, p, draw_normal, std);
+}
+
+kn_status kn_init_uniform(kn_ctx *ctx, kn_param *p, double bound) {
+    return fill(ctx, p, draw_uniform, bound);
+}
+
+kn_status kn_init_constant(kn_ctx *ctx, kn_param *p, double value) {
+    if (p == NULL)
+        return kn_ctx_status(ctx);
+    kn_device *d = p->value.device;
+    kn_tensor_touch(&p->value);
+    return d->ops->fill(d, p->value.numel, (float)value, p->value.data);
 }
 
 /* Inputs and outputs that one weight of the layer connects, as PyTorch counts them. */
@@ -40,12 +66,32 @@ kn_status kn_kaiming_normal(kn_ctx *ctx, kn_param *weight) {
     double in = 1, out = 1;
     if (weight != NULL)
         fans(weight, &in, &out);
-    return fill_normal(ctx, weight, sqrt(2 / in));
+    return kn_init_normal(ctx, weight, sqrt(2 / in));
 }
 
 kn_status kn_xavier_normal(kn_ctx *ctx, kn_param *weight) {
     double in = 1, out = 1;
     if (weight != NULL)
         fans(weight, &in, &out);
-    return fill_normal(ctx, weight, sqrt(2 / (in + out)));
+    return kn_init_normal(ctx, weight, sqrt(2 / (in + out)));
+}
+
+kn_status kn_init_layer(kn_ctx *ctx, kn_init init, bool act, kn_param *weight, kn_param *bias) {
+    double in = 1, out = 1;
+    if (weight == NULL)
+        return kn_ctx_status(ctx);
+    fans(weight, &in, &out);
+    switch (init) {
+    case KN_INIT_CHAPTER:
+        return act ? kn_kaiming_normal(ctx, weight) : kn_xavier_normal(ctx, weight);
+    case KN_INIT_KAIMING:
+        return kn_kaiming_normal(ctx, weight);
+    case KN_INIT_KAIMING_OUT:
+        return kn_init_normal(ctx, weight, sqrt(2 / out));
+    case KN_INIT_UNIFORM:
+        if (kn_init_uniform(ctx, weight, 1 / sqrt(in)) != KN_OK || bias == NULL)
+            return kn_ctx_status(ctx);
+        return kn_init_uniform(ctx, bias, 1 / sqrt(in));
+    }
+    return KN_OK;
 }

@@ -1,13 +1,12 @@
 /* layers.c - the chapter's layers. */
-#include "nn/module.h"
+#include "nn/init.h"
+#include "nn/parts.h"
 
-#include <kiln/layers.h>
 #include <kiln/ops.h>
 
 #include <stdio.h>
 
-/* The end of a constructor: m, or NULL (and m freed) when something failed on the way. */
-static kn_module *made(kn_module *m, bool good) {
+kn_module *kn_made(kn_module *m, bool good) {
     if (good)
         return m;
     kn_module_free(m);
@@ -65,11 +64,11 @@ kn_module *kn_conv_layer(kn_ctx *ctx, int in, int out, kn_conv_opts opts) {
     c->padding = kernel / 2;
     c->act = !opts.no_act;
     c->weight = kn_module_param(&c->base, "weight", KN_SHAPE(out, in, kernel, kernel));
-    bool good = c->act ? kn_kaiming_normal(ctx, c->weight) == KN_OK
-                       : kn_xavier_normal(ctx, c->weight) == KN_OK;
-    if (good && !opts.no_bias)
+    if (!opts.no_bias)
         c->bias = kn_module_param(&c->base, "bias", KN_SHAPE(out));
-    return made(&c->base, good && c->weight != NULL && (opts.no_bias || c->bias != NULL));
+    bool good = c->weight != NULL && (opts.no_bias || c->bias != NULL);
+    return kn_made(&c->base,
+                   good && kn_init_layer(ctx, opts.init, c->act, c->weight, c->bias) == KN_OK);
 }
 
 /* ---- Linear ---- */
@@ -97,7 +96,7 @@ static int64_t linear_macs(const kn_module *m, const kn_shape *x, const kn_shape
 static const kn_module_class linear_class = {
     .name = "Linear", .forward = linear_forward, .describe = linear_describe, .macs = linear_macs};
 
-kn_module *kn_linear(kn_ctx *ctx, int in, int out) {
+kn_module *kn_linear_init(kn_ctx *ctx, int in, int out, kn_init init) {
     if (in < 1 || out < 1) {
         kn_fail(ctx, KN_ERR_ARG, "linear: %d -> %d", in, out);
         return NULL;
@@ -106,10 +105,13 @@ kn_module *kn_linear(kn_ctx *ctx, int in, int out) {
     if (l == NULL)
         return NULL;
     l->weight = kn_module_param(&l->base, "weight", KN_SHAPE(out, in));
-    bool good = kn_xavier_normal(ctx, l->weight) == KN_OK && l->weight != NULL;
-    if (good)
-        l->bias = kn_module_param(&l->base, "bias", KN_SHAPE(out));
-    return made(&l->base, good && l->bias != NULL);
+    l->bias = kn_module_param(&l->base, "bias", KN_SHAPE(out));
+    bool good = l->weight != NULL && l->bias != NULL;
+    return kn_made(&l->base, good && kn_init_layer(ctx, init, false, l->weight, l->bias) == KN_OK);
+}
+
+kn_module *kn_linear(kn_ctx *ctx, int in, int out) {
+    return kn_linear_init(ctx, in, out, KN_INIT_CHAPTER);
 }
 
 /* ---- AdaptivePool ---- */
@@ -139,16 +141,24 @@ static kn_tensor *sequential_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
 static const kn_module_class sequential_class = {.name = "Sequential",
                                                  .forward = sequential_forward};
 
-kn_module *kn_sequential_of(kn_ctx *ctx, kn_module *const *modules, int count) {
+static kn_module *sequence(kn_ctx *ctx, const char *prefix, kn_module *const *modules, int count) {
     kn_module *m = kn_module_new(ctx, &sequential_class, sizeof *m);
     bool good = m != NULL;
     for (int i = 0; i < count; i++) {
         char name[32];
-        snprintf(name, sizeof name, "layers.%d", i);
+        snprintf(name, sizeof name, "%s%d", prefix, i);
         if (good)
             good = kn_module_child(m, name, modules[i]) != NULL;
         else
             kn_module_free(modules[i]);
     }
-    return made(m, good);
+    return kn_made(m, good);
+}
+
+kn_module *kn_sequential_of(kn_ctx *ctx, kn_module *const *modules, int count) {
+    return sequence(ctx, "layers.", modules, count);
+}
+
+kn_module *kn_sequence(kn_ctx *ctx, kn_module *const *modules, int count) {
+    return sequence(ctx, "", modules, count);
 }

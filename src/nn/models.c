@@ -1,4 +1,4 @@
-/* models.c - whole networks, and finding one by its name. */
+/* models.c - the chapter's network, and finding one by its name. */
 #include <kiln/layers.h>
 
 #include <string.h>
@@ -14,10 +14,23 @@ kn_module *kn_simple_cnn(kn_ctx *ctx, int classes) {
     return kn_sequential_of(ctx, layer, 6);
 }
 
+static kn_module *simple_cnn(kn_ctx *ctx, int depth, int classes) {
+    (void)depth;
+    return kn_simple_cnn(ctx, classes);
+}
+
+static kn_module *xresnet(kn_ctx *ctx, int depth, int classes) {
+    return kn_xresnet(ctx, depth, classes, (kn_xresnet_opts){0});
+}
+
 static const struct {
     const char *name;
-    kn_module *(*make)(kn_ctx *ctx, int classes);
-} models[] = {{"simple_cnn", kn_simple_cnn}};
+    kn_module *(*make)(kn_ctx *ctx, int depth, int classes);
+    int depth;
+} models[] = {{"simple_cnn", simple_cnn, 0}, {"resnet18", kn_resnet, 18},
+              {"resnet34", kn_resnet, 34},   {"resnet50", kn_resnet, 50},
+              {"xresnet18", xresnet, 18},    {"xresnet34", xresnet, 34},
+              {"xresnet50", xresnet, 50}};
 
 const char *kn_model_name(int i) {
     return i >= 0 && (size_t)i < sizeof models / sizeof models[0] ? models[i].name : NULL;
@@ -26,7 +39,7 @@ const char *kn_model_name(int i) {
 kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes) {
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
         if (strcmp(models[i].name, name) == 0)
-            return models[i].make(ctx, classes);
+            return models[i].make(ctx, models[i].depth, classes);
     kn_fail(ctx, KN_ERR_ARG, "model %s: unknown", name);
     return NULL;
 }
