@@ -146,11 +146,8 @@ static void types_have_sizes_and_names(void **state) {
         kn_dtype dtype;
         size_t size;
         const char *name;
-    } types[] = {{KN_F32, 4, "f32"},
-                 {KN_BF16, 2, "bf16"},
-                 {KN_U8, 1, "u8"},
-                 {KN_I32, 4, "i32"},
-                 {KN_I64, 8, "i64"}};
+    } types[] = {{KN_F32, 4, "f32"}, {KN_BF16, 2, "bf16"}, {KN_U8, 1, "u8"},
+                 {KN_I32, 4, "i32"}, {KN_I64, 8, "i64"},   {KN_F16, 2, "f16"}};
     for (size_t i = 0; i < KN_COUNT(types); i++) {
         assert_int_equal(kn_dtype_size(types[i].dtype), types[i].size);
         assert_string_equal(kn_dtype_name(types[i].dtype), types[i].name);

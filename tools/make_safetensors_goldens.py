@@ -42,6 +42,8 @@ TENSORS = {
     "num_batches_tracked": torch.tensor(2**40 + 1, dtype=torch.int64),
 }
 
+HALVES = [1, -2.5, 65504, 2**-24, 1 / 3, -0.0, float("-inf"), -1 / 3 * 2**-14]
+
 
 def raw(tensor):
     """The tensor's bytes, little endian."""
@@ -91,7 +93,7 @@ def main():
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     save_file(TENSORS, FOLDER / "python.safetensors", METADATA)
-    save_file({"w": torch.ones(2, dtype=torch.float16)}, FOLDER / "float16.safetensors")
+    save_file({"w": torch.tensor(HALVES, dtype=torch.float16)}, FOLDER / "float16.safetensors")
     save_file({}, FOLDER / "empty.safetensors")
     (FOLDER / "kiln.safetensors").write_bytes(kiln_bytes(TENSORS, METADATA))
     for name in ("python", "kiln"):

@@ -46,6 +46,10 @@ KN_API void kn_st_close(kn_st_file *file);
 KN_API const kn_st_entry *kn_st_find(const kn_st_file *file, const char *name); /* or NULL */
 KN_API const char *kn_st_meta_get(const kn_st_file *file, const char *key);     /* or NULL */
 
+/* Converts the numbers of an f32, bf16 or f16 tensor to f32, each exactly, into out: f32 [numel].
+ * False, and nothing written, when it is of another type. */
+KN_API bool kn_st_to_f32(const kn_st_entry *entry, float *out);
+
 /* Writes tensors in the given order, through a temporary name in the same folder that is synced and
  * renamed: after a failure (KN_ERR_IO) an older file is intact. The same arguments give the same
  * bytes. Names, keys and values must be UTF-8, names and keys distinct (KN_ERR_ARG). */

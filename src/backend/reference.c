@@ -199,6 +199,7 @@ static double load(kn_dtype dtype, const void *x, int64_t i) {
     case KN_I32:
         return ((const int32_t *)x)[i];
     case KN_I64:
+    case KN_F16:
         break;
     }
     return NAN;
@@ -224,6 +225,7 @@ static void store(kn_dtype dtype, void *y, int64_t i, double value) {
         ((int32_t *)y)[i] = (int32_t)into(value, INT32_MIN, INT32_MAX);
         break;
     case KN_I64:
+    case KN_F16:
         break;
     }
 }

@@ -12,6 +12,7 @@ size_t kn_dtype_size(kn_dtype dtype) {
     case KN_I32:
         return 4;
     case KN_BF16:
+    case KN_F16:
         return 2;
     case KN_U8:
         return 1;
@@ -34,6 +35,8 @@ const char *kn_dtype_name(kn_dtype dtype) {
         return "i32";
     case KN_I64:
         return "i64";
+    case KN_F16:
+        return "f16";
     }
     assert(false && "not a kn_dtype");
     return "unknown";

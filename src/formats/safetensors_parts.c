@@ -9,7 +9,8 @@
 static const struct {
     kn_dtype dtype;
     const char *code;
-} codes[] = {{KN_F32, "F32"}, {KN_BF16, "BF16"}, {KN_U8, "U8"}, {KN_I32, "I32"}, {KN_I64, "I64"}};
+} codes[] = {{KN_F32, "F32"}, {KN_BF16, "BF16"}, {KN_U8, "U8"},
+             {KN_I32, "I32"}, {KN_I64, "I64"},   {KN_F16, "F16"}};
 
 const char *kn_st_dtype_code(kn_dtype dtype) {
     for (size_t i = 0; i < KN_COUNT(codes); i++)

@@ -167,9 +167,10 @@ static kn_status read_dtype(reader *r, json_t *value, kn_st_entry *entry, const 
         return KN_OK;
     /* The file may well be valid: it holds a type that Kiln has not. */
     kn_st_quote(json_string_value(value), code);
-    return kn_error_set(r->error, KN_ERR_FORMAT,
-                        "%s: dtype %.*s of %s is not supported (F32, BF16, U8, I32 and I64 are)",
-                        r->path, (int)strlen(code) - 2, code + 1, quoted);
+    return kn_error_set(
+        r->error, KN_ERR_FORMAT,
+        "%s: dtype %.*s of %s is not supported (F32, F16, BF16, U8, I32 and I64 are)", r->path,
+        (int)strlen(code) - 2, code + 1, quoted);
 }
 
 static kn_status read_shape(reader *r, json_t *value, kn_st_entry *entry, const char *quoted) {

@@ -135,7 +135,7 @@ static kn_tensor *shaped(kn_ctx *ctx, kn_device *device, kn_dtype dtype, const k
 }
 
 kn_tensor *kn_tensor_new(kn_ctx *ctx, kn_device *device, kn_dtype dtype, kn_shape shape) {
-    assert(dtype != KN_I64 && "i64 is for files");
+    assert(dtype != KN_I64 && dtype != KN_F16 && "i64 and f16 are for files");
     kn_tensor *t = shaped(ctx, device, dtype, &shape);
     if (t == NULL)
         return NULL;
