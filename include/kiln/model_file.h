@@ -38,9 +38,31 @@ typedef struct kn_loaded_model {
 KN_API KN_NODISCARD kn_status kn_model_load(kn_ctx *ctx, const char *path, kn_loaded_model *out);
 KN_API void kn_loaded_model_free(kn_ctx *ctx, kn_loaded_model *m);
 
-/* Fills a module from a safetensors file of the same names and shapes; every missing, extra or
- * wrong-shaped name is in the message (KN_ERR_FORMAT), and then nothing was changed. */
+/* Fills a module from a safetensors file of the same names and shapes, one of Kiln's or of
+ * published weights; f16 and bf16 numbers become f32. When something does not fit, the message
+ * (KN_ERR_FORMAT) names every missing, unknown or wrong-shaped tensor as far as there is room, the
+ * log names all of them, and nothing was changed. Batch norm's num_batches_tracked, on which
+ * nothing depends, may be in the file or not. */
 KN_API kn_status kn_weights_load(kn_module *model, const char *path);
+
+typedef struct kn_weights_opts {
+    bool replace_head; /* to start from weights for other classes: when the head (the last matrix
+                          and its bias) differs in their number alone, the model's own stays */
+} kn_weights_opts;
+
+/* What the file was found to hold. */
+typedef struct kn_weights_report {
+    char head[64];        /* name of the head, "fc"; empty: the model has none */
+    bool head_replaced;   /* the model's head stayed as it was */
+    int64_t file_classes; /* of the file's head */
+    int converted;        /* tensors that were f16 or bf16 */
+    bool has_norm;        /* it is a model file of Kiln's: */
+    kn_normalize norm;    /* how the pictures it was trained on were normalised */
+} kn_weights_report;
+
+/* The same with options. report may be NULL. */
+KN_API kn_status kn_weights_load_with(kn_module *model, const char *path, kn_weights_opts opts,
+                                      kn_weights_report *report);
 
 /* SHA-256, as 64 hex digits, of parameter and buffer bytes (f32 file form) in name order. */
 KN_API kn_status kn_weights_sha256(kn_module *model, char hex[65]);

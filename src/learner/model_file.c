@@ -75,6 +75,14 @@ static bool read_three(const json_t *object, const char *key, bool positive, flo
     return true;
 }
 
+bool kn_model_file_norm(const kn_st_file *file, kn_normalize *norm) {
+    json_t *input = meta_json(file, "kiln.input");
+    bool good =
+        read_three(input, "mean", false, norm->mean) && read_three(input, "std", true, norm->std);
+    json_decref(input);
+    return good;
+}
+
 static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *path,
                             kn_loaded_model *out) {
     json_t *input = meta_json(file, "kiln.input");
@@ -110,8 +118,9 @@ static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
     for (int i = 0; kn_model_name(i) != NULL; i++)
         if (strcmp(kn_model_name(i), out->arch) == 0) {
             out->model = kn_model_new(ctx, out->arch, classes);
-            return out->model != NULL ? kn_weights_fill(out->model, file, path)
-                                      : kn_ctx_status(ctx);
+            return out->model != NULL
+                       ? kn_weights_fill(out->model, file, path, (kn_weights_opts){0}, NULL)
+                       : kn_ctx_status(ctx);
         }
     return kn_fail(ctx, KN_ERR_FORMAT, "%s: holds model \"%s\", which this Kiln (%s) does not know",
                    path, out->arch, KN_VERSION);

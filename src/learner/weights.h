@@ -5,7 +5,11 @@
 #include <kiln/model_file.h>
 #include <kiln/safetensors.h>
 
-/* As kn_weights_load; path stands in messages. */
-kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *path);
+/* As kn_weights_load_with; path stands in messages. */
+kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *path,
+                          kn_weights_opts opts, kn_weights_report *report);
+
+/* model_file.c: mean and std of the metadata; false when the file has none that are good. */
+bool kn_model_file_norm(const kn_st_file *file, kn_normalize *norm);
 
 #endif
