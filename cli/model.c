@@ -10,8 +10,8 @@
 
 enum { MOST_CLASSES = 1000000 };
 
-/* Of the pictures that published weights were trained on; --mean and --std say otherwise. */
-static const kn_normalize imagenet = {{0.485F, 0.456F, 0.406F}, {0.229F, 0.224F, 0.225F}};
+const double imagenet_mean[3] = {0.485, 0.456, 0.406};
+const double imagenet_std[3] = {0.229, 0.224, 0.225};
 
 /* The classes are the rows of the last matrix, the head, whatever the architecture. */
 static int64_t head_rows(session *s, const kn_st_file *file) {
@@ -62,7 +62,10 @@ static kn_status build(session *s, const kn_st_file *file, kn_loaded_model *m) {
     snprintf(m->arch, sizeof m->arch, "%s", s->a.model);
     m->size = 64;
     m->batch_size = 256;
-    m->norm = imagenet;
+    for (int c = 0; c < 3; c++) {
+        m->norm.mean[c] = (float)imagenet_mean[c];
+        m->norm.std[c] = (float)imagenet_std[c];
+    }
     kn_status status = number_classes(s, classes, &m->vocab);
     if (status != KN_OK)
         return status;

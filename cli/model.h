@@ -11,6 +11,10 @@
  * holds. EXIT_DONE or the exit code, reported. kn_loaded_model_free must follow in any case. */
 int model_open(session *s, kn_loaded_model *m);
 
+/* Of the pictures that published weights were trained on. What a bare weights file does not say is
+ * taken to be this; --mean and --std say otherwise. */
+extern const double imagenet_mean[3], imagenet_std[3];
+
 /* The words after MODEL. */
 char **model_words(const session *s, int *count);
 

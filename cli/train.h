@@ -14,6 +14,7 @@ typedef struct train {
     kn_dataset *train_set, *valid_set;
     kn_loaders loaders;
     kn_module *model;
+    kn_weights_report weights; /* of --weights */
     kn_normalize norm;
     kn_model_info info;
     run_folder run;
@@ -40,6 +41,7 @@ kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands);
 
 /* train_report.c */
 void train_tell_data(train *t);
+void train_tell_weights(train *t);                          /* when there are any */
 void train_on_epoch(void *user, const kn_history_row *row); /* user is the train */
 void train_on_progress(void *user, const char *text, size_t length);
 kn_status train_tell_done(train *t);

@@ -1,12 +1,33 @@
 /* train_model.c - the model that is trained: new, or from given weights; and what its file will say
  * beside them. */
+#include "model.h"
 #include "train.h"
+
+/* A network sees pictures as those it learned from: what it learned before counts, unless --mean
+ * and
+ * --std say otherwise. */
+static void take_norm(args *a, const kn_weights_report *weights) {
+    for (int c = 0; c < 3; c++) {
+        a->mean[c] = weights->has_norm ? (double)weights->norm.mean[c] : imagenet_mean[c];
+        a->std[c] = weights->has_norm ? (double)weights->norm.std[c] : imagenet_std[c];
+    }
+}
+
+static kn_status take_weights(train *t) {
+    args *a = &t->s->a;
+    kn_weights_opts opts = {.replace_head = true};
+    kn_status status = kn_weights_load_with(t->model, a->weights, opts, &t->weights);
+    if (status == KN_OK && a->std[0] == 0)
+        take_norm(a, &t->weights);
+    return status;
+}
 
 kn_status train_open_model(train *t) {
     const args *a = &t->s->a;
     t->model = kn_model_new(t->s->ctx, a->model, t->split.vocab.count);
     if (t->model == NULL)
         return kn_ctx_status(t->s->ctx);
+    kn_status status = a->weights != NULL ? take_weights(t) : KN_OK;
     for (int c = 0; c < 3 && a->std[0] > 0; c++) {
         t->norm.mean[c] = (float)a->mean[c];
         t->norm.std[c] = (float)a->std[c];
@@ -16,5 +37,5 @@ kn_status train_open_model(train *t) {
                               .size = a->img_size,
                               .norm = &t->norm,
                               .batch_size = 2 * a->batch_size};
-    return a->weights != NULL ? kn_weights_load(t->model, a->weights) : KN_OK;
+    return status;
 }

@@ -38,6 +38,34 @@ void train_tell_data(train *t) {
                 kn_device_about(kn_device_default(t->s->ctx)));
 }
 
+static void weights_event(train *t) {
+    kn_text out = {0};
+    line_open(&out);
+    line_string(&out, "event", "weights");
+    line_string(&out, "path", t->s->a.weights);
+    line_string(&out, "head", t->weights.head);
+    line_int(&out, "classes", t->weights.file_classes);
+    line_bool(&out, "head_replaced", t->weights.head_replaced);
+    line_close(&out);
+    report_out(&t->s->r, &out);
+}
+
+void train_tell_weights(train *t) {
+    const char *path = t->s->a.weights;
+    if (path == NULL)
+        return;
+    if (t->s->r.json)
+        weights_event(t);
+    if (t->weights.head_replaced)
+        report_note(&t->s->r,
+                    "weights of %s; its head %s is for %lld classes, so a new one for %d takes its "
+                    "place",
+                    path, t->weights.head, (long long)t->weights.file_classes,
+                    t->split.vocab.count);
+    else
+        report_note(&t->s->r, "weights of %s, the head included", path);
+}
+
 /* ---- meanwhile ---- */
 
 void train_on_progress(void *user, const char *text, size_t length) {

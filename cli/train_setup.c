@@ -22,6 +22,7 @@ int train_open(train *t) {
         settle_args(t) != KN_OK)
         return session_fail(t->s);
     train_tell_data(t);
+    train_tell_weights(t);
     return EXIT_DONE;
 }
 
