@@ -40,8 +40,9 @@ static const command table[] = {
     {.name = "eval",
      .id = CMD_EVAL,
      .words = "MODEL DATA",
-     .summary = "loss and accuracy on DATA's validation pictures",
+     .summary = "how good a model is on DATA's validation pictures",
      .examples = "  kiln eval runs/1/model.safetensors photos\n"
+                 "  kiln eval runs/1/model.safetensors photos -o mistakes\n"
                  "  kiln eval runs/1/model.safetensors photos --valid-pct 20\n",
      .details = MODEL_TEXT DATA_TEXT
      "Without a validation folder all its pictures count, or with --valid-pct those that train\n"

@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char runs[] = "runs";
-
 bool run_folder_file(const run_folder *run, const char *name, char out[PATH_MAX]) {
     int length = snprintf(out, PATH_MAX, "%s/%s", run->path, name);
     return length >= 0 && length < PATH_MAX;
@@ -44,9 +42,9 @@ int run_folder_check(session *s) {
 }
 
 /* The number after the highest in use. */
-static int next_number(void) {
+static int next_number(const char *above) {
     int highest = 0;
-    DIR *folder = opendir(runs);
+    DIR *folder = opendir(above);
     const struct dirent *entry;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         char *end;
@@ -64,11 +62,11 @@ static int fail_mkdir(session *s, const char *path) {
 }
 
 /* mkdir decides: of two trainings that begin at once, each gets its own. */
-static int make_numbered(session *s, run_folder *run) {
-    if (mkdir(runs, 0777) != 0 && errno != EEXIST)
-        return fail_mkdir(s, runs);
-    for (int n = next_number();; n++) {
-        snprintf(run->path, sizeof run->path, "%s/%d", runs, n);
+static int make_numbered(session *s, run_folder *run, const char *above) {
+    if (mkdir(above, 0777) != 0 && errno != EEXIST)
+        return fail_mkdir(s, above);
+    for (int n = next_number(above);; n++) {
+        snprintf(run->path, sizeof run->path, "%s/%d", above, n);
         if (mkdir(run->path, 0777) == 0)
             break;
         if (errno != EEXIST)
@@ -161,16 +159,21 @@ static kn_status write_args(session *s, const run_folder *run) {
 
 /* ---- making and discarding ---- */
 
+int run_folder_open(session *s, run_folder *run, const char *numbered) {
+    return s->a.output != NULL ? make_named(s, run) : make_numbered(s, run, numbered);
+}
+
 int run_folder_make(session *s, run_folder *run) {
-    int code = s->a.output != NULL ? make_named(s, run) : make_numbered(s, run);
+    int code = run_folder_open(s, run, "runs");
     if (code != EXIT_DONE)
         return code;
     return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
 }
 
 void run_folder_discard(const run_folder *run) {
-    static const char *const names[] = {"args.json", "history.csv",  "last.safetensors",
-                                        "loss.svg",  "accuracy.svg", "schedule.svg"};
+    static const char *const names[] = {
+        "args.json",    "history.csv",   "last.safetensors", "loss.svg",      "accuracy.svg",
+        "schedule.svg", "confusion.svg", "confusion.csv",    "per_class.csv", "predictions.csv"};
     char path[PATH_MAX];
     struct stat st;
     if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)

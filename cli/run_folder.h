@@ -1,4 +1,4 @@
-/* run_folder.h - the folder that a training writes into. */
+/* run_folder.h - the folder that a command writes into. */
 #ifndef KILN_CLI_RUN_FOLDER_H
 #define KILN_CLI_RUN_FOLDER_H
 
@@ -14,7 +14,10 @@ typedef struct run_folder {
  * done. EXIT_DONE or the exit code, reported. */
 int run_folder_check(session *s);
 
-/* Makes --output, or the next free runs/N, and writes args.json. EXIT_DONE or the exit code,
+/* Makes --output, or the next free numbered/N. EXIT_DONE or the exit code, reported. */
+int run_folder_open(session *s, run_folder *run, const char *numbered);
+
+/* The same for a training, in runs/N, with args.json. EXIT_DONE or the exit code,
  * reported. */
 int run_folder_make(session *s, run_folder *run);
 

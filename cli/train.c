@@ -2,9 +2,24 @@
  * of the chapter: split, datasets, loaders, model, learner, callbacks, fit. */
 #include "train.h"
 
+#include "evaluation.h"
 #include "interrupt.h"
 
 #include <time.h>
+
+/* Of the best epoch, from its own validation: no further pass is needed. */
+static kn_status write_confusion(train *t) {
+    kn_confusion c;
+    if (t->best.samples == 0) {
+        report_note(&t->s->r, "no confusion matrix: no epoch of this run gave the best model");
+        return KN_OK;
+    }
+    kn_status status = kn_confusion_from(t->s->ctx, &t->best, &c);
+    if (status == KN_OK)
+        status = evaluation_write_confusion(t->s->ctx, &c, t->split.vocab.name, &t->run);
+    kn_confusion_free(t->s->ctx, &c);
+    return status;
+}
 
 static int fit(train *t) {
     struct timespec began, ended;
@@ -14,11 +29,13 @@ static int fit(train *t) {
     clock_gettime(CLOCK_MONOTONIC, &ended);
     t->seconds =
         (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) * 1e-9;
+    int best = kn_save_model_best(t->learner, NULL);
+    if (status == KN_OK && best >= 0)
+        status = write_confusion(t);
     if (status != KN_OK)
         return session_fail(t->s);
     if (!interrupted())
         return train_tell_done(t) == KN_OK ? EXIT_DONE : session_fail(t->s);
-    int best = kn_save_model_best(t->learner, NULL);
     if (best < 0)
         return report_fail(&t->s->r, EXIT_INTERRUPTED,
                            "interrupted before the first epoch's end: nothing is saved");

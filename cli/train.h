@@ -6,6 +6,7 @@
 #include "run_folder.h"
 
 #include <kiln/callbacks.h>
+#include <kiln/metrics.h>
 #include <kiln/model_file.h>
 
 typedef struct train {
@@ -19,7 +20,8 @@ typedef struct train {
     kn_model_info info;
     run_folder run;
     kn_learner *learner;
-    double seconds; /* of the fit */
+    kn_predictions best; /* of the model that was saved, on the validation pictures */
+    double seconds;      /* of the fit */
 } train;
 
 /* train_setup.c: data and model, and into the arguments what "auto" became; the data is told.

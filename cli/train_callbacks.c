@@ -26,6 +26,10 @@ static kn_callback *make_save_model(train *t) {
     return kn_save_model_cb(t->s->ctx, t->run.path, &t->info);
 }
 
+static kn_callback *make_predictions(train *t) {
+    return kn_predictions_cb(t->s->ctx, (kn_predictions_opts){.no_probs = true}, &t->best);
+}
+
 static kn_callback *make_interrupt(train *t) {
     (void)t;
     return interrupt_cb();
@@ -66,6 +70,7 @@ static const struct {
     {CMD_TRAIN, wants_progress, make_progress},
     {CMD_TRAIN, wants_one_cycle, make_one_cycle},
     {CMD_TRAIN, NULL, make_save_model},
+    {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, make_interrupt},
 };
 

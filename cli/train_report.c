@@ -119,7 +119,7 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
                    "model     %s\n"
                    "history   %s/history.csv\n"
-                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg\n"
+                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg\n"
                    "try      ",
                    acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run);
     shell_word(out, t->s->program);

@@ -121,8 +121,9 @@ static void test_train_done(void **state) {
 static void test_run_folder(void **state) {
     (void)state;
     static const char *const files[] = {
-        "run/args.json", "run/history.csv",  "run/model.safetensors", "run/last.safetensors",
-        "run/loss.svg",  "run/accuracy.svg", "run/schedule.svg"};
+        "run/args.json",        "run/history.csv",   "run/model.safetensors",
+        "run/last.safetensors", "run/loss.svg",      "run/accuracy.svg",
+        "run/schedule.svg",     "run/confusion.svg", "run/confusion.csv"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (!there(files[i]))
             fail_msg("%s is missing", files[i]);
@@ -147,7 +148,8 @@ static void test_human(void **state) {
     check_contains(run.out, "best accuracy ");
     check_contains(run.out, "\nmodel     human run/model.safetensors\n"
                             "history   human run/history.csv\n"
-                            "pictures  human run/loss.svg, accuracy.svg, schedule.svg\n");
+                            "pictures  human run/loss.svg, accuracy.svg, schedule.svg, "
+                            "confusion.svg\n");
     check_contains(run.out, " predict 'human run/model.safetensors' d/valid/arrow/000.jpg\n");
     check_contains(run.err, "36 pictures to train on, 18 to validate on, 3 classes\n");
     assert_null(strchr(run.err, '\r')); /* no bar: stderr is no terminal */
@@ -209,7 +211,7 @@ static void check_eval(const char *out, const char *loss, const char *acc) {
 
 static void test_eval_repeats_training(void **state) {
     (void)state;
-    char best[COMMAND_VALUE], loss[COMMAND_VALUE], acc[COMMAND_VALUE], out[1024];
+    char best[COMMAND_VALUE], loss[COMMAND_VALUE], acc[COMMAND_VALUE], out[4096];
     command_value(trained, "\"event\":\"done\"", 0, "best_epoch", best);
     command_value(trained, "\"event\":\"epoch\"", atoi(best), "valid_loss", loss);
     command_value(trained, "\"event\":\"epoch\"", atoi(best), "valid_acc", acc);
@@ -440,7 +442,7 @@ static void interrupt(const char *folder, const char *until, command_run *run) {
 static void test_interrupt(void **state) {
     (void)state;
     command_run run;
-    char out[1024];
+    char out[4096];
     interrupt("stopped", "last.safetensors", &run);
     check_contains(run.err, "kiln: interrupted: stopped/model.safetensors is the best so far");
     command_free(&run);

@@ -1,0 +1,89 @@
+/* evaluation.c - see evaluation.h. Loss and accuracy are those that training's validation would
+ * give, bit for bit: the same pictures in the same batches through the same callbacks. */
+#include "evaluation.h"
+
+#include "core/ctx.h"
+
+static kn_status open_data(evaluation *e, const char *folder) {
+    const args *a = &e->s->a;
+    kn_ctx *ctx = e->s->ctx;
+    /* Bare weights hold no class names: then those of the training folders count. */
+    kn_split_opts opts = {.valid_pct = a->valid_pct,
+                          .vocab = a->weights == NULL ? &e->m.vocab : NULL,
+                          .valid_only = a->valid_pct == 0};
+    kn_status status = kn_split_folder(ctx, folder, opts, &e->split);
+    if (status == KN_OK && e->split.vocab.count != e->m.vocab.count)
+        status = kn_fail(ctx, KN_ERR_DATA, "%s: holds %d classes, but %s was trained on %d", folder,
+                         e->split.vocab.count, a->weights, e->m.vocab.count);
+    if (status != KN_OK)
+        return status;
+    if (!e->split.by_folder && a->valid_pct == 0)
+        report_note(&e->s->r,
+                    "%s has no validation folder: all its pictures count; with --valid-pct 20 "
+                    "those that train held out",
+                    folder);
+    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size);
+    if (e->set == NULL)
+        return kn_ctx_status(ctx);
+    kn_loader_opts loading = {.workers = a->workers,
+                              .max_image_memory = (size_t)a->max_image_memory << 20};
+    e->loader = kn_loader_new(ctx, e->set, e->m.batch_size, loading);
+    return kn_ctx_status(ctx);
+}
+
+static kn_status validate(evaluation *e) {
+    kn_ctx *ctx = e->s->ctx;
+    e->learner = kn_learner_new(ctx, (kn_learner_opts){.model = e->m.model});
+    if (e->learner == NULL)
+        return kn_ctx_status(ctx);
+    kn_status status = kn_learner_add(e->learner, kn_setup_cb(ctx, &e->m.norm));
+    if (status == KN_OK)
+        status = kn_learner_add(e->learner, kn_track_results_cb(ctx));
+    if (status == KN_OK)
+        status = kn_learner_predictions(e->learner, e->loader,
+                                        (kn_predictions_opts){.no_probs = true}, &e->p);
+    if (status == KN_OK)
+        e->results = kn_track_results(e->learner, false);
+    return status;
+}
+
+static kn_status count_mistakes(evaluation *e) {
+    kn_status status = kn_confusion_from(e->s->ctx, &e->p, &e->confusion);
+    if (status != KN_OK)
+        return status;
+    e->score = kn_calloc(e->s->ctx, (size_t)e->confusion.classes + 1, sizeof *e->score,
+                         "figures of the classes");
+    if (e->score == NULL)
+        return KN_ERR_MEMORY;
+    kn_class_scores(&e->confusion, e->score);
+    return KN_OK;
+}
+
+int evaluation_open(evaluation *e, session *s) {
+    char folder[PATH_MAX];
+    int words;
+    *e = (evaluation){.s = s};
+    int code = run_folder_check(s);
+    if (code == EXIT_DONE)
+        code = model_open(s, &e->m);
+    if (code != EXIT_DONE)
+        return code;
+    e->data = model_words(s, &words)[0];
+    code = data_folder(s, e->data, folder);
+    if (code == EXIT_DONE &&
+        (open_data(e, folder) != KN_OK || validate(e) != KN_OK || count_mistakes(e) != KN_OK))
+        code = session_fail(s);
+    return code;
+}
+
+void evaluation_close(evaluation *e) {
+    kn_ctx *ctx = e->s->ctx;
+    kn_free(ctx, e->score);
+    kn_confusion_free(ctx, &e->confusion);
+    kn_predictions_free(ctx, &e->p);
+    kn_learner_free(e->learner);
+    kn_loader_free(e->loader);
+    kn_dataset_free(e->set);
+    kn_split_free(ctx, &e->split);
+    kn_loaded_model_free(ctx, &e->m);
+}

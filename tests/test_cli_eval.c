@@ -1,0 +1,274 @@
+/* test_cli_eval.c - kiln eval beyond loss and accuracy: figures that agree with each other and with
+ * predict, and the files that -o writes. */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/svg.h"
+#include "support/tree.h"
+
+#include <kiln/kiln.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CLASSES = 7, TRAIN = 6, VALID = 5, ALL = CLASSES * VALID };
+
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+
+static const char *path_of(const char *relative) {
+    static char path[TREE_PATH + 256];
+    snprintf(path, sizeof path, "%s/%s", root, relative);
+    return path;
+}
+
+static bool there(const char *relative) {
+    struct stat st;
+    return stat(path_of(relative), &st) == 0;
+}
+
+static void read_file(const char *relative, char *text, size_t size) {
+    FILE *f = fopen(path_of(relative), "rb");
+    assert_non_null(f);
+    size_t length = fread(text, 1, size - 1, f);
+    assert_true(length < size - 1);
+    text[length] = '\0';
+    fclose(f);
+}
+
+/* One run that must end well; its stdout into out. */
+static void run_well(char *out, size_t size, const char *const *arguments) {
+    command_run run;
+    command_start(&run, HERE, arguments);
+    command_wait(&run);
+    command_expect(&run, 0);
+    assert_true(strlen(run.out) < size);
+    memcpy(out, run.out, strlen(run.out) + 1);
+    command_free(&run);
+}
+
+#define RUN_WELL(out, ...) run_well((out), sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
+
+static int prepare(void **state) {
+    (void)state;
+    char out[8192];
+    tree_make(root);
+    command_data(root, "d", CLASSES, TRAIN, VALID);
+    RUN_WELL(out, "train", "d", "--epochs", "3", "-o", "run", "-q", "-b", "8", "--img-size", "32",
+             "--threads", "2");
+    RUN_WELL(out, "eval", "run/model.safetensors", "d", "-o", "ev", "--threads", "2");
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+/* ---- stdout ---- */
+
+/* The first line is what it always was. */
+static void test_lines(void **state) {
+    (void)state;
+    char out[8192], json[16384], loss[COMMAND_VALUE], acc[COMMAND_VALUE], want[256];
+    RUN_WELL(out, "eval", "run/model.safetensors", "d", "--threads", "2");
+    RUN_WELL(json, "eval", "run/model.safetensors", "d", "--threads", "2", "--json");
+    assert_int_equal(command_lines(json), 1);
+    assert_memory_equal(json, "{\"event\":\"eval\",\"n\":35,\"loss\":", 30);
+    command_value(json, "eval", 0, "loss", loss);
+    command_value(json, "eval", 0, "acc", acc);
+    snprintf(want, sizeof want, "35 pictures: loss %.4f, accuracy %.4f\ntop-5 accuracy ",
+             atof(loss), atof(acc));
+    assert_memory_equal(out, want, strlen(want));
+    check_contains(out, "\nclass          precision   recall       f1         n\narrow  ");
+    check_contains(out, "\nmean  ");
+    check_contains(out, "\nweighted mean  ");
+    check_contains(out, "\nmost confused\nlabel ");
+    assert_null(strstr(out, "files"));
+    assert_false(there("eval")); /* nothing is written without -o */
+}
+
+static double number_at(const char *json, const char *key, int n) {
+    const char *at = json;
+    for (int i = 0; i <= n; i++) {
+        at = strstr(at, key);
+        assert_non_null(at);
+        at += strlen(key);
+    }
+    return atof(at);
+}
+
+/* Recall weighted by support is accuracy; supports add up; top-5 lies above it. */
+static void test_figures_agree(void **state) {
+    (void)state;
+    char json[16384];
+    RUN_WELL(json, "eval", "run/model.safetensors", "d", "--json");
+    double acc = number_at(json, "\"acc\":", 0), top5 = number_at(json, "\"top5_acc\":", 0),
+           sum = 0;
+    const char *weighted = strstr(json, "\"weighted\":"), *classes = strstr(json, "\"per_class\":");
+    assert_non_null(weighted);
+    assert_non_null(classes);
+    assert_true(fabs(number_at(weighted, "\"recall\":", 0) - acc) < 1e-8);
+    assert_true(top5 >= acc && top5 <= 1);
+    for (int i = 0; i < CLASSES; i++) {
+        assert_int_equal(lround(number_at(classes, "\"n\":", i)), VALID);
+        sum += number_at(classes, "\"recall\":", i) / CLASSES;
+    }
+    assert_true(fabs(sum - acc) < 1e-8);
+}
+
+/* Few classes have no top 5. */
+static void test_few_classes(void **state) {
+    (void)state;
+    char out[8192];
+    command_data(root, "few", 2, 4, 2);
+    RUN_WELL(out, "train", "few", "--epochs", "1", "-o", "few-run", "-q", "-b", "4", "--img-size",
+             "16");
+    RUN_WELL(out, "eval", "few-run/model.safetensors", "few", "--json");
+    assert_null(strstr(out, "top5"));
+    RUN_WELL(out, "eval", "few-run/model.safetensors", "few");
+    assert_null(strstr(out, "top-5"));
+}
+
+/* ---- files ---- */
+
+static void test_confusion_svg(void **state) {
+    (void)state;
+    static char svg[65536];
+    read_file("ev/confusion.svg", svg, sizeof svg);
+    svg_check(svg);
+    check_contains(svg, ">Confusion matrix<");
+    check_contains(svg, ">crescent<");
+}
+
+/* The matrix's sum is all pictures, its diagonal the right ones. */
+static void test_confusion_csv(void **state) {
+    (void)state;
+    char text[4096], json[16384];
+    int sum = 0, right = 0, row = 0;
+    read_file("ev/confusion.csv", text, sizeof text);
+    assert_memory_equal(text, "label,arrow,bars,circle,", 24);
+    assert_int_equal(command_lines(text), CLASSES + 1);
+    for (char *line = strchr(text, '\n') + 1; *line != '\0'; line = strchr(line, '\n') + 1, row++) {
+        const char *cell = line;
+        for (int column = 0; column < CLASSES; column++) {
+            cell = strchr(cell, ',') + 1;
+            sum += atoi(cell);
+            right += column == row ? atoi(cell) : 0;
+        }
+    }
+    assert_int_equal(sum, ALL);
+    RUN_WELL(json, "eval", "run/model.safetensors", "d", "--json");
+    assert_int_equal(right, lround(number_at(json, "\"acc\":", 0) * ALL));
+    read_file("ev/per_class.csv", text, sizeof text);
+    assert_memory_equal(text, "label,precision,recall,f1,n\narrow,", 34);
+    assert_int_equal(command_lines(text), CLASSES + 1);
+}
+
+/* predictions.csv says of each picture what predict says. */
+static void test_predictions_csv(void **state) {
+    (void)state;
+    char text[16384], out[16384], prob[COMMAND_VALUE], label[COMMAND_VALUE];
+    read_file("ev/predictions.csv", text, sizeof text);
+    RUN_WELL(out, "predict", "run/model.safetensors", "d/valid", "--json", "--threads", "2");
+    assert_int_equal(command_lines(text), ALL + 1);
+    assert_memory_equal(text, "path,label,predicted,prob,label_prob,rank,loss\n", 47);
+    char *line = strchr(text, '\n') + 1;
+    for (int i = 0; i < ALL; i++, line = strchr(line, '\n') + 1) {
+        char path[128], truth[32], predicted[40];
+        double p, own, loss;
+        int rank;
+        assert_int_equal(sscanf(line, "%127[^,],%31[^,],%31[^,],%lf,%lf,%d,%lf", path, truth,
+                                predicted + 1, &p, &own, &rank, &loss),
+                         7);
+        predicted[0] = '"';
+        strcat(predicted, "\"");
+        command_value(out, path, 0, "label", label);
+        command_value(out, path, 0, "prob", prob);
+        assert_string_equal(predicted, label);
+        assert_true(fabs(p - atof(prob)) < 1e-6);
+        assert_true(fabs(loss + log(own)) < 1e-4);
+        assert_true(rank >= 1 && rank <= CLASSES);
+        assert_memory_equal(path + strlen("d/valid/"), truth, strlen(truth));
+        assert_int_equal(rank == 1, memcmp(truth, predicted + 1, strlen(truth)) == 0);
+    }
+}
+
+/* train ends with the matrix of the model that it saved. */
+static void test_confusion_of_training(void **state) {
+    (void)state;
+    char of_training[4096], of_eval[4096];
+    read_file("run/confusion.csv", of_training, sizeof of_training);
+    read_file("ev/confusion.csv", of_eval, sizeof of_eval);
+    assert_string_equal(of_training, of_eval);
+    assert_true(there("run/confusion.svg"));
+}
+
+static void test_never_overwritten(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "eval", "run/model.safetensors", "d", "-o", "run");
+    command_expect(&run, 2);
+    assert_string_equal(run.out, "");
+    check_contains(run.err, "kiln: run: already holds something");
+    command_free(&run);
+}
+
+/* A file that cannot be written whole leaves no half of a folder. */
+static void test_disk_full(void **state) {
+    (void)state;
+    command_run run;
+    command_opts opts = HERE;
+    opts.file_limit = 600;
+    COMMAND(&run, opts, "eval", "run/model.safetensors", "d", "-o", "full");
+    command_expect(&run, 1);
+    check_contains(run.err, "kiln: full/");
+    assert_string_equal(run.out, "");
+    assert_false(there("full"));
+    command_free(&run);
+}
+
+/* Names that CSV must quote come back whole. */
+static void test_odd_names(void **state) {
+    (void)state;
+    char out[8192], text[4096];
+    command_data(root, "odd", 2, 4, 2);
+    static const char *const parts[] = {"train", "valid"};
+    for (int i = 0; i < 2; i++) {
+        char from[TREE_PATH + 256], to[TREE_PATH + 256];
+        snprintf(from, sizeof from, "%s/odd/%s/arrow", root, parts[i]);
+        snprintf(to, sizeof to, "%s/odd/%s/a \"b\", c", root, parts[i]);
+        assert_int_equal(rename(from, to), 0);
+    }
+    RUN_WELL(out, "train", "odd", "--epochs", "1", "-o", "odd-run", "-q", "-b", "4", "--img-size",
+             "16");
+    RUN_WELL(out, "eval", "odd-run/model.safetensors", "odd", "-o", "odd-ev", "--json");
+    check_contains(out, "\"output\":\"odd-ev\"");
+    read_file("odd-ev/confusion.csv", text, sizeof text);
+    check_contains(text, "label,\"a \"\"b\"\", c\",bars\n");
+    read_file("odd-ev/predictions.csv", text, sizeof text);
+    check_contains(text, "\"odd/valid/a \"\"b\"\", c/000.jpg\",\"a \"\"b\"\", c\",");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_figures_agree),
+        cmocka_unit_test(test_few_classes),
+        cmocka_unit_test(test_confusion_svg),
+        cmocka_unit_test(test_confusion_csv),
+        cmocka_unit_test(test_predictions_csv),
+        cmocka_unit_test(test_confusion_of_training),
+        cmocka_unit_test(test_never_overwritten),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_odd_names),
+    };
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
