@@ -59,6 +59,10 @@ KN_API kn_callback *kn_progress_cb(kn_ctx *ctx, kn_progress_opts opts);
 /* Sets the optimizer's rate before every training batch. */
 KN_API kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts);
 
+/* The same for any schedule: the learner's lr is its highest rate. Where the schedule moves the
+ * momentum, it sets that of every group whose momentum is not 0. */
+KN_API kn_callback *kn_schedule_cb(kn_ctx *ctx, kn_schedule s);
+
 #ifdef __cplusplus
 }
 #endif

@@ -120,6 +120,17 @@ typedef struct kn_weights {
     uint64_t version;
 } kn_weights;
 
+/* Numbers of one optimizer step; what they do is said at the kernels. */
+typedef struct kn_sgd_rule {
+    float lr, wd, momentum;
+    bool first, nesterov;
+} kn_sgd_rule;
+
+typedef struct kn_adam_rule {
+    float beta1, beta2, l2, keep, step, root, eps;
+    bool plain;
+} kn_adam_rule;
+
 struct kn_backend {
     const char *name;
     kn_status (*open)(kn_device *d); /* fills about and state */
@@ -228,10 +239,33 @@ struct kn_backend {
      * rows. */
     kn_status (*track)(kn_device *d, int64_t rows, int64_t cols, const float *preds,
                        const int32_t *target, const float *loss, double *total);
-    /* g' = g + wd * w; v = first ? g' : momentum * v + g', when v is not NULL; w -= lr * (v or g').
-     */
-    kn_status (*sgd)(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
-                     float lr, float wd, float momentum);
+
+    /* ---- optimizers: one pass over parameters that lie next to each other ---- */
+    /* g' = g + wd * w; v = first ? g' : momentum * v + g', when v is not NULL; w -= lr * d, d being
+     * g' without v, v with it, g' + momentum * v with Nesterov's. */
+    kn_status (*sgd)(kn_device *d, int64_t n, const kn_sgd_rule *rule, const float *g, float *v,
+                     float *w);
+    /* g' = g + l2 * w; m += (1 - beta1) * (g' - m); v = beta2 * v + (1 - beta2) * g'^2;
+     * w = keep * w - step * m / (root * sqrt(v) + eps), or without the divisor when plain. */
+    kn_status (*adam)(kn_device *d, int64_t n, const kn_adam_rule *rule, const float *g, float *m,
+                      float *v, float *w);
+    /* v = momentum * v + g; x = nesterov ? g + momentum * v : v. */
+    kn_status (*muon_momentum)(kn_device *d, int64_t n, float momentum, bool nesterov,
+                               const float *g, float *v, float *x);
+    /* norm[0] = sqrt(trace(gram)) + 1e-7; gram [n,n] /= norm[0]^2. */
+    kn_status (*muon_normalize)(kn_device *d, int64_t n, float *gram, float *norm);
+    /* q = k[0] I + k[1] a + k[2] a2, all [n,n]. */
+    kn_status (*muon_poly)(kn_device *d, int64_t n, const float k[3], const float *a,
+                           const float *a2, float *q);
+    /* w = keep * w - step / norm[0] * u. */
+    kn_status (*muon_step)(kn_device *d, int64_t n, float keep, float step, const float *u,
+                           const float *norm, float *w);
+    kn_status (*lerp)(kn_device *d, int64_t n, float alpha, const float *x, float *y); /* y += alpha
+                                                                                        * (x - y) */
+    /* *total += sum of x^2. */
+    kn_status (*square_sum)(kn_device *d, int64_t n, const float *x, double *total);
+    /* g *= min(1, most / (sqrt(*total) + 1e-6)). */
+    kn_status (*clip)(kn_device *d, int64_t n, float most, const double *total, float *g);
 };
 
 /* Plain loops, every kernel: the oracle of the tests. */

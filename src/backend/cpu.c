@@ -1,6 +1,7 @@
 /* cpu.c - the cpu device: oneDNN for convolution and products, threads and vector registers for the
  * passes over whole activations; the rest is small and stays with the reference kernels. */
 #include "backend/cpu_loops.h"
+#include "backend/cpu_optim.h"
 #include "backend/onednn.h"
 #include "backend/reference.h"
 
@@ -121,4 +122,12 @@ const kn_backend kn_backend_cpu = {
     .normalize = kn_cpu_normalize,
     .track = kn_ref_track,
     .sgd = kn_cpu_sgd,
+    .adam = kn_cpu_adam,
+    .muon_momentum = kn_cpu_muon_momentum,
+    .muon_normalize = kn_ref_muon_normalize,
+    .muon_poly = kn_ref_muon_poly,
+    .muon_step = kn_cpu_muon_step,
+    .lerp = kn_cpu_lerp,
+    .square_sum = kn_cpu_square_sum,
+    .clip = kn_cpu_clip,
 };

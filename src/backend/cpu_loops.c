@@ -299,35 +299,3 @@ kn_status kn_cpu_normalize(kn_device *d, int64_t n, const uint8_t *x, const floa
     }
     return kn_cpu_over(d, n, PIXELS, n * 3, normalize_range, &p);
 }
-
-typedef struct sgd_args {
-    float *w, *v;
-    const float *g;
-    bool first;
-    float lr, wd, momentum;
-} sgd_args;
-
-KN_MULTIVERSION static void sgd_range(const void *args, int64_t begin, int64_t end) {
-    const sgd_args *p = args;
-    float *w = p->w, *v = p->v, lr = p->lr, wd = p->wd, momentum = p->momentum;
-    const float *g = p->g;
-    if (v == NULL)
-        for (int64_t i = begin; i < end; i++)
-            w[i] -= lr * (g[i] + wd * w[i]);
-    else if (p->first)
-        for (int64_t i = begin; i < end; i++) {
-            v[i] = g[i] + wd * w[i];
-            w[i] -= lr * v[i];
-        }
-    else
-        for (int64_t i = begin; i < end; i++) {
-            v[i] = momentum * v[i] + (g[i] + wd * w[i]);
-            w[i] -= lr * v[i];
-        }
-}
-
-kn_status kn_cpu_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
-                     float lr, float wd, float momentum) {
-    sgd_args p = {.w = w, .v = v, .g = g, .first = first, .lr = lr, .wd = wd, .momentum = momentum};
-    return kn_cpu_over(d, n, 64, n, sgd_range, &p);
-}

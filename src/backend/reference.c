@@ -308,4 +308,12 @@ const kn_backend kn_backend_reference = {
     .normalize = kn_ref_normalize,
     .track = kn_ref_track,
     .sgd = kn_ref_sgd,
+    .adam = kn_ref_adam,
+    .muon_momentum = kn_ref_muon_momentum,
+    .muon_normalize = kn_ref_muon_normalize,
+    .muon_poly = kn_ref_muon_poly,
+    .muon_step = kn_ref_muon_step,
+    .lerp = kn_ref_lerp,
+    .square_sum = kn_ref_square_sum,
+    .clip = kn_ref_clip,
 };

@@ -101,7 +101,19 @@ kn_status kn_ref_normalize(kn_device *d, int64_t n, const uint8_t *x, const floa
                            const float std[3], float *y);
 kn_status kn_ref_track(kn_device *d, int64_t rows, int64_t cols, const float *preds,
                        const int32_t *target, const float *loss, double *total);
-kn_status kn_ref_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
-                     float lr, float wd, float momentum);
+kn_status kn_ref_sgd(kn_device *d, int64_t n, const kn_sgd_rule *rule, const float *g, float *v,
+                     float *w);
+kn_status kn_ref_adam(kn_device *d, int64_t n, const kn_adam_rule *rule, const float *g, float *m,
+                      float *v, float *w);
+kn_status kn_ref_muon_momentum(kn_device *d, int64_t n, float momentum, bool nesterov,
+                               const float *g, float *v, float *x);
+kn_status kn_ref_muon_normalize(kn_device *d, int64_t n, float *gram, float *norm);
+kn_status kn_ref_muon_poly(kn_device *d, int64_t n, const float k[3], const float *a,
+                           const float *a2, float *q);
+kn_status kn_ref_muon_step(kn_device *d, int64_t n, float keep, float step, const float *u,
+                           const float *norm, float *w);
+kn_status kn_ref_lerp(kn_device *d, int64_t n, float alpha, const float *x, float *y);
+kn_status kn_ref_square_sum(kn_device *d, int64_t n, const float *x, double *total);
+kn_status kn_ref_clip(kn_device *d, int64_t n, float most, const double *total, float *g);
 
 #endif

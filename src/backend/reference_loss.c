@@ -1,5 +1,5 @@
 /* reference_loss.c - pooling, softmax and the losses, and the kernels around the model: normalise,
- * metrics, the optimizer's step: see reference.c. */
+ * metrics: see reference.c. */
 #include "backend/reference.h"
 
 #include <math.h>
@@ -233,17 +233,5 @@ kn_status kn_ref_track(kn_device *d, int64_t rows, int64_t cols, const float *pr
     total[0] += (double)rows * *loss;
     total[1] += (double)hits;
     total[2] += (double)rows;
-    return KN_OK;
-}
-
-kn_status kn_ref_sgd(kn_device *d, int64_t n, float *w, const float *g, float *v, bool first,
-                     float lr, float wd, float momentum) {
-    (void)d;
-    for (int64_t i = 0; i < n; i++) {
-        float grad = g[i] + wd * w[i];
-        if (v != NULL)
-            grad = v[i] = first ? grad : momentum * v[i] + grad;
-        w[i] -= lr * grad;
-    }
     return KN_OK;
 }

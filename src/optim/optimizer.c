@@ -1,4 +1,4 @@
-/* optimizer.c - what all optimizers share, and SGD. */
+/* optimizer.c - what all optimizers share. */
 #include <kiln/optim.h>
 
 #include "nn/module.h"
@@ -63,4 +63,16 @@ void kn_optimizer_zero_grad(kn_optimizer *opt) {
     const kn_pack *pack = kn_module_pack(opt->model);
     for (int i = 0; pack != NULL && i < pack->count; i++)
         kn_param_zero_grad(pack->segment[i].param);
+}
+
+kn_status kn_optimizer_state(kn_optimizer *opt, const kn_state_visitor *visitor) {
+    const kn_pack *pack = kn_module_pack(opt->model);
+    if (pack == NULL)
+        return kn_ctx_status(opt->ctx);
+    kn_status status = visitor->reals(visitor->user, "lr", &opt->lr, 1);
+    if (status == KN_OK)
+        status = visitor->integers(visitor->user, "steps", &opt->steps, 1);
+    if (status == KN_OK && opt->cls->state != NULL)
+        status = opt->cls->state(opt, pack, visitor);
+    return status;
 }
