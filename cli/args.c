@@ -223,13 +223,23 @@ static kn_status check_words(const args *a, kn_error *error) {
     return KN_OK;
 }
 
+static kn_status check_training(const args *a, kn_error *error) {
+    if (a->nesterov && !(strcmp(a->opt, "sgd") == 0 && a->momentum > 0))
+        return kn_error_set(error, KN_ERR_ARG, "--nesterov goes with --opt sgd and a --momentum");
+    if (a->warmup > 0 && a->warmup >= a->epochs)
+        return kn_error_set(error, KN_ERR_ARG, "--warmup %g: expected less than the %d epochs",
+                            a->warmup, a->epochs);
+    return KN_OK;
+}
+
 static kn_status check_together(const args *a, kn_error *error) {
     bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL);
     if (stored && (a->weights != NULL) != (a->model != NULL))
         return kn_error_set(error, KN_ERR_ARG, "--weights FILE and --model NAME go together");
     if (isnan(a->mean[0]) != (a->std[0] == 0))
         return kn_error_set(error, KN_ERR_ARG, "--mean and --std go together");
-    return check_words(a, error);
+    kn_status status = check_training(a, error);
+    return status == KN_OK ? check_words(a, error) : status;
 }
 
 kn_status args_parse(int argc, char **argv, args *a, kn_error *error) {

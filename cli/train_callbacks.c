@@ -49,12 +49,20 @@ static kn_callback *make_progress(train *t) {
 
 /* ---- schedules ---- */
 
-static bool wants_one_cycle(const args *a) {
-    return strcmp(a->sched, "one-cycle") == 0;
+static bool is_constant(const args *a) {
+    return strcmp(a->sched, kn_schedule_name(KN_SCHED_CONSTANT)) == 0 && !(a->warmup > 0);
 }
 
-static kn_callback *make_one_cycle(train *t) {
-    return kn_one_cycle_cb(t->s->ctx, (kn_one_cycle_opts){0});
+static bool wants_schedule(const args *a) {
+    return !is_constant(a);
+}
+
+static kn_callback *make_schedule(train *t) {
+    const args *a = &t->s->a;
+    kn_schedule s = {.warmup = a->warmup / a->epochs};
+    while (kn_schedule_name(s.kind) != NULL && strcmp(kn_schedule_name(s.kind), a->sched) != 0)
+        s.kind++;
+    return kn_schedule_cb(t->s->ctx, s);
 }
 
 /* ---- the table; of equal order, the first is called first ---- */
@@ -68,7 +76,7 @@ static const struct {
     {CMD_TRAIN, NULL, make_track_results},
     {CMD_TRAIN, NULL, make_recorder},
     {CMD_TRAIN, wants_progress, make_progress},
-    {CMD_TRAIN, wants_one_cycle, make_one_cycle},
+    {CMD_TRAIN, wants_schedule, make_schedule},
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, make_interrupt},
