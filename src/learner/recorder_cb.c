@@ -2,10 +2,10 @@
  * as CSV and as charts. All its memory is taken before the first batch. */
 #include "core/file.h"
 #include "core/text.h"
+#include "learner/history_charts.h"
 #include "tensor/tensor.h"
 
 #include <kiln/callbacks.h>
-#include <kiln/chart.h>
 
 #include <assert.h>
 #include <math.h>
@@ -20,7 +20,7 @@ typedef struct recorder {
     kn_history_row *row;
     int rows;
     double *lr; /* [steps] */
-    int64_t steps, most;
+    int64_t steps, most, epoch_steps;
     kn_device *device;
     kn_storage *loss; /* f32 [most], on the device: read when it is drawn */
     kn_text csv;
@@ -47,7 +47,8 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     if (l->epochs == 0) /* validation alone: the history of the fit before stays */
         return KN_GO;
     release(r);
-    r->most = (int64_t)l->epochs * kn_loader_len(l->loaders.train);
+    r->epoch_steps = kn_loader_len(l->loaders.train);
+    r->most = (int64_t)l->epochs * r->epoch_steps;
     size_t most = (size_t)(r->most > 0 ? r->most : 1);
     r->row = kn_calloc(r->ctx, (size_t)l->epochs, sizeof *r->row, "the history");
     r->lr = r->row != NULL ? kn_calloc(r->ctx, most, sizeof *r->lr, "the history") : NULL;
@@ -144,79 +145,37 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
 
 /* ---- charts ---- */
 
-static kn_status draw(recorder *r, const char *file, const kn_chart *chart) {
+static kn_status draw(const recorder *r, kn_history_chart chart, int width, int height,
+                      kn_text *out) {
+    size_t bytes = (size_t)r->steps * sizeof(float);
+    float *loss = kn_calloc(r->ctx, (size_t)r->steps + 1, sizeof *loss, "a chart");
+    if (loss == NULL)
+        return KN_ERR_MEMORY;
+    kn_status status =
+        r->steps == 0 ? KN_OK : r->device->ops->copy_out(r->device, loss, r->loss->data, bytes);
+    kn_history h = {.row = r->row,
+                    .rows = r->rows,
+                    .lr = r->lr,
+                    .loss = loss,
+                    .steps = r->steps,
+                    .epoch_steps = r->epoch_steps};
+    if (status == KN_OK)
+        status = kn_history_draw(r->ctx, &h, chart, width, height, out);
+    kn_free(r->ctx, loss);
+    return status;
+}
+
+static kn_status write_chart(const recorder *r, kn_history_chart chart) {
     char path[KN_PATH_MAX];
+    const char *file = kn_history_chart_file(chart);
     int length = snprintf(path, sizeof path, "%s/%s", r->opts.folder, file);
     if (length < 0 || (size_t)length >= sizeof path)
         return kn_fail(r->ctx, KN_ERR_IO, "%.64s...: the path is too long", r->opts.folder);
-    return kn_chart_write(chart, path, &r->ctx->allocator, &r->ctx->error);
-}
-
-/* Loss of every step against the epochs passed, and both losses at each epoch's end. */
-static kn_status draw_loss(recorder *r, const double *epoch, const double *train,
-                           const double *valid, const double *place, const double *loss) {
-    kn_series series[] = {{"each batch", place, loss, (int)r->steps, false},
-                          {"training", epoch, train, r->rows, false},
-                          {"validation", epoch, valid, r->rows, false}};
-    return draw(r, "loss.svg",
-                &(kn_chart){.title = "Loss",
-                            .x_title = "epochs",
-                            .y_title = "cross entropy",
-                            .series = series,
-                            .series_count = KN_COUNT(series)});
-}
-
-static kn_status draw_rest(recorder *r, const double *epoch, const double *train,
-                           const double *valid, const double *place) {
-    kn_series acc[] = {{"training", epoch, train, r->rows, false},
-                       {"validation", epoch, valid, r->rows, false}};
-    kn_status status = draw(r, "accuracy.svg",
-                            &(kn_chart){.title = "Accuracy",
-                                        .x_title = "epochs",
-                                        .y_title = "share of pictures right",
-                                        .series = acc,
-                                        .series_count = KN_COUNT(acc)});
-    kn_series lr = {NULL, place, r->lr, (int)r->steps, false};
-    if (status != KN_OK)
-        return status;
-    return draw(r, "schedule.svg",
-                &(kn_chart){.title = "Learning rate",
-                            .x_title = "epochs",
-                            .y_title = "learning rate",
-                            .series = &lr,
-                            .series_count = 1});
-}
-
-/* Columns for the charts in one block: 5 of a number an epoch, 2 of one a step, and the f32 losses.
- */
-static kn_status draw_all(recorder *r, int64_t epoch_steps) {
-    size_t rows = (size_t)r->rows, steps = (size_t)r->steps;
-    double *block = kn_calloc(r->ctx, rows * 5 + steps * 3 + 1, sizeof *block, "charts");
-    if (block == NULL)
-        return KN_ERR_MEMORY;
-    double *epoch = block, *column[4], *place = block + rows * 5, *loss = place + steps;
-    float *raw = (float *)(void *)(loss + steps);
-    for (int c = 0; c < 4; c++)
-        column[c] = block + rows * (size_t)(c + 1);
-    for (size_t i = 0; i < rows; i++) {
-        epoch[i] = r->row[i].epoch + 1;
-        column[0][i] = r->row[i].train_loss;
-        column[1][i] = r->row[i].valid_loss;
-        column[2][i] = r->row[i].train_acc;
-        column[3][i] = r->row[i].valid_acc;
-    }
-    kn_status status =
-        steps == 0 ? KN_OK
-                   : r->device->ops->copy_out(r->device, raw, r->loss->data, steps * sizeof *raw);
-    for (size_t i = 0; i < steps; i++) {
-        place[i] = (double)(i + 1) / (double)epoch_steps;
-        loss[i] = raw[i];
-    }
+    kn_text out = {.allocator = &r->ctx->allocator};
+    kn_status status = draw(r, chart, 0, 0, &out);
     if (status == KN_OK)
-        status = draw_loss(r, epoch, column[0], column[1], place, loss);
-    if (status == KN_OK)
-        status = draw_rest(r, epoch, column[2], column[3], place);
-    kn_free(r->ctx, block);
+        status = kn_file_write(path, out.data, out.length, &r->ctx->error);
+    kn_text_free(&out);
     return status;
 }
 
@@ -224,7 +183,10 @@ static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     recorder *r = (recorder *)cb;
     if (l->epochs == 0 || r->opts.folder == NULL || r->steps == 0)
         return KN_GO;
-    return draw_all(r, kn_loader_len(l->loaders.train)) == KN_OK ? KN_GO : KN_FAIL;
+    for (int i = 0; i < KN_HISTORY_CHARTS; i++)
+        if (write_chart(r, (kn_history_chart)i) != KN_OK)
+            return KN_FAIL;
+    return KN_GO;
 }
 
 /* ---- the callback ---- */
@@ -256,8 +218,21 @@ kn_callback *kn_recorder_cb(kn_ctx *ctx, kn_recorder_opts opts) {
     return &r->base;
 }
 
+static const recorder *recorder_of(const kn_learner *l) {
+    return (const recorder *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+}
+
 const kn_history_row *kn_recorder_rows(const kn_learner *l, int *count) {
-    const recorder *r = (const recorder *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const recorder *r = recorder_of(l);
     *count = r != NULL ? r->rows : 0;
     return r != NULL ? r->row : NULL;
+}
+
+kn_status kn_recorder_draw(const kn_learner *l, kn_history_chart chart, int width, int height,
+                           kn_text *out) {
+    const recorder *r = recorder_of(l);
+    if (r == NULL || r->loss == NULL)
+        return kn_fail(l->ctx, KN_ERR_STATE, "%s: nothing is recorded",
+                       kn_history_chart_file(chart));
+    return draw(r, chart, width, height, out);
 }
