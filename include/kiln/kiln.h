@@ -13,6 +13,7 @@
 #include <kiln/optim.h>
 #include <kiln/learner.h>
 #include <kiln/callbacks.h>
+#include <kiln/lr_find.h>
 #include <kiln/metrics.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>

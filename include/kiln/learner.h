@@ -79,6 +79,10 @@ typedef kn_flow (*kn_event_fn)(kn_callback *cb, kn_learner *l);
 typedef struct kn_callback_class {
     const char *name;
     int order; /* lower runs first; equal orders in the order they were added */
+    /* A fit with a callback that makes it a trial, as the learning rate finder does, is undone at
+     * its end. Callbacks that write files, keep a history, show progress or set the rate have no
+     * business in it: they are told nothing. */
+    bool makes_trial, skips_trials;
     /* Called, if set, for every event, before the event's own function. */
     kn_flow (*any)(kn_callback *cb, kn_learner *l, kn_event event);
 #define KN_EVENT_FIELD(name) kn_event_fn name;
@@ -108,6 +112,7 @@ struct kn_learner {
     /* The run, valid from before_fit on. */
     int epochs, epoch;   /* of this fit; epoch counts from 0 */
     bool training;       /* in train, not in validate */
+    bool trial;          /* this fit will be undone: a callback makes it a trial */
     kn_loader *loader;   /* the one under way */
     int64_t batch_index; /* within it */
     int64_t batch_count; /* its len */
@@ -140,6 +145,10 @@ KN_API void kn_learner_free(kn_learner *l); /* and its callbacks */
 /* Takes ownership of cb, also on failure; NULL cb: the context's error. During a fit: KN_ERR_STATE.
  */
 KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
+/* Takes a callback out, and frees it if its class does; not during a fit (KN_ERR_STATE). One that l
+ * does not have is no error. */
+KN_API kn_status kn_learner_remove(kn_learner *l, kn_callback *cb);
+
 /* The first callback of that class name, or NULL. */
 KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
 

@@ -33,9 +33,6 @@ static inline kn_flow kn_wider(kn_flow a, kn_flow b) {
     return a > b ? a : b;
 }
 
-/* Takes a callback out and frees it; not during a fit. */
-void kn_learner_drop(kn_learner *l, kn_callback *cb);
-
 /* Tells the callbacks in order, until one returns another flow than KN_GO. */
 kn_flow kn_tell(kn_learner *l, kn_event event);
 

@@ -82,18 +82,19 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
     return KN_OK;
 }
 
-void kn_learner_drop(kn_learner *l, kn_callback *cb) {
+kn_status kn_learner_remove(kn_learner *l, kn_callback *cb) {
     struct kn_learner_state *s = l->state;
-    size_t at = 0;
-    assert(!s->fitting);
-    while (at < s->count && s->callback[at] != cb)
-        at++;
-    if (at == s->count)
-        return;
-    s->count--;
-    for (; at < s->count; at++)
-        s->callback[at] = s->callback[at + 1];
-    free_callback(cb);
+    if (s->fitting)
+        return kn_fail(l->ctx, KN_ERR_STATE, "learner: callback %s was removed during a fit",
+                       cb->cls->name);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->callback[i] != cb)
+            s->callback[kept++] = s->callback[i];
+    if (kept < s->count)
+        free_callback(cb);
+    s->count = kept;
+    return KN_OK;
 }
 
 kn_callback *kn_learner_find(kn_learner *l, const char *name) {
@@ -247,6 +248,13 @@ static kn_status zero_gradients(kn_learner *l) {
     return status;
 }
 
+static bool is_trial(const kn_learner *l) {
+    bool trial = false;
+    for (size_t i = 0; i < l->state->count; i++)
+        trial = trial || l->state->callback[i]->cls->makes_trial;
+    return trial;
+}
+
 static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
@@ -256,10 +264,12 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     l->epochs = count;
     l->epoch = 0;
     l->step = 0;
+    l->trial = count > 0 && is_trial(l);
     l->state->active = 0;
     l->state->fitting = true;
     kn_flow flow = kn_run_scope(l, KN_SCOPE_FIT, body);
     l->state->fitting = false;
+    l->trial = false;
     l->loader = NULL;
     kn_step_end(l->ctx);
     assert(flow == KN_GO || kn_ctx_status(l->ctx) != KN_OK);

@@ -22,8 +22,11 @@ static void free_one_cycle(kn_callback *cb) {
     kn_free(((one_cycle *)cb)->ctx, cb);
 }
 
-static const kn_callback_class one_cycle_class = {
-    .name = "one_cycle", .order = -50, .before_batch = before_batch, .free = free_one_cycle};
+static const kn_callback_class one_cycle_class = {.name = "one_cycle",
+                                                  .order = -50,
+                                                  .skips_trials = true,
+                                                  .before_batch = before_batch,
+                                                  .free = free_one_cycle};
 
 kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts) {
     if (opts.pct_start < 0 || opts.pct_start >= 1 || opts.div < 0) {

@@ -199,6 +199,7 @@ static void free_gather(kn_callback *cb) {
 
 static const kn_callback_class gather_class = {.name = "predictions",
                                                .order = 70, /* after save_model */
+                                               .skips_trials = true,
                                                .before_validate = before_validate,
                                                .after_loss = after_loss,
                                                .after_cancel_validate = after_cancel_validate,
@@ -232,7 +233,7 @@ kn_status kn_learner_predictions(kn_learner *l, kn_loader *loader, kn_prediction
     l->loaders.valid = loader;
     status = kn_learner_validate(l);
     l->loaders.valid = valid;
-    kn_learner_drop(l, cb);
+    kn_learner_remove(l, cb);
     if (status != KN_OK)
         kn_predictions_free(l->ctx, out);
     return status;

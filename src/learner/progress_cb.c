@@ -129,6 +129,7 @@ static void free_progress(kn_callback *cb) {
 
 static const kn_callback_class progress_class = {.name = "progress",
                                                  .order = 70,
+                                                 .skips_trials = true,
                                                  .before_fit = before_fit,
                                                  .before_epoch = before_epoch,
                                                  .before_train = before_pass,

@@ -199,6 +199,7 @@ static void free_recorder(kn_callback *cb) {
 
 static const kn_callback_class recorder_class = {.name = name,
                                                  .order = 50,
+                                                 .skips_trials = true,
                                                  .before_fit = before_fit,
                                                  .before_epoch = before_epoch,
                                                  .after_loss = after_loss,

@@ -69,6 +69,7 @@ static void free_save_model(kn_callback *cb) {
 
 static const kn_callback_class save_model_class = {.name = name,
                                                    .order = 60,
+                                                   .skips_trials = true,
                                                    .before_fit = before_fit,
                                                    .before_epoch = before_epoch,
                                                    .after_cancel_epoch = after_cancel_epoch,

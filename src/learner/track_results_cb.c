@@ -86,6 +86,7 @@ static void free_track(kn_callback *cb) {
 
 static const kn_callback_class track_class = {.name = name,
                                               .order = -20,
+                                              .skips_trials = true,
                                               .before_train = begin,
                                               .before_validate = begin,
                                               .after_loss = after_loss,
