@@ -17,6 +17,7 @@
 #include <kiln/metrics.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>
+#include <kiln/sheet.h>
 #include <kiln/model_file.h>
 
 #endif
