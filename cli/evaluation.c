@@ -4,6 +4,8 @@
 
 #include "core/ctx.h"
 
+#include <kiln/predict.h>
+
 static kn_status open_data(evaluation *e, const char *folder) {
     const args *a = &e->s->a;
     kn_ctx *ctx = e->s->ctx;
@@ -39,6 +41,8 @@ static kn_status validate(evaluation *e) {
     kn_status status = kn_learner_add(e->learner, kn_setup_cb(ctx, &e->m.norm));
     if (status == KN_OK)
         status = kn_learner_add(e->learner, kn_track_results_cb(ctx));
+    if (status == KN_OK && e->s->a.tta)
+        status = kn_learner_add(e->learner, kn_tta_cb(ctx, &e->m.norm));
     if (status == KN_OK)
         status = kn_learner_predictions(e->learner, e->loader,
                                         (kn_predictions_opts){.no_probs = true}, &e->p);

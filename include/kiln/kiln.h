@@ -15,6 +15,7 @@
 #include <kiln/callbacks.h>
 #include <kiln/lr_find.h>
 #include <kiln/metrics.h>
+#include <kiln/predict.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>
 #include <kiln/sheet.h>
