@@ -9,6 +9,7 @@
 #include <kiln/module.h>
 #include <kiln/layers.h>
 #include <kiln/image.h>
+#include <kiln/augment.h>
 #include <kiln/data.h>
 #include <kiln/optim.h>
 #include <kiln/learner.h>
