@@ -17,6 +17,7 @@
 #include <kiln/lr_find.h>
 #include <kiln/metrics.h>
 #include <kiln/predict.h>
+#include <kiln/grad_cam.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>
 #include <kiln/sheet.h>
