@@ -37,7 +37,8 @@ typedef struct kn_history_row {
 } kn_history_row;
 
 typedef struct kn_recorder_opts {
-    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg;
+    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg,
+                           and momentum.svg where that varied;
                            NULL: nothing is written */
     void (*on_epoch)(void *user, const kn_history_row *row);
     void *user;
@@ -63,29 +64,25 @@ KN_API kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts);
  * momentum, it sets that of every group whose momentum is not 0. */
 KN_API kn_callback *kn_schedule_cb(kn_ctx *ctx, kn_schedule s);
 
-/* ---- mixing samples, in training only ----
- *
- * Both make of each batch, once it is normalised, one in which every picture has a bit of
- * another's, its partner by a permutation of the batch, and tell the loss to share the target
- * alike: see kn_cross_entropy_opts. The training loss is then higher than without, and the training
- * accuracy counts hits of the target with the larger share, which stays in l->y; validation is as
- * ever. What is drawn follows from (seed, epoch, batch). Where both were added, each batch gets one
- * of the two, by a coin. They need the learner's own loss (loss_fn NULL): else before_fit fails
- * with KN_ERR_ARG, as the constructors do unless alpha > 0.
- *
- *     kn_learner_add(l, kn_mixup_cb(ctx, 0.4));
- */
+/* Before each step, shortens all gradients together to a norm of most (above 0), where theirs is
+ * longer: torch.nn.utils.clip_grad_norm_. */
+KN_API kn_callback *kn_clip_cb(kn_ctx *ctx, double most);
 
-/* MixUp (Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018), as in fastai: for each
- * sample lambda ~ Beta(alpha, alpha), of which the larger of lambda and 1 - lambda is taken, and
- * x = lambda * x + (1 - lambda) * x[partner]. */
-KN_API kn_callback *kn_mixup_cb(kn_ctx *ctx, double alpha);
+/* The norm before it was clipped, at the last step. Reads from the device. NaN: there was none. */
+KN_API double kn_clip_norm(const kn_learner *l);
 
-/* CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
- * Features", 2019): one lambda ~ Beta(alpha, alpha) and one box a batch. The box takes 1 - lambda
- * of the area around a random pixel, is cut at the picture's edge, and is filled from the partner;
- * lambda is then what the box has left. */
-KN_API kn_callback *kn_cutmix_cb(kn_ctx *ctx, double alpha);
+/* A step only after as many samples as n batches hold; until then gradients add up, each batch's
+ * weighted by its share of these samples. So n batches of b train as one of n * b would, batch norm
+ * aside. As in fastai's GradientAccumulation: what an epoch's end leaves waits for the next epoch,
+ * what the fit's end leaves is dropped; the loss that others see is the batch's own. */
+KN_API kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n);
+
+/* Keeps an exponential moving average of all parameters and f32 buffers, on the device: after each
+ * step, average += (1 - d) * (weight - average), where d is decay, in [0, 1), but in the first
+ * steps at most (1 + t) / (10 + t), so that the start is forgotten. From after_train on the model
+ * holds the averages, so that they are validated, saved and there after the fit; each training pass
+ * goes on with the raw weights. Nothing is copied for that: the two change places. */
+KN_API kn_callback *kn_ema_cb(kn_ctx *ctx, double decay);
 
 #ifdef __cplusplus
 }
