@@ -45,11 +45,12 @@ typedef struct args {
     int epochs, batch_size, img_size, accumulate;
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
+    int top;
     uint64_t seed;
     double lr, momentum, wd, warmup, clip, ema, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     bool nesterov, no_bias_wd;
-    bool shapes, json, quiet, verbose, help, version;
+    bool tta, shapes, json, quiet, verbose, help, version;
     bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
 } args;
 

@@ -31,7 +31,8 @@ static const command table[] = {
      .words = "MODEL IMAGE|FOLDER...",
      .summary = "label and probability of each picture",
      .examples = "  kiln predict runs/1/model.safetensors cat.jpg dog.png\n"
-                 "  kiln predict runs/1/model.safetensors photos/new --json\n",
+                 "  kiln predict runs/1/model.safetensors photos/new --json\n"
+                 "  kiln predict runs/1/model.safetensors photos/new --top 3\n",
      .details = MODEL_TEXT
      "A picture that cannot be read is named, the others follow, and the exit code is 3.\n",
      .min_words = 2,

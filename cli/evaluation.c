@@ -4,6 +4,8 @@
 
 #include "core/ctx.h"
 
+#include <kiln/predict.h>
+
 static kn_status open_data(evaluation *e, const char *folder) {
     const args *a = &e->s->a;
     kn_ctx *ctx = e->s->ctx;
@@ -22,7 +24,8 @@ static kn_status open_data(evaluation *e, const char *folder) {
                     "%s has no validation folder: all its pictures count; with --valid-pct 20 "
                     "those that train held out",
                     folder);
-    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size);
+    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size,
+                              (kn_image_opts){.resize = e->m.resize});
     if (e->set == NULL)
         return kn_ctx_status(ctx);
     kn_loader_opts loading = {.workers = a->workers,
@@ -39,6 +42,8 @@ static kn_status validate(evaluation *e) {
     kn_status status = kn_learner_add(e->learner, kn_setup_cb(ctx, &e->m.norm));
     if (status == KN_OK)
         status = kn_learner_add(e->learner, kn_track_results_cb(ctx));
+    if (status == KN_OK && e->s->a.tta)
+        status = kn_learner_add(e->learner, kn_tta_cb(ctx, &e->m.norm));
     if (status == KN_OK)
         status = kn_learner_predictions(e->learner, e->loader,
                                         (kn_predictions_opts){.no_probs = true}, &e->p);

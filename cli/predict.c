@@ -4,7 +4,9 @@
 #include "model.h"
 #include "predict_files.h"
 
-#include <kiln/ops.h>
+#include <kiln/predict.h>
+
+#include <math.h>
 
 #include <sys/stat.h>
 
@@ -14,8 +16,10 @@ typedef struct predict {
     predict_files files;
     kn_loader *loader;
     float *probs; /* [batch_size,classes] */
-    int width;    /* of the longest class name */
-    bool bad;     /* a picture could not be read */
+    int *order;   /* [classes]: the first top are the most probable, falling */
+    int top;
+    int width; /* of the longest class name */
+    bool bad;  /* a picture could not be read */
 } predict;
 
 /* ---- one batch ---- */
@@ -23,30 +27,55 @@ typedef struct predict {
 /* Into probs, on the device that the context chose. */
 static kn_status forward(predict *p, const kn_batch *batch) {
     kn_ctx *ctx = p->s->ctx;
-    kn_tensor *x = kn_from(ctx, KN_U8, KN_SHAPE(batch->n, batch->height, batch->width, 3),
-                           batch->pixels); // [n,H,W,3]
-    x = kn_normalize_apply(ctx, &p->m.norm, x);
-    kn_tensor *probs = kn_softmax(ctx, kn_forward(p->m.model, x)); // [n,classes]
+    kn_tensor *probs = kn_predict_batch(p->m.model, &p->m.norm, batch, p->s->a.tta); // [n,classes]
     if (probs != NULL)
         kn_tensor_read(ctx, probs, p->probs, (size_t)kn_tensor_numel(probs) * sizeof *p->probs);
     kn_step_end(ctx);
     return kn_ctx_status(ctx);
 }
 
-/* A NaN is never the largest. */
-static int largest(const float *x, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
+/* Of equals the first; a NaN is never the larger. */
+static bool larger(float a, float b) {
+    return a > b || (isnan(b) && !isnan(a));
+}
+
+/* Into order, by insertion: top is small beside the classes. */
+static void find_top(const predict *p, const float *x) {
+    int used = 0;
+    for (int i = 0; i < p->m.vocab.count; i++) {
+        int place = used;
+        while (place > 0 && larger(x[i], x[p->order[place - 1]]))
+            place--;
+        if (place == p->top)
+            continue;
+        used += used < p->top;
+        for (int k = used - 1; k > place; k--)
+            p->order[k] = p->order[k - 1];
+        p->order[place] = i;
+    }
+}
+
+static void tell_top(const predict *p, const float *probs, kn_text *t) {
+    line_array_open(t, "top");
+    for (int k = 0; k < p->top; k++) {
+        line_object_open(t, NULL);
+        line_string(t, "label", p->m.vocab.name[p->order[k]]);
+        line_real(t, "prob", (double)probs[p->order[k]]);
+        line_object_close(t);
+    }
+    line_array_close(t);
 }
 
 static void tell(const predict *p, const char *path, const float *probs, kn_text *t) {
-    int classes = p->m.vocab.count, label = largest(probs, classes);
+    int classes = p->m.vocab.count;
+    find_top(p, probs);
+    int label = p->order[0];
     if (!p->s->r.json) {
-        column_text(t, p->m.vocab.name[label], p->width);
-        kn_text_printf(t, "  %.4f  %s\n", (double)probs[label], path);
+        for (int k = 0; k < p->top; k++) {
+            column_text(t, p->m.vocab.name[p->order[k]], p->width);
+            kn_text_printf(t, "  %.4f  ", (double)probs[p->order[k]]);
+        }
+        kn_text_printf(t, "%s\n", path);
         return;
     }
     line_open(t);
@@ -57,6 +86,8 @@ static void tell(const predict *p, const char *path, const float *probs, kn_text
     for (int i = 0; i < classes; i++)
         line_real(t, NULL, (double)probs[i]);
     line_array_close(t);
+    if (p->top > 1)
+        tell_top(p, probs, t);
     line_close(t);
 }
 
@@ -144,7 +175,9 @@ static kn_status prepare(predict *p, char *const *word, int words) {
     p->loader = kn_loader_new(ctx, &p->files.base, p->m.batch_size, loading);
     p->probs = kn_calloc(ctx, (size_t)p->m.batch_size * (size_t)p->m.vocab.count, sizeof *p->probs,
                          "the probabilities");
-    if (p->loader == NULL || p->probs == NULL)
+    p->top = a->top < p->m.vocab.count ? a->top : p->m.vocab.count;
+    p->order = kn_calloc(ctx, (size_t)p->m.vocab.count, sizeof *p->order, "the order of classes");
+    if (p->loader == NULL || p->probs == NULL || p->order == NULL)
         return kn_ctx_status(ctx);
     kn_grad_enable(ctx, false);
     kn_module_train(p->m.model, false);
@@ -165,6 +198,7 @@ int predict_run(session *s) {
     kn_loader_free(p.loader);
     predict_files_free(&p.files);
     kn_free(s->ctx, p.probs);
+    kn_free(s->ctx, p.order);
     kn_loaded_model_free(s->ctx, &p.m);
     return code;
 }

@@ -248,7 +248,7 @@ static void test_later(void **state) {
         "dtype bf16",   "device cuda", "device cuda:1", "on-bad-image skip", "aug strong"};
     static const char *const names[] = {"fine-tune",     "mixup",  "cutmix", "smoothing",
                                         "class-weights", "decode", "cache",  "checkpoint-every",
-                                        "patience",      "resume", "tta",    "sheet"};
+                                        "patience",      "resume", "sheet"};
     char line[128];
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         snprintf(line, sizeof line, "kiln train d --%s", values[i]);

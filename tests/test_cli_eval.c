@@ -137,6 +137,52 @@ static void test_few_classes(void **state) {
     assert_null(strstr(out, "top-5"));
 }
 
+/* ---- test-time augmentation, and the most probable classes ---- */
+
+/* eval and predict mean the same by --tta, and it is not what they say without. */
+static void test_tta(void **state) {
+    (void)state;
+    char plain[16384], json[16384], out[16384], truth[COMMAND_VALUE], label[COMMAND_VALUE];
+    int right = 0;
+    RUN_WELL(plain, "eval", "run/model.safetensors", "d", "--json", "--threads", "2");
+    RUN_WELL(json, "eval", "run/model.safetensors", "d", "--json", "--tta", "--threads", "2");
+    check_contains(json, "\"tta\":true,");
+    assert_true(number_at(json, "\"loss\":", 0) != number_at(plain, "\"loss\":", 0));
+    RUN_WELL(out, "predict", "run/model.safetensors", "d/valid", "--json", "--tta", "--threads",
+             "2");
+    for (int i = 0; i < ALL; i++) {
+        command_value(out, "\"path\"", i, "label", label);
+        command_value(out, "\"path\"", i, "path", truth);
+        right += strncmp(truth + strlen("\"d/valid/"), label + 1, strlen(label) - 2) == 0;
+    }
+    assert_int_equal(right, lround(number_at(json, "\"acc\":", 0) * ALL));
+}
+
+static void test_top(void **state) {
+    (void)state;
+    char out[16384], label[COMMAND_VALUE];
+    RUN_WELL(out, "predict", "run/model.safetensors", "d/valid/ring", "--top", "3", "--json");
+    for (char *line = out; *line != '\0'; line = strchr(line, '\n') + 1) {
+        const char *top = strstr(line, "\"top\":[{\"label\":");
+        assert_non_null(top);
+        double last = 2, first = number_at(line, "\"prob\":", 0);
+        for (int k = 0; k < 3; k++) {
+            double prob = number_at(top, "\"prob\":", k);
+            assert_true(prob <= last && (k > 0 || prob == first));
+            last = prob;
+        }
+        command_value(line, "path", 0, "label", label);
+        assert_memory_equal(top + strlen("\"top\":[{\"label\":"), label, strlen(label));
+    }
+    RUN_WELL(out, "predict", "run/model.safetensors", "d/valid/ring/000.jpg", "-k", "100");
+    int columns = 0;
+    for (const char *c = strstr(out, "  0."); c != NULL; c = strstr(c + 1, "  0."))
+        columns++;
+    assert_int_equal(columns, CLASSES); /* no more than there are */
+    RUN_WELL(out, "predict", "run/model.safetensors", "d/valid/ring/000.jpg", "--json");
+    assert_null(strstr(out, "\"top\""));
+}
+
 /* ---- files ---- */
 
 static void test_confusion_svg(void **state) {
@@ -262,6 +308,8 @@ int main(void) {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_figures_agree),
         cmocka_unit_test(test_few_classes),
+        cmocka_unit_test(test_tta),
+        cmocka_unit_test(test_top),
         cmocka_unit_test(test_confusion_svg),
         cmocka_unit_test(test_confusion_csv),
         cmocka_unit_test(test_predictions_csv),

@@ -160,6 +160,8 @@ static void add_all(kn_learner *l, const variant *v, kn_normalize *norm, const k
     assert_int_equal(kn_learner_add(l, kn_track_results_cb(ctx)), KN_OK);
     if (!v->around)
         assert_int_equal(kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0})), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_mixup_cb(ctx, 0.4)), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_cutmix_cb(ctx, 1)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_recorder_cb(ctx, (kn_recorder_opts){.folder = folder})),
                      KN_OK);
     assert_int_equal(kn_learner_add(l, kn_save_model_cb(ctx, folder, info)), KN_OK);
@@ -186,8 +188,12 @@ static void fit_counted(const variant *v) {
         kn_loader_new(ctx, train, 32, (kn_loader_opts){.shuffle = true, .workers = 2}),
         kn_loader_new(ctx, valid, 64, (kn_loader_opts){.workers = 2})};
     kn_module *model = kn_simple_cnn(ctx, 10);
-    kn_learner *l = kn_learner_new(
-        ctx, (kn_learner_opts){.model = model, .loaders = loaders, .opt_fn = v->opt_fn, .lr = 0.1});
+    static const float weights[10] = {1, 2, 1, 1, 1, 0.5f, 1, 1, 1, 1};
+    kn_learner *l = kn_learner_new(ctx, (kn_learner_opts){.model = model,
+                                                          .loaders = loaders,
+                                                          .opt_fn = v->opt_fn,
+                                                          .lr = 0.1,
+                                                          .loss = {0.1, weights, 10}});
     assert_non_null(l);
     size_t written = 0;
     counter c = {.base = {&counter_class}};

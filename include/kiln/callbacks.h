@@ -84,6 +84,30 @@ KN_API kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n);
  * goes on with the raw weights. Nothing is copied for that: the two change places. */
 KN_API kn_callback *kn_ema_cb(kn_ctx *ctx, double decay);
 
+/* ---- mixing samples, in training only ----
+ *
+ * Both make of each batch, once it is normalised, one in which every picture has a bit of
+ * another's, its partner by a permutation of the batch, and tell the loss to share the target
+ * alike: see kn_cross_entropy_opts. The training loss is then higher than without, and the training
+ * accuracy counts hits of the target with the larger share, which stays in l->y; validation is as
+ * ever. What is drawn follows from (seed, epoch, batch). Where both were added, each batch gets one
+ * of the two, by a coin. They need the learner's own loss (loss_fn NULL): else before_fit fails
+ * with KN_ERR_ARG, as the constructors do unless alpha > 0.
+ *
+ *     kn_learner_add(l, kn_mixup_cb(ctx, 0.4));
+ */
+
+/* MixUp (Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018), as in fastai: for each
+ * sample lambda ~ Beta(alpha, alpha), of which the larger of lambda and 1 - lambda is taken, and
+ * x = lambda * x + (1 - lambda) * x[partner]. */
+KN_API kn_callback *kn_mixup_cb(kn_ctx *ctx, double alpha);
+
+/* CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+ * Features", 2019): one lambda ~ Beta(alpha, alpha) and one box a batch. The box takes 1 - lambda
+ * of the area around a random pixel, is cut at the picture's edge, and is filled from the partner;
+ * lambda is then what the box has left. */
+KN_API kn_callback *kn_cutmix_cb(kn_ctx *ctx, double alpha);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,6 +15,7 @@
 
 #include <kiln/data.h>
 #include <kiln/module.h>
+#include <kiln/ops.h>
 #include <kiln/optim.h>
 
 #ifdef __cplusplus
@@ -107,7 +108,7 @@ struct kn_learner {
     kn_ctx *ctx;
     kn_module *model; /* borrowed */
     kn_loaders loaders;
-    kn_loss_fn loss_fn; /* NULL: kn_cross_entropy */
+    kn_loss_fn loss_fn; /* NULL: kn_cross_entropy_with(preds, y, loss_opts) */
     kn_opt_fn opt_fn;   /* NULL: kn_sgd without decay or momentum */
     void *opt_user;
     double lr;
@@ -125,11 +126,23 @@ struct kn_learner {
     /* The batch, valid from before_batch to after_batch. */
     kn_batch batch;   /* as loaded */
     kn_tensor *x, *y; /* rw in before_batch: u8 [n,H,W,3] and i32 [n] */
+    /* rw in before_batch, for this batch alone: each begins in training with the learner's own
+     * smoothing and class weights, in validation with none - a validation loss is plain cross
+     * entropy, so that it compares between options, and kiln eval finds it again. Counts where
+     * loss_fn is NULL. A callback that mixes samples sets target2 and lambda here, kept. */
+    kn_cross_entropy_opts loss_opts;
     kn_tensor *preds; /* rw in after_pred */
     kn_tensor *loss;  /* rw in after_loss: what backward starts from */
 
     struct kn_learner_state *state; /* private */
 };
+
+/* Of the training loss: see kn_cross_entropy_opts. Not together with a loss function. */
+typedef struct kn_learner_loss {
+    double smoothing;
+    const float *class_weights; /* [class_count], finite, not negative; copied. NULL: all alike */
+    int class_count;
+} kn_learner_loss;
 
 typedef struct kn_learner_opts {
     kn_module *model;
@@ -138,6 +151,7 @@ typedef struct kn_learner_opts {
     kn_opt_fn opt_fn;
     void *opt_user;
     double lr;
+    kn_learner_loss loss; /* {.smoothing = 0.1} */
 } kn_learner_opts;
 
 /* Owned by the caller; NULL on error. The functions below take that NULL: add and fit then return

@@ -113,6 +113,11 @@ typedef struct kn_loss_terms {
     const float *lambda;             /* [rows] */
 } kn_loss_terms;
 
+/* Pixels [top, bottom) x [left, right) of every picture of a batch [n,h,w,c]. */
+typedef struct kn_mix_box {
+    int64_t n, h, w, c, top, left, bottom, right;
+} kn_mix_box;
+
 /* Weights, with what a backend needs to know whether a packed copy of them is still good. */
 typedef struct kn_weights {
     const float *data;
@@ -235,6 +240,12 @@ struct kn_backend {
     /* y = (x / 255 - mean) / std for n pixels of 3 channels. */
     kn_status (*normalize)(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
                            const float std[3], float *y);
+    /* Row r: lambda[r] * x[r] + (1 - lambda[r]) * x[partner[r]]; where lambda is 1, x's bits. */
+    kn_status (*mix_rows)(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                          const int32_t *partner, const float *lambda, float *y);
+    /* Picture n: x[n], but inside the box x[partner[n]]. */
+    kn_status (*mix_box)(kn_device *d, const kn_mix_box *box, const float *x,
+                         const int32_t *partner, float *y);
     /* total[0] += rows * *loss, total[1] += rows whose largest pred is the target, total[2] +=
      * rows. */
     kn_status (*track)(kn_device *d, int64_t rows, int64_t cols, const float *preds,

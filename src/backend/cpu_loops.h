@@ -47,5 +47,9 @@ kn_status kn_cpu_avg_pool(kn_device *d, const kn_pool_dims *p, const float *x, f
 kn_status kn_cpu_avg_pool_grad(kn_device *d, const kn_pool_dims *p, const float *dy, float *dx);
 kn_status kn_cpu_normalize(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
                            const float std[3], float *y);
+kn_status kn_cpu_mix_rows(kn_device *d, int64_t rows, int64_t cols, const float *x,
+                          const int32_t *partner, const float *lambda, float *y);
+kn_status kn_cpu_mix_box(kn_device *d, const kn_mix_box *box, const float *x,
+                         const int32_t *partner, float *y);
 
 #endif

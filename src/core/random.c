@@ -64,14 +64,18 @@ float kn_rng_normal(kn_rng *rng) {
     return (float)(sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v));
 }
 
-void kn_shuffle(uint64_t seed, kn_purpose purpose, uint32_t epoch, uint32_t *order, uint32_t n) {
-    kn_rng rng = kn_rng_at(seed, purpose, 0, epoch, 0);
+void kn_rng_shuffle(kn_rng *rng, uint32_t *order, uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
         order[i] = i;
     for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = kn_rng_below(&rng, i);
+        uint32_t j = kn_rng_below(rng, i);
         uint32_t swap = order[i - 1];
         order[i - 1] = order[j];
         order[j] = swap;
     }
+}
+
+void kn_shuffle(uint64_t seed, kn_purpose purpose, uint32_t epoch, uint32_t *order, uint32_t n) {
+    kn_rng rng = kn_rng_at(seed, purpose, 0, epoch, 0);
+    kn_rng_shuffle(&rng, order, n);
 }

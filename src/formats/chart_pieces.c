@@ -17,7 +17,8 @@ static const struct {
 static void write_style(kn_text *t) {
     kn_text_printf(t, "<style>\n"
                       ".kiln-chart { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, "
-                      "'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif; }\n"
+                      "'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif; "
+                      "background: #ffffff; }\n"
                       ".kiln-chart .back { fill: #ffffff; }\n"
                       ".kiln-chart text { fill: #24292f; }\n"
                       ".kiln-chart .tick { fill: #57606a; }\n"
@@ -37,6 +38,7 @@ static void write_style(kn_text *t) {
                       ".kiln-chart .faint path { stroke-width: 1; stroke-opacity: 0.4; "
                       "stroke-dasharray: none; }\n");
     kn_text_printf(t, "@media (prefers-color-scheme: dark) {\n"
+                      ".kiln-chart { background: #16191e; }\n"
                       ".kiln-chart .back { fill: #16191e; }\n"
                       ".kiln-chart text { fill: #e6e9ec; }\n"
                       ".kiln-chart .tick { fill: #a3acb6; }\n"

@@ -22,6 +22,7 @@ struct kn_learner_state {
     size_t count, capacity;
     bool fitting;
     unsigned active; /* bit s: scope s was begun and may be cancelled */
+    struct kn_training_loss *loss;
 };
 
 static inline kn_flow kn_cancel_of(kn_scope scope) {

@@ -1,6 +1,7 @@
 /* learner.c - the training loop: fit, epochs, batches. What happens around it is callbacks'
  * business. */
 #include "learner/events.h"
+#include "learner/training_loss.h"
 
 #include "tensor/tensor.h"
 
@@ -32,6 +33,11 @@ kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts) {
     l->opt_user = opts.opt_user;
     l->lr = opts.lr;
     l->state = state;
+    state->loss = kn_training_loss_new(ctx, opts.loss);
+    if (state->loss == NULL) {
+        kn_learner_free(l);
+        return NULL;
+    }
     return l;
 }
 
@@ -46,6 +52,7 @@ void kn_learner_free(kn_learner *l) {
     for (size_t i = l->state->count; i-- > 0;)
         free_callback(l->state->callback[i]);
     kn_optimizer_free(l->opt);
+    kn_training_loss_free(l->ctx, l->state->loss);
     kn_free(l->ctx, l->state->callback);
     kn_free(l->ctx, l->state);
     kn_free(l->ctx, l);
@@ -118,15 +125,19 @@ static kn_flow step(kn_learner *l) {
     return fails_if(kn_optimizer_step(l->opt));
 }
 
+static kn_tensor *loss_of(kn_learner *l) {
+    return l->loss_fn != NULL ? l->loss_fn(l->ctx, l->preds, l->y)
+                              : kn_cross_entropy_with(l->ctx, l->preds, l->y, l->loss_opts);
+}
+
 static kn_flow batch(kn_learner *l) {
-    kn_loss_fn loss = l->loss_fn != NULL ? l->loss_fn : kn_cross_entropy;
     l->preds = kn_keep(l->ctx, kn_forward(l->model, l->x));
     if (l->preds == NULL)
         return KN_FAIL;
     kn_flow flow = kn_tell(l, kn_event_after_pred);
     if (flow != KN_GO)
         return flow;
-    l->loss = kn_keep(l->ctx, loss(l->ctx, l->preds, l->y));
+    l->loss = kn_keep(l->ctx, loss_of(l));
     if (l->loss == NULL)
         return KN_FAIL;
     flow = kn_tell(l, kn_event_after_loss);
@@ -152,6 +163,7 @@ static kn_flow take_batch(kn_learner *l) {
     l->x = kn_keep(l->ctx, kn_tensor_borrow(l->ctx, host, KN_U8,
                                             KN_SHAPE(b->n, b->height, b->width, 3), b->pixels));
     l->y = kn_keep(l->ctx, kn_tensor_borrow(l->ctx, host, KN_I32, KN_SHAPE(b->n), b->labels));
+    l->loss_opts = l->training ? kn_training_loss_opts(l->state->loss) : (kn_cross_entropy_opts){0};
     return l->x != NULL && l->y != NULL ? KN_GO : KN_FAIL;
 }
 
@@ -162,6 +174,7 @@ static kn_flow one_batch(kn_learner *l) {
     if (flow == KN_GO)
         flow = kn_run_scope(l, KN_SCOPE_BATCH, batch);
     l->x = l->y = l->preds = l->loss = NULL;
+    l->loss_opts = (kn_cross_entropy_opts){0};
     kn_loader_release(l->loader, &l->batch);
     kn_step_end(l->ctx);
     return flow;
@@ -259,6 +272,8 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
     kn_status status = zero_gradients(l);
+    if (status == KN_OK)
+        status = kn_training_loss_place(l->ctx, l->state->loss, l->loss_fn);
     if (status != KN_OK)
         return status;
     l->epochs = count;
