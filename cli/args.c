@@ -253,10 +253,3 @@ kn_status args_parse(int argc, char **argv, args *a, kn_error *error) {
         return status;
     return check_together(a, error);
 }
-
-bool args_want_json(int argc, char **argv) {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--json") == 0)
-            return true;
-    return false;
-}

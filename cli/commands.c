@@ -7,8 +7,10 @@
 
 #define DATA_TEXT                                                                                  \
     "DATA is a folder with train/ and one of val/, valid/, validation/, each with a folder per\n"  \
-    "class; or a folder of class folders, of which a part is held out to validate on; or the\n"    \
-    "name shapes: pictures that Kiln draws itself.\n"
+    "class; or a folder of class folders, of which a part is held out to validate on; or a "       \
+    "name:\n"                                                                                      \
+    "shapes, pictures that Kiln draws itself, or imagenette-160 and others that kiln-download\n"   \
+    "--list shows, which are fetched the first time.\n"
 
 #define MODEL_TEXT                                                                                 \
     "MODEL is the model.safetensors of a run folder. Bare weights, which hold no classes and no\n" \

@@ -1,4 +1,6 @@
 /* doctor.c - kiln doctor: what this build is, and what it finds on this machine. */
+#include "fetch.h"
+#include "home.h"
 #include "json_line.h"
 #include "session.h"
 
@@ -65,6 +67,17 @@ static void home(char text[TEXT]) {
     snprintf(text, TEXT, "%s%s", path, state);
 }
 
+/* The program that fetches data sets, and its libraries. */
+static void downloader(char text[TEXT]) {
+    char path[PATH_MAX], version[KN_ERROR_MAX / 2];
+    if (!fetch_program(path))
+        snprintf(text, TEXT, "not found beside kiln nor on PATH: data sets cannot be fetched");
+    else if (!fetch_version(path, version, sizeof version))
+        snprintf(text, TEXT, "%s does not run", path);
+    else
+        snprintf(text, TEXT, "%s (%s)", path, version);
+}
+
 static void row(session *s, kn_text *t, const char *key, const char *value) {
     if (s->r.json)
         line_string(t, key, value);
@@ -105,6 +118,8 @@ int doctor_run(session *s) {
     snprintf(text, sizeof text, "jansson %s, %s", jansson_version_str(),
              OpenSSL_version(OPENSSL_VERSION));
     row(s, &t, "running with", text);
+    downloader(text);
+    row(s, &t, "kiln-download", text);
     home(text);
     row(s, &t, "KILN_HOME", text);
     if (s->r.json)

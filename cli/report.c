@@ -36,9 +36,9 @@ bool report_out(report *r, kn_text *t) {
 }
 
 /* A path may hold any byte; a line on a terminal may not. */
-static void err_line(const char *prefix, const char *message) {
+static void err_line(const char *program, const char *prefix, const char *message) {
     char line[KN_ERROR_MAX + 64];
-    int length = snprintf(line, sizeof line - 1, "%s%s", prefix, message);
+    int length = snprintf(line, sizeof line - 1, "%s%s%s", program, prefix, message);
     if (length < 0)
         return;
     if ((size_t)length >= sizeof line - 1)
@@ -49,6 +49,10 @@ static void err_line(const char *prefix, const char *message) {
     line[length] = '\n';
     /* Nowhere is left to say that stderr is gone. */
     (void)!write(STDERR_FILENO, line, (size_t)length + 1);
+}
+
+static const char *program(const report *r) {
+    return r->program != NULL ? r->program : "kiln";
 }
 
 static void message_event(report *r, const char *event, const char *message) {
@@ -84,7 +88,7 @@ static int exit_code(kn_status status) {
 }
 
 int report_error(report *r, const kn_error *error) {
-    err_line("kiln: ", error->message);
+    err_line(program(r), ": ", error->message);
     message_event(r, "error", error->message);
     return exit_code(error->status);
 }
@@ -95,13 +99,13 @@ int report_fail(report *r, int code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    err_line("kiln: ", message);
+    err_line(program(r), ": ", message);
     message_event(r, "error", message);
     return code;
 }
 
 void report_warning(report *r, const char *message) {
-    err_line("kiln: warning: ", message);
+    err_line(program(r), ": warning: ", message);
     message_event(r, "warning", message);
 }
 
@@ -113,7 +117,7 @@ void report_note(const report *r, const char *format, ...) {
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    err_line("", message);
+    err_line("", "", message);
 }
 
 void report_log(void *user, kn_log_level level, const char *line) {
@@ -121,7 +125,7 @@ void report_log(void *user, kn_log_level level, const char *line) {
     if (level == KN_LOG_WARNING)
         report_warning(r, line);
     else if (r->verbose)
-        err_line("", line);
+        err_line("", "", line);
 }
 
 int report_end(report *r, int code) {
@@ -129,6 +133,6 @@ int report_end(report *r, int code) {
         return code;
     char message[128];
     snprintf(message, sizeof message, "standard output: %s", strerror(r->out_error));
-    err_line("kiln: ", message);
+    err_line(program(r), ": ", message);
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }

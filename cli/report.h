@@ -15,6 +15,7 @@ enum {
 };
 
 typedef struct report {
+    const char *program; /* what messages begin with; NULL: kiln */
     bool json, quiet, verbose;
     int out_error; /* errno of the first write to stdout that failed; nothing is written after it */
 } report;
@@ -26,7 +27,8 @@ void report_prepare(void);
 /* Writes and frees the text. False once stdout has failed. */
 bool report_out(report *r, kn_text *t);
 
-/* One line on stderr, "kiln: message"; with --json also an event on stdout. Returns exit code. */
+/* One line on stderr, "PROGRAM: message"; with --json also an event on stdout. Returns exit code.
+ */
 int report_fail(report *r, int exit_code, const char *format, ...) KN_PRINTF(3, 4);
 int report_error(report *r, const kn_error *error); /* the code from its status */
 void report_warning(report *r, const char *message);

@@ -28,11 +28,8 @@ int session_open(session *s);
 /* Reports the context's error and clears it. Returns its exit code. */
 int session_fail(session *s);
 
-/* home.c: $KILN_HOME, else $XDG_CACHE_HOME/kiln, else ~/.cache/kiln. */
-kn_status home_path(char path[PATH_MAX], kn_error *error);
-
-/* home.c: the folder that DATA means, drawn before if it is shapes. EXIT_DONE or the exit code,
- * reported. */
+/* The folder that DATA means; shapes are drawn before, a known data set is fetched. EXIT_DONE or
+ * the exit code, reported. */
 int data_folder(session *s, const char *name, char path[PATH_MAX]);
 
 #endif

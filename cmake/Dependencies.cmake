@@ -52,6 +52,22 @@ if(NOT KILN_ONEDNN STREQUAL "OFF")
     endif()
 endif()
 
+# Only kiln-download links these; the command starts it when it needs a data set.
+set(KILN_BUILD_DOWNLOAD OFF)
+if(NOT KILN_DOWNLOAD STREQUAL "OFF")
+    pkg_check_modules(KILN_CURL IMPORTED_TARGET libcurl>=7.68)
+    pkg_check_modules(KILN_ARCHIVE IMPORTED_TARGET libarchive>=3.4)
+    if(KILN_CURL_FOUND AND KILN_ARCHIVE_FOUND)
+        set(KILN_BUILD_DOWNLOAD ON)
+    elseif(KILN_DOWNLOAD STREQUAL "ON")
+        message(FATAL_ERROR "KILN_DOWNLOAD=ON, but libcurl or libarchive was not found "
+                            "(Debian: libcurl4-openssl-dev, libarchive-dev)")
+    else()
+        message(STATUS "libcurl or libarchive was not found: kiln-download is not built, and data "
+                       "sets cannot be fetched (Debian: libcurl4-openssl-dev, libarchive-dev)")
+    endif()
+endif()
+
 set(KILN_BUILD_TESTS OFF)
 if(NOT KILN_TESTS STREQUAL "OFF")
     pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)

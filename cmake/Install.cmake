@@ -1,4 +1,4 @@
-# Install.cmake - headers, both libraries, the command, kiln.pc and the CMake package.
+# Install.cmake - headers, both libraries, the commands, kiln.pc and the CMake package.
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/kiln DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
@@ -6,6 +6,9 @@ install(TARGETS kiln_static kiln_shared EXPORT kiln-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS kiln_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(KILN_BUILD_DOWNLOAD)
+    install(TARGETS kiln_download RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 
 # What the static library needs from its user's link line.
 set(KILN_STATIC_LIBS ${KILN_LINK_ALSO})

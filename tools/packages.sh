@@ -3,9 +3,9 @@
 
 # shellcheck shell=sh disable=SC2034
 
-# What building needs.
+# What building needs. ca-certificates is what kiln-download trusts.
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libjpeg-dev libpng-dev libjansson-dev \
-libssl-dev libdnnl-dev"
+libssl-dev libdnnl-dev libcurl4-openssl-dev libarchive-dev ca-certificates"
 
 # install_packages NAME... - asks dpkg, and calls apt only for what is not there.
 install_packages() {
