@@ -15,6 +15,7 @@ file(GLOB KILN_BENCHES CONFIGURE_DEPENDS bench/*.c)
 set(KILN_TEST_ENVIRONMENT
     "KILN_HOME=${CMAKE_BINARY_DIR}/kiln-home"
     "KILN_BIN=${CMAKE_BINARY_DIR}/kiln"
+    "KILN_DATASETS="
     "OMP_WAIT_POLICY=PASSIVE"
     "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1"
     "UBSAN_OPTIONS=print_stacktrace=1"
@@ -37,6 +38,17 @@ if(KILN_TEST_SUPPORT)
     target_link_libraries(kiln_test_support PUBLIC kiln_static kiln_flags kiln_deps PkgConfig::CMOCKA)
 endif()
 
+# A server and archives, for the tests of kiln-download.
+if(KILN_BUILD_DOWNLOAD)
+    file(GLOB KILN_DOWNLOAD_SUPPORT CONFIGURE_DEPENDS tests/support/download/*.c)
+    pkg_check_modules(KILN_SSL REQUIRED IMPORTED_TARGET libssl)
+    add_library(kiln_download_support OBJECT ${KILN_DOWNLOAD_SUPPORT})
+    target_link_libraries(kiln_download_support PUBLIC
+        kiln_test_support PkgConfig::KILN_ARCHIVE PkgConfig::KILN_SSL)
+else()
+    list(FILTER KILN_TESTS_FOUND EXCLUDE REGEX "/tests/test_download[^/]*\\.c$")
+endif()
+
 foreach(source ${KILN_TESTS_FOUND})
     cmake_path(GET source STEM target)
     string(REPLACE "test_" "" name ${target})
@@ -51,6 +63,8 @@ foreach(source ${KILN_TESTS_FOUND})
     add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
     if(name STREQUAL "args")
         target_link_libraries(${target} PRIVATE kiln_cli_parts)
+    elseif(name MATCHES "^download")
+        target_link_libraries(${target} PRIVATE kiln_download_support)
     endif()
     add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set(labels unit ${name})

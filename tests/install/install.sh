@@ -50,3 +50,6 @@ done
 if [ -x "$build/kiln" ]; then
     "$prefix/bin/kiln" --version
 fi
+if [ -x "$build/kiln-download" ]; then
+    "$prefix/bin/kiln" doctor | grep "^kiln-download *$prefix/bin/kiln-download (" # beside it
+fi

@@ -4,7 +4,7 @@
 cd "$1" || exit 1
 status=0
 warnings="-Wall -Wextra -Werror"
-for header in include/kiln/*.h src/*/*.h cli/*.h; do
+for header in include/kiln/*.h src/*/*.h cli/*.h cli/*/*.h; do
     [ -e "$header" ] || continue
     # shellcheck disable=SC2086 # a list of options
     echo 'typedef int not_empty;' | ${CC:-cc} -std=c11 -pedantic $warnings -Wstrict-prototypes -D_GNU_SOURCE -DKN_HAVE_ONEDNN=1 \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # layers.sh SOURCE - includes run down only. A floor never includes a higher one, rooms on one floor
 # never include each other, vendor headers stay in src/backend/, image codecs in src/formats/image.c,
-# and examples see the public headers alone.
+# libcurl and libarchive in cli/download/, and examples see the public headers alone.
 cd "$1" || exit 1
 status=0
 
@@ -59,6 +59,11 @@ forbid '[<"](oneapi/|dnnl|cuda|cudnn|cublas|nccl)' 'src/backend/' \
     'a vendor header outside src/backend/' src include cli examples
 forbid '[<"](jpeglib|jerror|png|turbojpeg)\.h' 'src/formats/image\.c:' \
     'an image codec outside src/formats/image.c' src include cli examples
+forbid '[<"](curl/|archive(_entry)?\.h)' 'cli/download/' \
+    'libcurl or libarchive outside cli/download/' src include cli examples
+forbid '"(learner|optim|nn|ops|data|tensor|backend)/' 'none:' \
+    'kiln-download includes more of the library than src/core and src/formats' cli/download
+forbid '"download/' 'cli/download/' 'the command includes a part of kiln-download' src cli
 forbid '"' 'none:' 'an example includes more than the public headers' examples
 forbid '"' 'none:' 'a public header includes a private one' include
 

@@ -2,6 +2,7 @@
 # symbols.sh SOURCE BUILD - what the built library calls, exports and keeps. It never prints, exits
 # or aborts (an assertion excepted), jumps out of a function only in the image codec's file, exports
 # exactly the functions its headers declare, and has no variable that several contexts would share.
+# And kiln links neither libcurl nor libarchive.
 cd "$1" || exit 1
 static=$2/libkiln.a
 shared=$2/libkiln.so
@@ -44,5 +45,9 @@ extra=$(comm -13 "$work/declared" "$work/exported")
 globals=$(objdump -t "$static" | grep -E ' O (\.data|\.bss|\.tdata|\.tbss|\*COM\*)(\.[^[:space:]]*)?[[:space:]]' |
     grep -vE '\.data\.rel\.ro')
 [ -z "$globals" ] || complain "mutable variables outside any context" "$globals"
+
+# kiln starts without what only kiln-download needs.
+needed=$(objdump -p "$2/kiln" | grep -E 'NEEDED +lib(curl|archive|ssl)\.')
+[ -z "$needed" ] || complain "kiln links what belongs to kiln-download" "$needed"
 
 exit $status

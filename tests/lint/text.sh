@@ -17,8 +17,8 @@ forbid() { # PATTERN WHAT FILE...
 $hits"
 }
 
-for file in include/kiln/*.h src/*/*.[ch] cli/*.[ch] examples/*.c bench/*.c tests/*.[ch] \
-    tests/support/*.[ch]; do
+for file in include/kiln/*.h src/*/*.[ch] cli/*.[ch] cli/*/*.[ch] examples/*.c bench/*.c tests/*.[ch] \
+    tests/support/*.[ch] tests/support/*/*.[ch]; do
     [ -e "$file" ] || continue
     name=$(basename "$file")
     case $(head -n 1 "$file") in

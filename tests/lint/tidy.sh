@@ -8,7 +8,7 @@ if ! command -v clang-tidy >/dev/null; then
 fi
 passed=$2/tidy
 mkdir -p "$passed"
-base=$(cat .clang-tidy include/kiln/*.h src/*/*.h cli/*.h "$2/CMakeCache.txt" 2>/dev/null | sha256sum)
+base=$(cat .clang-tidy include/kiln/*.h src/*/*.h cli/*.h cli/*/*.h "$2/CMakeCache.txt" 2>/dev/null | sha256sum)
 
 # Runs on one file; its name is the second argument.
 # shellcheck disable=SC2016 # expanded by the inner shell
@@ -19,4 +19,6 @@ out=$(clang-tidy --quiet -p "$1" "$2" 2>&1)
 if [ $? -eq 0 ]; then : >"$1/tidy/$key"; else echo "$out"; exit 1; fi'
 find src cli -name '*.c' | {
     if grep -q '^KILN_ONEDNN:.*=OFF' "$2/CMakeCache.txt"; then grep -v /onednn; else cat; fi
+} | {
+    if [ -x "$2/kiln-download" ]; then cat; else grep -v ^cli/download/; fi
 } | sort | xargs -P "$(nproc)" -I{} sh -c "$one" sh "$2" {} "$base"

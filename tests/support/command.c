@@ -57,10 +57,21 @@ static void become(const command_run *run, command_opts opts, char *const *argv)
     _exit(126);
 }
 
-void command_start(command_run *run, command_opts opts, const char *const *arguments) {
-    char *argv[MAX_ARGUMENTS + 2] = {getenv("KILN_BIN")};
-    if (argv[0] == NULL)
+void command_path(const char *program, char path[COMMAND_PATH]) {
+    const char *kiln = getenv("KILN_BIN");
+    if (kiln == NULL)
         fail_msg("KILN_BIN is not set: run the tests with ctest");
+    const char *slash = strrchr(kiln, '/');
+    assert_non_null(slash);
+    int length = program == NULL
+                     ? snprintf(path, COMMAND_PATH, "%s", kiln)
+                     : snprintf(path, COMMAND_PATH, "%.*s/%s", (int)(slash - kiln), kiln, program);
+    assert_true(length < COMMAND_PATH);
+}
+
+void command_start(command_run *run, command_opts opts, const char *const *arguments) {
+    char path[COMMAND_PATH], *argv[MAX_ARGUMENTS + 2] = {path};
+    command_path(opts.program, path);
     *run = (command_run){.terminal = opts.terminal,
                          .out_fd = kept(),
                          .err_fd = opts.terminal ? new_terminal() : kept()};

@@ -7,12 +7,13 @@
 #include <sys/types.h>
 
 typedef struct command_opts {
-    const char *folder; /* to run in; NULL: here */
-    long file_limit;    /* bytes that a file may grow to; 0: no limit */
-    const char *out;    /* stdout goes to this file; NULL: it is kept */
-    bool out_closed;    /* stdout is closed */
-    bool terminal;      /* stderr is one */
-    const char *home;   /* KILN_HOME; NULL: as it is */
+    const char *program; /* beside kiln; NULL: kiln */
+    const char *folder;  /* to run in; NULL: here */
+    long file_limit;     /* bytes that a file may grow to; 0: no limit */
+    const char *out;     /* stdout goes to this file; NULL: it is kept */
+    bool out_closed;     /* stdout is closed */
+    bool terminal;       /* stderr is one */
+    const char *home;    /* KILN_HOME; NULL: as it is */
 } command_opts;
 
 typedef struct command_run {
@@ -22,6 +23,10 @@ typedef struct command_run {
     int code;        /* 128 + signal when one ended it */
     char *out, *err; /* all that was written, with a NUL */
 } command_run;
+
+/* The path of a program that lies beside kiln; NULL: of kiln. */
+enum { COMMAND_PATH = 4096 };
+void command_path(const char *program, char path[COMMAND_PATH]);
 
 /* Starts kiln with these arguments, NULL last. */
 void command_start(command_run *run, command_opts opts, const char *const *arguments);
