@@ -1,8 +1,9 @@
 /* step.c - where the time of a training step goes.
  *
- *     build/bench/step [STEPS [THREADS [MODEL [BATCH [SIDE]]]]]
+ *     build/bench/step [STEPS [THREADS [MODEL [BATCH [SIDE [OPT]]]]]]
  *
- * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), if not given. Each part's
+ * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon), if
+ * not given. Each part's
  * median over STEPS steps (200), after a tenth as many to warm up. Convolutions and normalisations
  * are timed inside the step, by a device table that notes the time around each pass; the share of
  * the convolutions' arithmetic in the time is in GFLOP/s. */
@@ -17,11 +18,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { CLASSES = 10, MOST_STEPS = 100000 };
 
-static const char *model_name = "simple_cnn";
+static const char *model_name = "simple_cnn", *opt_name = "sgd";
 static int batch = 128, side = 64;
 
 /* ---- the parts ---- */
@@ -202,9 +204,17 @@ static bool whole_number(const char *text, int most, int *out) {
     return true;
 }
 
+static kn_optimizer *make_optimizer(kn_module *model) {
+    if (strcmp(opt_name, "muon") == 0)
+        return kn_muon(model, 0.01, (kn_muon_opts){0});
+    if (strcmp(opt_name, "adamw") == 0)
+        return kn_adamw(model, 0.001, (kn_adam_opts){0});
+    return kn_sgd(model, 0.01, (kn_sgd_opts){0});
+}
+
 static kn_status measure(kn_ctx *ctx, int steps) {
     kn_module *model = kn_model_new(ctx, model_name, CLASSES);
-    kn_optimizer *opt = kn_sgd(model, 0.01, (kn_sgd_opts){0});
+    kn_optimizer *opt = make_optimizer(model);
     kn_status status = kn_ctx_status(ctx);
     if (status == KN_OK) {
         time_passes(kn_device_default(ctx));
@@ -221,11 +231,12 @@ static kn_status measure(kn_ctx *ctx, int steps) {
 int main(int argc, char **argv) {
     int steps = 200, threads = 0;
     model_name = argc > 3 ? argv[3] : model_name;
-    if (argc > 6 || (argc > 1 && !whole_number(argv[1], MOST_STEPS, &steps)) ||
+    opt_name = argc > 6 ? argv[6] : opt_name;
+    if (argc > 7 || (argc > 1 && !whole_number(argv[1], MOST_STEPS, &steps)) ||
         (argc > 2 && !whole_number(argv[2], 1024, &threads)) ||
         (argc > 4 && !whole_number(argv[4], 4096, &batch)) ||
         (argc > 5 && !whole_number(argv[5], 1024, &side))) {
-        fprintf(stderr, "usage: %s [STEPS [THREADS [MODEL [BATCH [SIDE]]]]]\n", argv[0]);
+        fprintf(stderr, "usage: %s [STEPS [THREADS [MODEL [BATCH [SIDE [OPT]]]]]]\n", argv[0]);
         return 2;
     }
     kn_ctx *ctx;
