@@ -170,6 +170,29 @@ KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
  * first. An error that the context already holds is returned at once. */
 KN_API kn_status kn_learner_fit(kn_learner *l, int epochs);
 
+/* The same fit step by step, for a program with a loop of its own: what callbacks are told, and
+ * every bit, is as in kn_learner_fit.
+ *
+ *     bool trained = true;
+ *     kn_learner_begin(l, epochs);
+ *     while (kn_learner_step(l, &trained) == KN_OK && trained)
+ *         ...                       look at kn_track_results_now(l), draw a window, ask a user
+ *     kn_learner_end(l);
+ *
+ * begin runs before_fit and makes the optimizer. step trains one batch and returns. The first of an
+ * epoch runs before_epoch and before_train on its way; the step that finds an epoch's batches used
+ * up runs its end, the validation included, and trains the first batch of the next. *trained is
+ * false when there was none left, or the fit was cancelled or failed: then the fit is over, with
+ * after_fit, and further steps do nothing. end leaves a fit early, as KN_CANCEL_FIT would, and does
+ * nothing when it is over.
+ *
+ * Between steps no batch is held. The program may use the model (kn_step_end frees what it made;
+ * the next step turns training mode on again), the context and l's fields, but not fit, validate or
+ * add with this learner: KN_ERR_STATE, as step and end without begin. */
+KN_API kn_status kn_learner_begin(kn_learner *l, int epochs);
+KN_API kn_status kn_learner_step(kn_learner *l, bool *trained);
+KN_API kn_status kn_learner_end(kn_learner *l);
+
 /* One pass over the validation loader within fit's events before_fit, before_validate ...
  * after_validate, after_fit. No tape, no change of any weight. */
 KN_API kn_status kn_learner_validate(kn_learner *l);

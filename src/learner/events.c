@@ -137,12 +137,19 @@ static kn_flow clean_up(kn_learner *l, kn_scope scope, kn_flow flow) {
     return outer;
 }
 
+kn_flow kn_scope_begin(kn_learner *l, kn_scope scope) {
+    l->state->active |= 1u << scope;
+    return kn_tell(l, scopes[scope].before);
+}
+
+kn_flow kn_scope_end(kn_learner *l, kn_scope scope, kn_flow flow) {
+    l->state->active &= ~(1u << scope);
+    return flow == KN_GO ? kn_tell(l, scopes[scope].after) : clean_up(l, scope, flow);
+}
+
 kn_flow kn_run_scope(kn_learner *l, kn_scope scope, kn_flow (*body)(kn_learner *l)) {
-    unsigned bit = 1u << scope;
-    l->state->active |= bit;
-    kn_flow flow = kn_tell(l, scopes[scope].before);
+    kn_flow flow = kn_scope_begin(l, scope);
     if (flow == KN_GO)
         flow = body(l);
-    l->state->active &= ~bit;
-    return flow == KN_GO ? kn_tell(l, scopes[scope].after) : clean_up(l, scope, flow);
+    return kn_scope_end(l, scope, flow);
 }

@@ -17,11 +17,20 @@ typedef enum kn_scope {
     KN_SCOPE_FIT
 } kn_scope;
 
+/* Where a fit that goes step by step stands between two steps: see step.c. */
+typedef enum kn_stage {
+    KN_STAGE_NONE,  /* none was begun */
+    KN_STAGE_EPOCH, /* an epoch is to begin */
+    KN_STAGE_BATCH, /* in train */
+    KN_STAGE_OVER   /* all is done, or was cancelled, or failed */
+} kn_stage;
+
 struct kn_learner_state {
     kn_callback **callback; /* by order */
     size_t count, capacity;
     bool fitting;
     unsigned active; /* bit s: scope s was begun and may be cancelled */
+    kn_stage stage;  /* of a fit that goes step by step */
     struct kn_training_loss *loss;
 };
 
@@ -39,6 +48,13 @@ kn_flow kn_tell(kn_learner *l, kn_event event);
 
 /* Tells every callback whatever they return; the widest of their flows. */
 kn_flow kn_tell_all(kn_learner *l, kn_event event);
+
+/* before_X. With any flow but KN_GO the scope's body is to be skipped; kn_scope_end must follow. */
+kn_flow kn_scope_begin(kn_learner *l, kn_scope scope);
+
+/* after_X; when the scope was left by another flow than KN_GO, after_cancel_X before it. Returns
+ * the flow for the enclosing scope. */
+kn_flow kn_scope_end(kn_learner *l, kn_scope scope, kn_flow flow);
 
 /* Runs a scope: before_X, body, after_X, with after_cancel_X where it is cancelled. Returns the
  * flow for the enclosing scope. */

@@ -1,6 +1,7 @@
 /* learner.c - the training loop: fit, epochs, batches. What happens around it is callbacks'
  * business. */
 #include "learner/events.h"
+#include "learner/loop.h"
 #include "learner/training_loss.h"
 
 #include "tensor/tensor.h"
@@ -182,20 +183,29 @@ static kn_flow one_batch(kn_learner *l) {
 
 /* ---- a pass over a loader ---- */
 
-static kn_flow pass(kn_learner *l, kn_loader *loader) {
+kn_flow kn_pass_start(kn_learner *l, kn_loader *loader) {
     l->loader = loader;
     l->batch_count = kn_loader_len(loader);
     l->batch_index = 0;
-    kn_flow flow = fails_if(kn_loader_start(loader, (uint32_t)l->epoch));
-    while (flow == KN_GO) {
-        bool got = false;
-        if (kn_loader_next(loader, &l->batch, &got) != KN_OK)
-            return KN_FAIL;
-        if (!got)
-            return KN_GO;
-        flow = one_batch(l);
-        l->batch_index++;
-    }
+    return fails_if(kn_loader_start(loader, (uint32_t)l->epoch));
+}
+
+kn_flow kn_pass_next(kn_learner *l, bool *got) {
+    *got = false;
+    if (kn_loader_next(l->loader, &l->batch, got) != KN_OK)
+        return KN_FAIL;
+    if (!*got)
+        return KN_GO;
+    kn_flow flow = one_batch(l);
+    l->batch_index++;
+    return flow;
+}
+
+static kn_flow pass(kn_learner *l, kn_loader *loader) {
+    bool got = true;
+    kn_flow flow = kn_pass_start(l, loader);
+    while (flow == KN_GO && got)
+        flow = kn_pass_next(l, &got);
     return flow;
 }
 
@@ -208,7 +218,7 @@ static kn_flow validate(kn_learner *l) {
 }
 
 /* train or validate, with model and tape set accordingly, its events included. */
-static kn_flow run_pass(kn_learner *l, bool training) {
+kn_flow kn_run_pass(kn_learner *l, bool training) {
     l->training = training;
     kn_module_train(l->model, training);
     bool was = kn_grad_enable(l->ctx, training);
@@ -222,9 +232,9 @@ static kn_flow run_pass(kn_learner *l, bool training) {
 /* ---- epochs and fit ---- */
 
 static kn_flow epoch(kn_learner *l) {
-    kn_flow flow = run_pass(l, true);
+    kn_flow flow = kn_run_pass(l, true);
     if (flow == KN_GO && l->loaders.valid != NULL)
-        flow = run_pass(l, false);
+        flow = kn_run_pass(l, false);
     return flow;
 }
 
@@ -235,10 +245,12 @@ static kn_flow make_optimizer(kn_learner *l) {
     return l->opt != NULL ? KN_GO : KN_FAIL;
 }
 
+kn_flow kn_fit_ready(kn_learner *l) {
+    return kn_module_pack(l->model) != NULL ? make_optimizer(l) : KN_FAIL;
+}
+
 static kn_flow epochs(kn_learner *l) {
-    if (kn_module_pack(l->model) == NULL)
-        return KN_FAIL;
-    kn_flow flow = make_optimizer(l);
+    kn_flow flow = kn_fit_ready(l);
     while (flow == KN_GO) { /* epoch stays at the last one begun */
         flow = kn_run_scope(l, KN_SCOPE_EPOCH, epoch);
         if (l->epoch + 1 == l->epochs)
@@ -249,7 +261,7 @@ static kn_flow epochs(kn_learner *l) {
 }
 
 static kn_flow only_validate(kn_learner *l) {
-    return run_pass(l, false);
+    return kn_run_pass(l, false);
 }
 
 static kn_status zero_gradients(kn_learner *l) {
@@ -268,7 +280,7 @@ static bool is_trial(const kn_learner *l) {
     return trial;
 }
 
-static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
+kn_status kn_run_start(kn_learner *l, int count) {
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
     kn_status status = zero_gradients(l);
@@ -282,7 +294,10 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     l->trial = count > 0 && is_trial(l);
     l->state->active = 0;
     l->state->fitting = true;
-    kn_flow flow = kn_run_scope(l, KN_SCOPE_FIT, body);
+    return KN_OK;
+}
+
+kn_status kn_run_finish(kn_learner *l, kn_flow flow) {
     l->state->fitting = false;
     l->trial = false;
     l->loader = NULL;
@@ -291,7 +306,12 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     return flow == KN_GO ? KN_OK : kn_ctx_status(l->ctx);
 }
 
-kn_status kn_learner_fit(kn_learner *l, int count) {
+static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
+    kn_status status = kn_run_start(l, count);
+    return status == KN_OK ? kn_run_finish(l, kn_run_scope(l, KN_SCOPE_FIT, body)) : status;
+}
+
+kn_status kn_fit_check(kn_learner *l, int count) {
     if (l == NULL)
         return KN_ERR_STATE;
     if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
@@ -300,7 +320,12 @@ kn_status kn_learner_fit(kn_learner *l, int count) {
         return kn_fail(l->ctx, KN_ERR_ARG, "fit: there is no training loader");
     if (count < 1)
         return kn_fail(l->ctx, KN_ERR_ARG, "fit: %d epochs, expected 1 or more", count);
-    return run(l, count, epochs);
+    return KN_OK;
+}
+
+kn_status kn_learner_fit(kn_learner *l, int count) {
+    kn_status status = kn_fit_check(l, count);
+    return status == KN_OK ? run(l, count, epochs) : status;
 }
 
 kn_status kn_learner_validate(kn_learner *l) {
