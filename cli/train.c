@@ -4,6 +4,7 @@
 
 #include "evaluation.h"
 #include "interrupt.h"
+#include "train_page.h"
 
 #include <time.h>
 
@@ -32,8 +33,12 @@ static int fit(train *t) {
     int best = kn_save_model_best(t->learner, NULL);
     if (status == KN_OK && best >= 0)
         status = write_confusion(t);
-    if (status != KN_OK)
+    if (status == KN_OK)
+        status = train_page_write(t, interrupted() ? PAGE_INTERRUPTED : PAGE_DONE);
+    if (status != KN_OK) {
+        (void)!train_page_write(t, PAGE_FAILED); /* the first failure is the one that is told */
         return session_fail(t->s);
+    }
     if (!interrupted())
         return train_tell_done(t) == KN_OK ? EXIT_DONE : session_fail(t->s);
     if (best < 0)

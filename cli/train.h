@@ -22,6 +22,7 @@ typedef struct train {
     kn_learner *learner;
     kn_predictions best; /* of the model that was saved, on the validation pictures */
     double seconds;      /* of the fit */
+    kn_text pictures;    /* of the first batch, for the page */
 } train;
 
 /* train_setup.c: data and model, and into the arguments what "auto" became; the data is told.

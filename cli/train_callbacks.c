@@ -2,6 +2,7 @@
  * the options want it, how it is made. */
 #include "interrupt.h"
 #include "train.h"
+#include "train_page.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -79,6 +80,7 @@ static const struct {
     {CMD_TRAIN, wants_schedule, make_schedule},
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
+    {CMD_TRAIN, NULL, train_page_cb},
     {CMD_TRAIN, NULL, make_interrupt},
 };
 

@@ -1,6 +1,7 @@
 /* train_report.c - what kiln train says: events for programs, lines for people. */
 #include "json_line.h"
 #include "number.h"
+#include "shell_word.h"
 #include "train.h"
 
 #include <math.h>
@@ -96,22 +97,6 @@ void train_on_epoch(void *user, const kn_history_row *row) {
 
 /* ---- after ---- */
 
-/* In quotes where a shell would take it apart. */
-static void shell_word(kn_text *out, const char *word) {
-    if (strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,/@%:=") ==
-        strlen(word)) {
-        kn_text_printf(out, " %s", word);
-        return;
-    }
-    kn_text_append(out, " '", 2);
-    for (const char *c = word; *c != '\0'; c++)
-        if (*c == '\'')
-            kn_text_append(out, "'\\''", 4);
-        else
-            kn_text_append(out, c, 1);
-    kn_text_append(out, "'", 1);
-}
-
 static void done_lines(const train *t, kn_text *out, const char *model, int best, double acc) {
     const char *run = t->run.path;
     int epochs = t->s->a.epochs;
@@ -119,9 +104,10 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
                    "model     %s\n"
                    "history   %s/history.csv\n"
-                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg\n"
+                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg, sheet.svg\n"
+                   "report    %s/report.html\n"
                    "try      ",
-                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run);
+                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run, run);
     shell_word(out, t->s->program);
     kn_text_append(out, " predict", 8);
     shell_word(out, model);

@@ -41,6 +41,7 @@ kn_status train_open_learner(train *t) {
 void train_close(train *t) {
     kn_learner_free(t->learner);
     kn_predictions_free(t->s->ctx, &t->best);
+    kn_text_free(&t->pictures);
     kn_module_free(t->model);
     train_close_data(t);
 }

@@ -198,6 +198,7 @@ static void long_series_are_thinned(void **state) {
     char *svg = draw(&chart), *line = path_of(svg);
     svg_check(svg);
     assert_true(strlen(svg) < 32 * 1024);
+    svg_contains(svg, " dense\"");
     int columns[720] = {0};
     double highest = 720, lowest = 0;
     for (const char *c = line; *c != '\0';) {
@@ -215,6 +216,11 @@ static void long_series_are_thinned(void **state) {
     /* Both peaks are still there, at 5% from the plot's ends. */
     assert_true(fabs(highest - (22 + 346 * 0.05 / 1.1)) < 1);
     assert_true(fabs(lowest - (368 - 346 * 0.05 / 1.1)) < 1);
+    free(svg);
+    for (int i = 0; i < N; i++)
+        y[i] = sin(i * 1e-4);
+    svg = draw(&chart);
+    assert_int_equal(svg_count(svg, " dense\""), 0); /* as long, but smooth */
     for (int i = 0; i < N; i += 2)
         y[i] = NAN; /* single points: circles, but not one for each */
     free(svg);

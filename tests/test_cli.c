@@ -121,9 +121,9 @@ static void test_train_done(void **state) {
 static void test_run_folder(void **state) {
     (void)state;
     static const char *const files[] = {
-        "run/args.json",        "run/history.csv",   "run/model.safetensors",
-        "run/last.safetensors", "run/loss.svg",      "run/accuracy.svg",
-        "run/schedule.svg",     "run/confusion.svg", "run/confusion.csv"};
+        "run/args.json",     "run/history.csv",  "run/model.safetensors", "run/last.safetensors",
+        "run/loss.svg",      "run/accuracy.svg", "run/schedule.svg",      "run/confusion.svg",
+        "run/confusion.csv", "run/sheet.svg",    "run/report.html"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (!there(files[i]))
             fail_msg("%s is missing", files[i]);
@@ -149,7 +149,8 @@ static void test_human(void **state) {
     check_contains(run.out, "\nmodel     human run/model.safetensors\n"
                             "history   human run/history.csv\n"
                             "pictures  human run/loss.svg, accuracy.svg, schedule.svg, "
-                            "confusion.svg\n");
+                            "confusion.svg, sheet.svg\n"
+                            "report    human run/report.html\n");
     check_contains(run.out, " predict 'human run/model.safetensors' d/valid/arrow/000.jpg\n");
     check_contains(run.err, "36 pictures to train on, 18 to validate on, 3 classes\n");
     assert_null(strchr(run.err, '\r')); /* no bar: stderr is no terminal */

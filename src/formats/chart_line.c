@@ -135,13 +135,25 @@ static double density(const kn_series *series, const kn_plot *plot) {
     return count / (plot->right - plot->left);
 }
 
+/* Pixels that the line goes up and down for each that it goes along: noise wants a thin line, a
+ * long smooth curve does not. */
+static double steepness(const kn_series *series, const kn_plot *plot) {
+    double sum = 0;
+    for (int i = 1; i < series->count; i++)
+        if (kn_series_has(series, i - 1, plot->x.log) && kn_series_has(series, i, plot->x.log))
+            sum += fabs(place(plot, series->x[i], series->y[i]).y -
+                        place(plot, series->x[i - 1], series->y[i - 1]).y);
+    return sum / (plot->right - plot->left);
+}
+
 void kn_series_draw(kn_text *t, const kn_series *series, const kn_plot *plot, const char *class) {
     kn_text dots = {.allocator = t->allocator};
     double points = density(series, plot);
     tracer pen = {.path = t, .dots = &dots, .plot = plot};
     pen.all_dots =
         !series->faint && points < 1.0 / 12; /* circles that do not run into each other */
-    kn_text_printf(t, "<g class=\"%s%s\">\n<path d=\"", class, points > 2 ? " dense" : "");
+    bool noise = points > 2 && steepness(series, plot) > 3;
+    kn_text_printf(t, "<g class=\"%s%s\">\n<path d=\"", class, noise ? " dense" : "");
     for (int i = 0; i < series->count; i++) {
         if (!kn_series_has(series, i, plot->x.log))
             end_run(&pen);
