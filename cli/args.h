@@ -42,12 +42,12 @@ typedef struct args {
     int words;
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
     const char *output, *weights; /* NULL: not given */
-    int epochs, batch_size, img_size;
+    int epochs, batch_size, img_size, accumulate;
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
     int top;
     uint64_t seed;
-    double lr, momentum, wd, warmup, valid_pct;
+    double lr, momentum, wd, warmup, clip, ema, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     bool nesterov, no_bias_wd;
     bool tta, shapes, json, quiet, verbose, help, version;

@@ -24,7 +24,8 @@ static kn_status open_data(evaluation *e, const char *folder) {
                     "%s has no validation folder: all its pictures count; with --valid-pct 20 "
                     "those that train held out",
                     folder);
-    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size);
+    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size,
+                              (kn_image_opts){.resize = e->m.resize});
     if (e->set == NULL)
         return kn_ctx_status(ctx);
     kn_loader_opts loading = {.workers = a->workers,

@@ -171,10 +171,10 @@ int run_folder_make(session *s, run_folder *run) {
 }
 
 void run_folder_discard(const run_folder *run) {
-    static const char *const names[] = {"args.json",       "history.csv",   "last.safetensors",
-                                        "loss.svg",        "accuracy.svg",  "schedule.svg",
-                                        "confusion.svg",   "confusion.csv", "per_class.csv",
-                                        "predictions.csv", "sheet.svg",     "report.html"};
+    static const char *const names[] = {
+        "args.json",       "history.csv",  "last.safetensors", "loss.svg",      "accuracy.svg",
+        "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv", "per_class.csv",
+        "predictions.csv", "sheet.svg",    "report.html"};
     char path[PATH_MAX];
     struct stat st;
     if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)

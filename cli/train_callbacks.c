@@ -66,6 +66,32 @@ static kn_callback *make_schedule(train *t) {
     return kn_schedule_cb(t->s->ctx, s);
 }
 
+/* ---- around the step ---- */
+
+static bool wants_clip(const args *a) {
+    return a->clip > 0;
+}
+
+static kn_callback *make_clip(train *t) {
+    return kn_clip_cb(t->s->ctx, t->s->a.clip);
+}
+
+static bool wants_accumulate(const args *a) {
+    return a->accumulate > 1;
+}
+
+static kn_callback *make_accumulate(train *t) {
+    return kn_accumulate_cb(t->s->ctx, t->s->a.accumulate);
+}
+
+static bool wants_ema(const args *a) {
+    return a->ema > 0;
+}
+
+static kn_callback *make_ema(train *t) {
+    return kn_ema_cb(t->s->ctx, t->s->a.ema);
+}
+
 /* ---- the table; of equal order, the first is called first ---- */
 
 static const struct {
@@ -78,6 +104,9 @@ static const struct {
     {CMD_TRAIN, NULL, make_recorder},
     {CMD_TRAIN, wants_progress, make_progress},
     {CMD_TRAIN, wants_schedule, make_schedule},
+    {CMD_TRAIN, wants_accumulate, make_accumulate},
+    {CMD_TRAIN, wants_clip, make_clip},
+    {CMD_TRAIN, wants_ema, make_ema},
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, train_page_cb},

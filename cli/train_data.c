@@ -2,7 +2,7 @@
 #include "train.h"
 
 static kn_dataset *make_set(train *t, const kn_labelled *items, int count) {
-    return kn_image_dataset(t->s->ctx, items, count, t->s->a.img_size);
+    return kn_image_dataset(t->s->ctx, items, count, t->s->a.img_size, (kn_image_opts){0});
 }
 
 static kn_loader_opts loading(const args *a) {

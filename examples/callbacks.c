@@ -120,8 +120,10 @@ int main(int argc, char **argv) {
     }
     kn_split split = {0};
     if (kn_split_folder(ctx, folder, (kn_split_opts){0}, &split) == KN_OK) {
-        kn_dataset *train_set = kn_image_dataset(ctx, split.train, split.train_count, 64);
-        kn_dataset *valid_set = kn_image_dataset(ctx, split.valid, split.valid_count, 64);
+        kn_dataset *train_set =
+            kn_image_dataset(ctx, split.train, split.train_count, 64, (kn_image_opts){0});
+        kn_dataset *valid_set =
+            kn_image_dataset(ctx, split.valid, split.valid_count, 64, (kn_image_opts){0});
         kn_loaders loaders = {kn_loader_new(ctx, train_set, 128, (kn_loader_opts){.shuffle = true}),
                               kn_loader_new(ctx, valid_set, 256, (kn_loader_opts){0})};
         run(ctx, loaders, split.vocab.count);

@@ -94,7 +94,8 @@ int main(int argc, char **argv) {
     }
     kn_split split = {0};
     if (kn_split_folder(ctx, folder, (kn_split_opts){0}, &split) == KN_OK) {
-        kn_dataset *train = kn_image_dataset(ctx, split.train, split.train_count, 64);
+        kn_dataset *train =
+            kn_image_dataset(ctx, split.train, split.train_count, 64, (kn_image_opts){0});
         kn_loader *loader = kn_loader_new(ctx, train, 128, (kn_loader_opts){.shuffle = true});
         kn_module *model = kn_simple_cnn(ctx, split.vocab.count);
         if (loader != NULL && model != NULL)

@@ -225,6 +225,9 @@ static const struct {
     {"kiln train d --output=", "--output \"\": expected DIR"},
     {"kiln train d --nesterov", "--nesterov goes with --opt sgd and a --momentum"},
     {"kiln train d --nesterov --momentum .9 --opt muon", "--nesterov goes with --opt sgd"},
+    {"kiln train d --clip 0", "--clip \"0\": expected a number above 0"},
+    {"kiln train d --accumulate 0", "--accumulate \"0\": expected a whole number from 1"},
+    {"kiln train d --ema 1", "--ema \"1\": expected a number above 0 and below 1"},
     {"kiln train d --warmup 8", "--warmup 8: expected less than the 8 epochs"},
     {"kiln train d --warmup -1", "--warmup \"-1\": expected a number from 0"},
     {"kiln eval d --weights f", "--weights FILE and --model NAME go together"},
@@ -243,9 +246,9 @@ static void test_later(void **state) {
     static const char *const values[] = {
         "recipe quick", "recipe best", "lr auto",       "resize crop",       "resize pad",
         "dtype bf16",   "device cuda", "device cuda:1", "on-bad-image skip", "aug strong"};
-    static const char *const names[] = {
-        "fine-tune",     "mixup",  "cutmix", "smoothing",        "ema",      "clip",   "accumulate",
-        "class-weights", "decode", "cache",  "checkpoint-every", "patience", "resume", "sheet"};
+    static const char *const names[] = {"fine-tune",     "mixup",  "cutmix", "smoothing",
+                                        "class-weights", "decode", "cache",  "checkpoint-every",
+                                        "patience",      "resume", "sheet"};
     char line[128];
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         snprintf(line, sizeof line, "kiln train d --%s", values[i]);

@@ -62,10 +62,17 @@ static void take_epoch(loader_fixture *f, kn_dataset *ds, int workers, uint8_t *
     kn_loader_free(l);
 }
 
+static kn_augment strong(void) {
+    kn_augment a = {0};
+    assert_true(kn_augment_preset("strong", &a));
+    return a;
+}
+
 /* With 2 and with 8 threads it is what it is with 1. */
-static void check_workers(loader_fixture *f, const kn_labelled *items, int count, int size) {
+static void check_workers(loader_fixture *f, const kn_labelled *items, int count, int size,
+                          kn_image_opts opts) {
     size_t bytes = (size_t)count * (size_t)(size * size * 3);
-    kn_dataset *ds = kn_image_dataset(f->ctx, items, count, size);
+    kn_dataset *ds = kn_image_dataset(f->ctx, items, count, size, opts);
     assert_non_null(ds);
     uint8_t *want = malloc(bytes), *got = malloc(bytes);
     int32_t *want_labels = malloc((size_t)count * 4), *got_labels = malloc((size_t)count * 4);
@@ -89,7 +96,7 @@ static void check_workers(loader_fixture *f, const kn_labelled *items, int count
 static void test_samples(void **state) {
     loader_fixture *f = *state;
     pictures *p = make_pictures();
-    kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE);
+    kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE, (kn_image_opts){0});
     assert_non_null(ds);
     assert_int_equal(ds->cls->len(ds), MADE);
     kn_loader *l = kn_loader_new(f->ctx, ds, 8, (kn_loader_opts){.workers = 3});
@@ -120,7 +127,9 @@ static void test_samples(void **state) {
 static void test_same_bytes_for_any_workers(void **state) {
     loader_fixture *f = *state;
     pictures *p = make_pictures();
-    check_workers(f, p->item, MADE, SIZE);
+    for (int method = 0; method < 3; method++)
+        check_workers(f, p->item, MADE, SIZE, (kn_image_opts){(kn_resize_method)method, strong()});
+    check_workers(f, p->item, MADE, SIZE, (kn_image_opts){0});
     free_pictures(p);
 }
 
@@ -133,8 +142,68 @@ static void test_same_bytes_of_real_pictures(void **state) {
         skip();
     }
     assert_int_equal(kn_split_folder(f->ctx, folder, (kn_split_opts){0}, &split), KN_OK);
-    check_workers(f, split.valid, 300, 64);
+    check_workers(f, split.valid, 300, 64, (kn_image_opts){0});
+    check_workers(f, split.valid, 300, 64, (kn_image_opts){.augment = strong()});
     kn_split_free(f->ctx, &split);
+}
+
+/* What the dataset gives in an epoch, without a loader. */
+static void get_all(kn_dataset *ds, kn_image_reader *reader, uint32_t epoch, uint8_t *pixels) {
+    for (int i = 0; i < MADE; i++) {
+        int32_t label;
+        kn_error error = {0};
+        kn_sample s = {.index = i,
+                       .epoch = epoch,
+                       .slot = pixels + i * SAMPLE,
+                       .label = &label,
+                       .reader = reader,
+                       .error = &error};
+        assert_int_equal(ds->cls->get(ds, &s), KN_OK);
+    }
+}
+
+/* Augmentation is a function of seed, epoch and index: another epoch shows other pictures, the same
+ * epoch the same. Without it every epoch is alike. */
+static void test_epochs(void **state) {
+    loader_fixture *f = *state;
+    pictures *p = make_pictures();
+    static uint8_t first[MADE * SAMPLE], got[MADE * SAMPLE];
+    kn_image_reader reader = {0};
+    for (int on = 0; on < 2; on++) {
+        kn_image_opts opts = {.augment = on ? strong() : (kn_augment){0}};
+        kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE, opts);
+        get_all(ds, &reader, 0, first);
+        get_all(ds, &reader, 1, got);
+        for (int i = 0; i < MADE; i++)
+            assert_int_equal(memcmp(got + i * SAMPLE, first + i * SAMPLE, SAMPLE) != 0, on);
+        get_all(ds, &reader, 0, got);
+        assert_memory_equal(got, first, sizeof first);
+        kn_dataset_free(ds);
+    }
+    kn_image_reader_free(&reader);
+    free_pictures(p);
+}
+
+/* Once every picture was read, the reader's buffers are large enough for any crop of them. */
+static void test_warm_samples_allocate_nothing(void **state) {
+    loader_fixture *f = *state;
+    pictures *p = make_pictures();
+    static uint8_t pixels[MADE * SAMPLE];
+    kn_image_opts opts = {.augment = strong()};
+    opts.augment.rotate_p = 1;
+    kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE, opts);
+    counted memory = {0};
+    kn_allocator allocator = counted_allocator(&memory);
+    kn_image_reader reader = {.allocator = &allocator};
+    get_all(ds, &reader, 0, pixels);
+    long made = memory.made;
+    assert_true(made > 0);
+    for (uint32_t epoch = 1; epoch < 10; epoch++)
+        get_all(ds, &reader, epoch, pixels);
+    assert_int_equal(memory.made, made);
+    kn_image_reader_free(&reader);
+    kn_dataset_free(ds);
+    free_pictures(p);
 }
 
 /* Every way to be no picture: the status, and the path in the message. */
@@ -164,7 +233,7 @@ static void test_bad_files(void **state) {
         memcpy(items, p->item, sizeof items);
         snprintf(path, sizeof path, "%s/%s", p->root, bad[i].name);
         items[13].path = path;
-        kn_dataset *ds = kn_image_dataset(f->ctx, items, MADE, SIZE);
+        kn_dataset *ds = kn_image_dataset(f->ctx, items, MADE, SIZE, (kn_image_opts){0});
         kn_loader *l = kn_loader_new(f->ctx, ds, 10, (kn_loader_opts){.workers = 4});
         loader_start(f, l, 0);
         kn_batch b;
@@ -184,7 +253,7 @@ static void test_bad_files(void **state) {
 static void test_memory_limit(void **state) {
     loader_fixture *f = *state;
     pictures *p = make_pictures();
-    kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE);
+    kn_dataset *ds = kn_image_dataset(f->ctx, p->item, MADE, SIZE, (kn_image_opts){0});
     kn_loader_opts opts = {.workers = 2, .max_image_memory = 1000};
     kn_loader *l = kn_loader_new(f->ctx, ds, MADE, opts);
     loader_start(f, l, 0);
@@ -201,7 +270,7 @@ static void test_sizes(void **state) {
     loader_fixture *f = *state;
     static const int bad[] = {0, -1, 65536};
     for (size_t i = 0; i < KN_COUNT(bad); i++) {
-        assert_null(kn_image_dataset(f->ctx, NULL, 0, bad[i]));
+        assert_null(kn_image_dataset(f->ctx, NULL, 0, bad[i], (kn_image_opts){0}));
         check_error(f->ctx, KN_ERR_ARG, "image size");
     }
     kn_dataset_free(NULL);
@@ -212,6 +281,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_samples, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_same_bytes_for_any_workers, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_same_bytes_of_real_pictures, loader_begin, loader_end),
+        cmocka_unit_test_setup_teardown(test_epochs, loader_begin, loader_end),
+        cmocka_unit_test_setup_teardown(test_warm_samples_allocate_nothing, loader_begin,
+                                        loader_end),
         cmocka_unit_test_setup_teardown(test_bad_files, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_memory_limit, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_sizes, loader_begin, loader_end),

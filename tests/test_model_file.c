@@ -54,8 +54,12 @@ static unsigned char *slurp(const char *file, size_t *size) {
 static char *class_name[] = {"a \"cat\"", "back\\slash", "w\xC3\xB6lf", "\xE6\x97\xA5"};
 static const kn_vocab vocab = {class_name, 4};
 static const kn_normalize norm = {{0.1f, 1.0f / 3, 0.46f}, {0.27f, 1e-6f, 0.3f}};
-static const kn_model_info info = {
-    .arch = "simple_cnn", .vocab = &vocab, .size = 32, .norm = &norm, .batch_size = 96};
+static const kn_model_info info = {.arch = "simple_cnn",
+                                   .vocab = &vocab,
+                                   .size = 32,
+                                   .resize = KN_RESIZE_PAD,
+                                   .norm = &norm,
+                                   .batch_size = 96};
 
 static kn_module *trained(kn_ctx *ctx) {
     kn_module *m = kn_simple_cnn(ctx, 4);
@@ -118,6 +122,7 @@ static void what_it_is_for_comes_back(void **state) {
     assert_string_equal(l.arch, "simple_cnn");
     assert_string_equal(l.version, KN_VERSION);
     assert_int_equal(l.size, 32);
+    assert_int_equal(l.resize, KN_RESIZE_PAD);
     assert_int_equal(l.batch_size, 96);
     assert_memory_equal(&l.norm, &norm, sizeof norm);
     assert_int_equal(l.vocab.count, 4);
@@ -140,6 +145,7 @@ static void the_file_is_a_function_of_the_model(void **state) {
     kn_model_info again = {.arch = l.arch,
                            .vocab = &l.vocab,
                            .size = l.size,
+                           .resize = l.resize,
                            .norm = &l.norm,
                            .batch_size = l.batch_size};
     assert_int_equal(kn_model_save(l.model, &again, other), KN_OK);

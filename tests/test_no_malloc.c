@@ -29,6 +29,10 @@ static void test_second_epoch(void **state) {
     skip();
 }
 
+static void test_optimizers(void **state) {
+    test_second_epoch(state);
+}
+
 #else
 
 /* glibc's own functions, under the names that stay when malloc is interposed. */
@@ -132,12 +136,30 @@ static void swallow(void *user, const char *text, size_t length) {
     *(size_t *)user += length;
 }
 
-static void add_all(kn_learner *l, kn_normalize *norm, const kn_model_info *info,
+/* What beside plain SGD touches all parameters. */
+typedef struct variant {
+    const char *name;
+    kn_opt_fn opt_fn; /* NULL: plain SGD */
+    bool around;      /* clipping, accumulation and averaging around it, and another schedule */
+} variant;
+
+static void add_around(kn_learner *l) {
+    kn_schedule cos = {.kind = KN_SCHED_ONE_CYCLE_COS, .warmup = 0.1};
+    assert_int_equal(kn_learner_add(l, kn_schedule_cb(l->ctx, cos)), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_accumulate_cb(l->ctx, 2)), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_clip_cb(l->ctx, 0.5)), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_ema_cb(l->ctx, 0.9)), KN_OK);
+}
+
+static void add_all(kn_learner *l, const variant *v, kn_normalize *norm, const kn_model_info *info,
                     const char *folder, size_t *written, counter *c) {
     kn_ctx *ctx = l->ctx;
+    if (v->around)
+        add_around(l);
     assert_int_equal(kn_learner_add(l, kn_setup_cb(ctx, norm)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_track_results_cb(ctx)), KN_OK);
-    assert_int_equal(kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0})), KN_OK);
+    if (!v->around)
+        assert_int_equal(kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0})), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_mixup_cb(ctx, 0.4)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_cutmix_cb(ctx, 1)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_recorder_cb(ctx, (kn_recorder_opts){.folder = folder})),
@@ -151,8 +173,7 @@ static void add_all(kn_learner *l, kn_normalize *norm, const kn_model_info *info
 }
 
 /* The chapter's model and all callbacks of kiln train, on pictures of 64x64 in uneven batches. */
-static void test_second_epoch(void **state) {
-    (void)state;
+static void fit_counted(const variant *v) {
     char folder[] = "/tmp/kiln-malloc-XXXXXX", command[64];
     assert_non_null(mkdtemp(folder));
     kn_ctx *ctx;
@@ -168,17 +189,19 @@ static void test_second_epoch(void **state) {
         kn_loader_new(ctx, valid, 64, (kn_loader_opts){.workers = 2})};
     kn_module *model = kn_simple_cnn(ctx, 10);
     static const float weights[10] = {1, 2, 1, 1, 1, 0.5f, 1, 1, 1, 1};
-    kn_learner *l = kn_learner_new(
-        ctx, (kn_learner_opts){
-                 .model = model, .loaders = loaders, .lr = 0.1, .loss = {0.1, weights, 10}});
+    kn_learner *l = kn_learner_new(ctx, (kn_learner_opts){.model = model,
+                                                          .loaders = loaders,
+                                                          .opt_fn = v->opt_fn,
+                                                          .lr = 0.1,
+                                                          .loss = {0.1, weights, 10}});
     assert_non_null(l);
     size_t written = 0;
     counter c = {.base = {&counter_class}};
-    add_all(l, &norm, &info, folder, &written, &c);
+    add_all(l, v, &norm, &info, folder, &written, &c);
     assert_int_equal(kn_learner_fit(l, 4), KN_OK);
     counting = false;
-    printf("calls of malloc from the training thread in epochs 0 to 3: %ld %ld %ld %ld\n",
-           c.in_epoch[0], c.in_epoch[1], c.in_epoch[2], c.in_epoch[3]);
+    printf("%s: calls of malloc from the training thread in epochs 0 to 3: %ld %ld %ld %ld\n",
+           v->name, c.in_epoch[0], c.in_epoch[1], c.in_epoch[2], c.in_epoch[3]);
     printf("inside oneDNN's execute, over all four: %ld\n", inside_calls);
     assert_true(c.in_epoch[0] > 0); /* the counter counts */
     assert_true(written > 0);
@@ -195,9 +218,50 @@ static void test_second_epoch(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static kn_optimizer *momentum(kn_module *m, double lr, void *user) {
+    (void)user;
+    return kn_sgd(m, lr, (kn_sgd_opts){.momentum = 0.9, .nesterov = true, .wd = 1e-4});
+}
+
+static kn_optimizer *adamw(kn_module *m, double lr, void *user) {
+    (void)user;
+    return kn_adamw(m, lr / 50, (kn_adam_opts){.wd = 0.01, .no_wd_rank1 = true});
+}
+
+static kn_optimizer *radam(kn_module *m, double lr, void *user) {
+    (void)user;
+    return kn_radam(m, lr / 50, (kn_adam_opts){0});
+}
+
+static kn_optimizer *ranger(kn_module *m, double lr, void *user) {
+    (void)user;
+    return kn_ranger(m, lr / 50, (kn_adam_opts){0});
+}
+
+static kn_optimizer *muon(kn_module *m, double lr, void *user) {
+    (void)user;
+    return kn_muon(m, lr / 5, (kn_muon_opts){0});
+}
+
+static void test_second_epoch(void **state) {
+    static const variant plain = {"sgd", NULL, false};
+    (void)state;
+    fit_counted(&plain);
+}
+
+static void test_optimizers(void **state) {
+    static const variant variants[] = {{"momentum", momentum, true}, {"adamw", adamw, true},
+                                       {"radam", radam, true},       {"ranger", ranger, true},
+                                       {"muon", muon, true},         {"muon alone", muon, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        fit_counted(&variants[i]);
+}
+
 #endif
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_second_epoch)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_second_epoch),
+                                       cmocka_unit_test(test_optimizers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

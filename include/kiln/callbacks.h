@@ -37,7 +37,8 @@ typedef struct kn_history_row {
 } kn_history_row;
 
 typedef struct kn_recorder_opts {
-    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg;
+    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg,
+                           and momentum.svg where that varied;
                            NULL: nothing is written */
     void (*on_epoch)(void *user, const kn_history_row *row);
     void *user;
@@ -62,6 +63,26 @@ KN_API kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts);
 /* The same for any schedule: the learner's lr is its highest rate. Where the schedule moves the
  * momentum, it sets that of every group whose momentum is not 0. */
 KN_API kn_callback *kn_schedule_cb(kn_ctx *ctx, kn_schedule s);
+
+/* Before each step, shortens all gradients together to a norm of most (above 0), where theirs is
+ * longer: torch.nn.utils.clip_grad_norm_. */
+KN_API kn_callback *kn_clip_cb(kn_ctx *ctx, double most);
+
+/* The norm before it was clipped, at the last step. Reads from the device. NaN: there was none. */
+KN_API double kn_clip_norm(const kn_learner *l);
+
+/* A step only after as many samples as n batches hold; until then gradients add up, each batch's
+ * weighted by its share of these samples. So n batches of b train as one of n * b would, batch norm
+ * aside. As in fastai's GradientAccumulation: what an epoch's end leaves waits for the next epoch,
+ * what the fit's end leaves is dropped; the loss that others see is the batch's own. */
+KN_API kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n);
+
+/* Keeps an exponential moving average of all parameters and f32 buffers, on the device: after each
+ * step, average += (1 - d) * (weight - average), where d is decay, in [0, 1), but in the first
+ * steps at most (1 + t) / (10 + t), so that the start is forgotten. From after_train on the model
+ * holds the averages, so that they are validated, saved and there after the fit; each training pass
+ * goes on with the raw weights. Nothing is copied for that: the two change places. */
+KN_API kn_callback *kn_ema_cb(kn_ctx *ctx, double decay);
 
 /* ---- mixing samples, in training only ----
  *

@@ -2,7 +2,7 @@
 #ifndef KILN_DATA_H
 #define KILN_DATA_H
 
-#include <kiln/image.h>
+#include <kiln/augment.h>
 #include <kiln/tensor.h>
 
 #ifdef __cplusplus
@@ -97,8 +97,10 @@ struct kn_dataset {
 
 KN_API void kn_dataset_free(kn_dataset *ds); /* NULL is allowed */
 
-/* Pictures from files, squashed to size x size. items are borrowed. */
-KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size);
+/* Pictures from files, made size x size: squashed and as they are, unless opts say otherwise.
+ * Random draws follow from the context's seed, the epoch and the index. items are borrowed. */
+KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,
+                                    kn_image_opts opts);
 
 /* ---- loader ---- */
 

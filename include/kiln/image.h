@@ -45,7 +45,7 @@ typedef struct kn_image {
 typedef struct kn_image_reader {
     const kn_allocator *allocator;
     size_t max_memory; /* bytes one picture may take while decoded; 0: 512 MiB */
-    kn_scratch file, pixels, upright, resize;
+    kn_scratch file, pixels, upright, resize, augment;
 } kn_image_reader;
 
 KN_API void kn_image_reader_free(kn_image_reader *r);
@@ -66,6 +66,38 @@ KN_API kn_status kn_image_decode(kn_image_reader *r, const void *data, size_t si
  * Where the height shrinks by more than twice what the width does, Pillow 12 and before differ. */
 KN_API kn_status kn_image_resize(kn_image_reader *r, const uint8_t *pixels, int h, int w,
                                  uint8_t *out, int out_h, int out_w, kn_error *error);
+
+/* A part of a picture in pixels, from the left and the upper edge. */
+typedef struct kn_box {
+    float left, top, right, bottom;
+} kn_box;
+
+/* The same of the part inside box: bytes equal Pillow 13's resize(size, BICUBIC, box=box), in which
+ * pixels beside the box have a weight too, so that its border is no edge. KN_ERR_ARG when the box
+ * is empty or reaches beyond the picture. */
+KN_API kn_status kn_image_resize_box(kn_image_reader *r, const uint8_t *pixels, int h, int w,
+                                     kn_box box, uint8_t *out, int out_h, int out_w,
+                                     kn_error *error);
+
+/* How a picture of another aspect becomes a given size. */
+typedef enum kn_resize_method {
+    KN_RESIZE_SQUASH, /* all of it, without keeping the aspect: kn_image_resize */
+    KN_RESIZE_CROP,   /* the largest part of the aspect, from the middle: ImageOps.fit */
+    KN_RESIZE_PAD     /* all of it, keeping the aspect, black around it: ImageOps.pad */
+} kn_resize_method;
+
+KN_API const char *kn_resize_name(kn_resize_method method); /* "squash"; NULL past the last */
+
+/* False when no method has that name. */
+KN_API bool kn_resize_find(const char *name, kn_resize_method *method);
+
+/* Makes [h,w,3] to [out_h,out_w,3] by that method. Bytes equal Pillow 13's resize, ImageOps.fit and
+ * ImageOps.pad with BICUBIC: crop takes the box with its corner at half of what is left over, which
+ * may be half a pixel; pad resizes to sides rounded to even and puts them at an offset rounded to
+ * even. A side that Pillow would round to 0 is 1 here. */
+KN_API kn_status kn_image_fit(kn_image_reader *r, const uint8_t *pixels, int h, int w,
+                              kn_resize_method method, uint8_t *out, int out_h, int out_w,
+                              kn_error *error);
 
 /* Writes RGB pixels as a baseline JPEG, quality 1 to 100. Through a temporary name: an existing
  * file is replaced whole or not at all. */

@@ -9,6 +9,7 @@
 #include <kiln/module.h>
 #include <kiln/layers.h>
 #include <kiln/image.h>
+#include <kiln/augment.h>
 #include <kiln/data.h>
 #include <kiln/optim.h>
 #include <kiln/learner.h>
@@ -16,6 +17,7 @@
 #include <kiln/lr_find.h>
 #include <kiln/metrics.h>
 #include <kiln/predict.h>
+#include <kiln/grad_cam.h>
 #include <kiln/safetensors.h>
 #include <kiln/chart.h>
 #include <kiln/sheet.h>

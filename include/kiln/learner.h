@@ -89,6 +89,9 @@ typedef struct kn_callback_class {
 #define KN_EVENT_FIELD(name) kn_event_fn name;
     KN_EVENTS(KN_EVENT_FIELD)
 #undef KN_EVENT_FIELD
+    /* Shows what the callback must remember for a fit to go on from here, as an optimizer's does,
+     * from before_train on; may be NULL: nothing. */
+    kn_status (*state)(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor);
     void (*free)(kn_callback *cb); /* frees the object; may be NULL for one the caller owns */
 } kn_callback_class;
 

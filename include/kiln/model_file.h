@@ -15,8 +15,9 @@ extern "C" {
 typedef struct kn_model_info {
     const char
         *arch; /* for kn_model_new; NULL: a user's own module, which cannot be loaded by name */
-    const kn_vocab *vocab; /* its count is the model's number of classes */
-    int size;              /* pictures are squashed to size x size */
+    const kn_vocab *vocab;   /* its count is the model's number of classes */
+    int size;                /* pictures become size x size */
+    kn_resize_method resize; /* by this method */
     const kn_normalize
         *norm;      /* may still be unmeasured when a callback is made: read when saving */
     int batch_size; /* of validation: kiln eval uses it again, so that every bit agrees */
@@ -29,6 +30,7 @@ typedef struct kn_loaded_model {
     char arch[64];
     kn_vocab vocab;
     int size, batch_size;
+    kn_resize_method resize;
     kn_normalize norm;
     char version[32]; /* of Kiln, that wrote it */
 } kn_loaded_model;

@@ -27,7 +27,8 @@ typedef struct kn_group {
 typedef struct kn_optimizer kn_optimizer;
 
 /* What a checkpoint does with each part of an optimizer's state: it reads or overwrites it. Tensors
- * are f32 and lie beside the packed values. A visit ends at the first failure. */
+ * are f32 and lie beside the packed values. A name is good during the call. A visit ends at the
+ * first failure. */
 typedef struct kn_state_visitor {
     kn_status (*tensor)(void *user, const char *name, kn_tensor *t);
     kn_status (*integers)(void *user, const char *name, int64_t *value, int count);

@@ -23,6 +23,7 @@ typedef enum kn_purpose {
     KN_RANDOM_SHAPES = 4,
     KN_RANDOM_USER = 5,
     KN_RANDOM_DROPOUT = 6,
+    KN_RANDOM_AUGMENT = 7, /* the layer is the kind of augmentation */
     KN_RANDOM_MIXUP = 8,
     KN_RANDOM_CUTMIX = 9,
     KN_RANDOM_MIX_CHOICE = 10, /* which of the two, where both are there */

@@ -1,6 +1,6 @@
-/* image_dataset.c - labelled files as a dataset: read, squash, label. The picture is resized
- * straight into the batch, so a sample costs no copy and, once a thread's buffers have grown, no
- * allocation. */
+/* image_dataset.c - labelled files as a dataset: read, resize and augment, label. The picture is
+ * resized straight into the batch, so a sample costs no copy and, once a thread's buffers have
+ * grown, no allocation. */
 #include "core/ctx.h"
 
 #include <kiln/data.h>
@@ -10,6 +10,8 @@ typedef struct image_dataset {
     kn_ctx *ctx; /* for the end only: get runs on other threads */
     const kn_labelled *items;
     int count;
+    uint64_t seed;
+    kn_image_opts opts;
 } image_dataset;
 
 static int64_t image_len(const kn_dataset *ds) {
@@ -17,15 +19,17 @@ static int64_t image_len(const kn_dataset *ds) {
 }
 
 static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
-    const kn_labelled *item = &((const image_dataset *)ds)->items[s->index];
+    const image_dataset *set = (const image_dataset *)ds;
+    const kn_labelled *item = &set->items[s->index];
+    const kn_sample_id id = {set->seed, s->epoch, (uint32_t)s->index};
     kn_image image;
     kn_error error = {0}; /* of the resizing, which knows no path */
     *s->label = item->label;
     kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
     if (status != KN_OK)
         return status;
-    status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
-                             ds->height, ds->width, &error);
+    status =
+        kn_image_sample(s->reader, &image, &set->opts, id, s->slot, ds->height, ds->width, &error);
     return status == KN_OK ? KN_OK
                            : kn_error_set(s->error, status, "%s: %s", item->path, error.message);
 }
@@ -36,16 +40,26 @@ static void image_free(kn_dataset *ds) {
 
 static const kn_dataset_class image_class = {image_len, image_get, image_free};
 
-kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size) {
+kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,
+                             kn_image_opts opts) {
+    kn_error error = {0};
     if (size < 1 || size > 65535) {
         kn_fail(ctx, KN_ERR_ARG, "image size: %d, expected 1 to 65535", size);
+        return NULL;
+    }
+    if (kn_augment_check(&opts.augment, &error) != KN_OK) {
+        kn_fail_with(ctx, &error);
         return NULL;
     }
     image_dataset *ds = kn_calloc(ctx, 1, sizeof *ds, "a dataset");
     if (ds == NULL)
         return NULL;
-    *ds = (image_dataset){
-        .base = {&image_class, size, size}, .ctx = ctx, .items = items, .count = count};
+    *ds = (image_dataset){.base = {&image_class, size, size},
+                          .ctx = ctx,
+                          .items = items,
+                          .count = count,
+                          .seed = kn_ctx_seed(ctx),
+                          .opts = opts};
     return &ds->base;
 }
 

@@ -94,4 +94,5 @@ void kn_image_reader_free(kn_image_reader *r) {
     kn_scratch_free(&r->pixels);
     kn_scratch_free(&r->upright);
     kn_scratch_free(&r->resize);
+    kn_scratch_free(&r->augment);
 }

@@ -1,4 +1,5 @@
-/* history_charts.c - the charts of a fit: loss, accuracy, learning rate, over the epochs passed. */
+/* history_charts.c - the charts of a fit: loss, accuracy, learning rate, momentum, over the epochs
+ * passed. */
 #include "learner/history_charts.h"
 
 #include "formats/chart_parts.h"
@@ -86,16 +87,25 @@ static void draw_schedule(const kn_history *h, const columns *c, kn_chart chart,
     kn_chart_svg(out, &chart);
 }
 
+static void draw_momentum(const kn_history *h, const columns *c, kn_chart chart, kn_text *out) {
+    const kn_series series = {NULL, c->place, h->momentum, (int)h->steps, false};
+    chart.title = "Momentum";
+    chart.y_title = "momentum";
+    chart.series = &series;
+    chart.series_count = 1;
+    kn_chart_svg(out, &chart);
+}
+
 const char *kn_history_chart_file(kn_history_chart chart) {
-    static const char *const files[] = {"loss.svg", "accuracy.svg", "schedule.svg"};
+    static const char *const files[] = {"loss.svg", "accuracy.svg", "schedule.svg", "momentum.svg"};
     assert(chart < KN_HISTORY_CHARTS);
     return files[chart];
 }
 
 kn_status kn_history_draw(kn_ctx *ctx, const kn_history *h, kn_history_chart chart, int width,
                           int height, kn_text *out) {
-    static void (*const draw[])(const kn_history *, const columns *, kn_chart,
-                                kn_text *) = {draw_loss, draw_accuracy, draw_schedule};
+    static void (*const draw[])(const kn_history *, const columns *, kn_chart, kn_text *) = {
+        draw_loss, draw_accuracy, draw_schedule, draw_momentum};
     columns c;
     assert(chart < KN_HISTORY_CHARTS);
     if (take_columns(ctx, h, &c) != KN_OK)

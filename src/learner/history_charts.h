@@ -11,6 +11,7 @@ typedef enum kn_history_chart {
     KN_HISTORY_LOSS,
     KN_HISTORY_ACCURACY,
     KN_HISTORY_SCHEDULE,
+    KN_HISTORY_MOMENTUM, /* for a momentum that varies */
     KN_HISTORY_CHARTS
 } kn_history_chart;
 
@@ -18,8 +19,9 @@ typedef enum kn_history_chart {
 typedef struct kn_history {
     const kn_history_row *row;
     int rows;
-    const double *lr;  /* [steps] */
-    const float *loss; /* [steps]: of each training batch */
+    const double *lr;       /* [steps] */
+    const double *momentum; /* [steps]: of the optimizer's first group */
+    const float *loss;      /* [steps]: of each training batch */
     int64_t steps;
     int64_t epoch_steps; /* of a whole epoch */
 } kn_history;

@@ -91,7 +91,7 @@ static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *pat
                 read_int(input, "batch_size", KN_MODEL_MAX_BATCH, &out->batch_size) &&
                 read_three(input, "mean", false, out->norm.mean) &&
                 read_three(input, "std", true, out->norm.std) && resize != NULL &&
-                strcmp(resize, "squash") == 0;
+                kn_resize_find(resize, &out->resize);
     json_decref(input);
     return good ? KN_OK : bad(ctx, path, "kiln.input");
 }

@@ -19,7 +19,7 @@ typedef struct recorder {
     kn_recorder_opts opts;
     kn_history_row *row;
     int rows;
-    double *lr; /* [steps] */
+    double *lr, *momentum; /* [steps] */
     int64_t steps, most, epoch_steps;
     kn_device *device;
     kn_storage *loss; /* f32 [most], on the device: read when it is drawn */
@@ -33,10 +33,11 @@ typedef struct recorder {
 static void release(recorder *r) {
     kn_free(r->ctx, r->row);
     kn_free(r->ctx, r->lr);
+    kn_free(r->ctx, r->momentum);
     kn_storage_drop(r->loss);
     kn_text_free(&r->csv);
     r->row = NULL;
-    r->lr = NULL;
+    r->lr = r->momentum = NULL;
     r->loss = NULL;
     r->rows = 0;
     r->steps = r->most = 0;
@@ -52,7 +53,9 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     size_t most = (size_t)(r->most > 0 ? r->most : 1);
     r->row = kn_calloc(r->ctx, (size_t)l->epochs, sizeof *r->row, "the history");
     r->lr = r->row != NULL ? kn_calloc(r->ctx, most, sizeof *r->lr, "the history") : NULL;
-    r->device = r->lr != NULL ? kn_device_default(r->ctx) : NULL;
+    r->momentum =
+        r->lr != NULL ? kn_calloc(r->ctx, most, sizeof *r->momentum, "the history") : NULL;
+    r->device = r->momentum != NULL ? kn_device_default(r->ctx) : NULL;
     r->loss = r->device != NULL ? kn_storage_get(r->ctx, r->device, most * sizeof(float)) : NULL;
     return r->loss != NULL ? KN_GO : KN_FAIL;
 }
@@ -62,6 +65,7 @@ static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
     if (!l->training || r->steps >= r->most)
         return KN_GO;
     r->lr[r->steps] = r->epoch_lr = l->opt->lr;
+    r->momentum[r->steps] = l->opt->group[0].momentum;
     kn_status status = r->device->ops->copy(r->device, (float *)r->loss->data + r->steps,
                                             l->loss->data, sizeof(float));
     r->steps++;
@@ -156,6 +160,7 @@ static kn_status draw(const recorder *r, kn_history_chart chart, int width, int 
     kn_history h = {.row = r->row,
                     .rows = r->rows,
                     .lr = r->lr,
+                    .momentum = r->momentum,
                     .loss = loss,
                     .steps = r->steps,
                     .epoch_steps = r->epoch_steps};
@@ -179,12 +184,20 @@ static kn_status write_chart(const recorder *r, kn_history_chart chart) {
     return status;
 }
 
+static bool momentum_varies(const recorder *r) {
+    for (int64_t i = 1; i < r->steps; i++)
+        if (r->momentum[i] != r->momentum[0])
+            return true;
+    return false;
+}
+
 static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     recorder *r = (recorder *)cb;
     if (l->epochs == 0 || r->opts.folder == NULL || r->steps == 0)
         return KN_GO;
     for (int i = 0; i < KN_HISTORY_CHARTS; i++)
-        if (write_chart(r, (kn_history_chart)i) != KN_OK)
+        if ((i != KN_HISTORY_MOMENTUM || momentum_varies(r)) &&
+            write_chart(r, (kn_history_chart)i) != KN_OK)
             return KN_FAIL;
     return KN_GO;
 }

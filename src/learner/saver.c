@@ -34,7 +34,7 @@ static void three(kn_text *t, const char *key, const float value[3]) {
 }
 
 static void input_text(kn_text *t, const kn_model_info *info) {
-    kn_text_printf(t, "{\"size\":%d,\"resize\":\"squash\"", info->size);
+    kn_text_printf(t, "{\"size\":%d,\"resize\":\"%s\"", info->size, kn_resize_name(info->resize));
     three(t, "mean", info->norm->mean);
     three(t, "std", info->norm->std);
     kn_text_printf(t, ",\"batch_size\":%d}", info->batch_size);

@@ -33,8 +33,11 @@ static void free_schedule(kn_callback *cb) {
     kn_free(((schedule *)cb)->ctx, cb);
 }
 
-static const kn_callback_class schedule_class = {
-    .name = "schedule", .order = -50, .before_batch = before_batch, .free = free_schedule};
+static const kn_callback_class schedule_class = {.name = "schedule",
+                                                 .order = -50,
+                                                 .skips_trials = true,
+                                                 .before_batch = before_batch,
+                                                 .free = free_schedule};
 
 /* Shares are in [0, 1), the rest 0 or more: NaN is neither. */
 static bool sound(const kn_schedule *s) {

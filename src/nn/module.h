@@ -51,4 +51,8 @@ struct kn_module_state {
     kn_tensor values, grads;
 };
 
+/* Exchanges all parameters' values with those of another tensor that lies as pack->values does;
+ * nothing is copied. */
+void kn_module_exchange(kn_module *root, const kn_pack *pack, kn_tensor *values);
+
 #endif

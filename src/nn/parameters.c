@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* ---- lists ---- */
@@ -189,6 +190,14 @@ const kn_pack *kn_module_pack(kn_module *root) {
     s->packed = status == KN_OK;
     s->structure = ++s->ctx->structure; /* another root's pack of these is no longer one */
     return s->packed ? refreshed(&s->pack) : NULL;
+}
+
+void kn_module_exchange(kn_module *root, const kn_pack *pack, kn_tensor *values) {
+    assert(pack == &root->state->pack);
+    kn_tensor_exchange(pack->values, values);
+    for (int i = 0; i < pack->count; i++)
+        kn_tensor_place(&pack->segment[i].param->value, pack->values->storage,
+                        (size_t)pack->segment[i].offset * sizeof(float));
 }
 
 /* ---- moving to a device ---- */

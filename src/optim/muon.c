@@ -7,7 +7,10 @@
  * on the small side alone. With A = X X^T, which has r <= c rows, round k multiplies X by
  * Q_k = a I + b A_k + c A_k^2; all Q and A are polynomials in the first A, so they commute, and
  * A_k+1 = Q_k A_k Q_k. So P = Q_5 ... Q_1 is found among [r,r] matrices, and X meets two products
- * in place of ten. tools/check_muon.py measures what that costs in accuracy. */
+ * in place of ten. Squaring costs accuracy where singular values are small: in f32 the result is
+ * within 2e-5 of float64's on random matrices and 5e-4 on those with a condition number up to 1e6,
+ * where bfloat16, the type that the method was published with, is off by 3e-2 to 4e-1
+ * (tools/check_muon.py). */
 #include "optim/adam.h"
 
 #include <math.h>

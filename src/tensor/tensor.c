@@ -245,6 +245,20 @@ void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset) {
     t->data = (char *)storage->data + byte_offset;
 }
 
+void kn_tensor_exchange(kn_tensor *a, kn_tensor *b) {
+    assert(a->model && b->model && a->device == b->device && a->dtype == b->dtype &&
+           kn_shape_equal(&a->shape, &b->shape));
+    kn_storage *storage = a->storage;
+    void *data = a->data;
+    uint64_t version_a = kn_tensor_version(a), version_b = kn_tensor_version(b);
+    a->storage = b->storage;
+    a->data = b->data;
+    b->storage = storage;
+    b->data = data;
+    a->version = version_a + 1; /* as in kn_tensor_place */
+    b->version = version_b + 1;
+}
+
 /* After a write by the user. A gradient that was written counts as there. */
 static void written(kn_tensor *t) {
     kn_tensor_touch(t);

@@ -68,6 +68,8 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 /* Moves a model tensor to a place in a shared buffer; its old one is dropped, the data not copied.
  */
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
+/* Exchanges what two model tensors of the same shape, type and device hold; nothing is copied. */
+void kn_tensor_exchange(kn_tensor *a, kn_tensor *b);
 void kn_tensor_clear(kn_tensor *t);
 void kn_tensor_touch(kn_tensor *t);
 /* Moves whenever the data may have changed, also through another tensor on the same storage. */
