@@ -233,7 +233,7 @@ static kn_status check_training(const args *a, kn_error *error) {
 }
 
 static kn_status check_together(const args *a, kn_error *error) {
-    bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL);
+    bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN);
     if (stored && (a->weights != NULL) != (a->model != NULL))
         return kn_error_set(error, KN_ERR_ARG, "--weights FILE and --model NAME go together");
     if (isnan(a->mean[0]) != (a->std[0] == 0))

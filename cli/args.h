@@ -14,7 +14,8 @@ typedef enum command_id {
     CMD_CHECK = 8,
     CMD_INFO = 16,
     CMD_DOCTOR = 32,
-    CMD_ALL = 63
+    CMD_EXPLAIN = 128,
+    CMD_ALL = 191
 } command_id;
 
 typedef struct command {

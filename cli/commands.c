@@ -53,6 +53,19 @@ static const command table[] = {
      .min_words = 2,
      .max_words = 2,
      .has_model = true},
+    {.name = "explain",
+     .id = CMD_EXPLAIN,
+     .words = "MODEL DATA",
+     .summary = "a page that shows what a model gets wrong",
+     .examples = "  kiln explain runs/1/model.safetensors photos\n"
+                 "  kiln explain runs/1/model.safetensors photos --top 100 -o mistakes\n",
+     .details = MODEL_TEXT DATA_TEXT
+     "The page is one HTML file: the confusion matrix, the figures of each class, and the "
+     "pictures\n"
+     "with the highest losses, with what spoke for the prediction (Grad-CAM).\n",
+     .min_words = 2,
+     .max_words = 2,
+     .has_model = true},
     {.name = "check",
      .id = CMD_CHECK,
      .words = "DATA",
@@ -76,7 +89,6 @@ static const command table[] = {
      .summary = "version, devices, processor, libraries, folders",
      .examples = "  kiln doctor\n"},
     {.name = "lr-find"},
-    {.name = "explain"},
     {.name = "bench"},
 };
 

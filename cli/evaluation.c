@@ -6,7 +6,8 @@
 
 #include <kiln/predict.h>
 
-static kn_status open_data(evaluation *e, const char *folder) {
+static kn_status open_data(evaluation *e) {
+    const char *folder = e->folder;
     const args *a = &e->s->a;
     kn_ctx *ctx = e->s->ctx;
     /* Bare weights hold no class names: then those of the training folders count. */
@@ -65,7 +66,6 @@ static kn_status count_mistakes(evaluation *e) {
 }
 
 int evaluation_open(evaluation *e, session *s) {
-    char folder[PATH_MAX];
     int words;
     *e = (evaluation){.s = s};
     int code = run_folder_check(s);
@@ -74,9 +74,9 @@ int evaluation_open(evaluation *e, session *s) {
     if (code != EXIT_DONE)
         return code;
     e->data = model_words(s, &words)[0];
-    code = data_folder(s, e->data, folder);
+    code = data_folder(s, e->data, e->folder);
     if (code == EXIT_DONE &&
-        (open_data(e, folder) != KN_OK || validate(e) != KN_OK || count_mistakes(e) != KN_OK))
+        (open_data(e) != KN_OK || validate(e) != KN_OK || count_mistakes(e) != KN_OK))
         code = session_fail(s);
     return code;
 }

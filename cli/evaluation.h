@@ -10,7 +10,8 @@
 typedef struct evaluation {
     session *s;
     kn_loaded_model m;
-    const char *data; /* as typed */
+    const char *data;      /* as typed */
+    char folder[PATH_MAX]; /* that this means */
     kn_split split;
     kn_dataset *set;
     kn_loader *loader;

@@ -13,6 +13,8 @@ static int run(session *s) {
         return predict_run(s);
     case CMD_EVAL:
         return eval_run(s);
+    case CMD_EXPLAIN:
+        return explain_run(s);
     case CMD_CHECK:
         return check_run(s);
     case CMD_INFO:
@@ -35,7 +37,8 @@ static int print_text(session *s) {
 }
 
 static bool computes(const char *word) {
-    return strcmp(word, "train") == 0 || strcmp(word, "eval") == 0 || strcmp(word, "predict") == 0;
+    return strcmp(word, "train") == 0 || strcmp(word, "eval") == 0 ||
+           strcmp(word, "predict") == 0 || strcmp(word, "explain") == 0;
 }
 
 int main(int argc, char **argv) {

@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-#define DATA_COMMANDS  (CMD_TRAIN | CMD_EVAL | CMD_CHECK)
-#define MODEL_COMMANDS (CMD_PREDICT | CMD_EVAL)
+#define DATA_COMMANDS  (CMD_TRAIN | CMD_EVAL | CMD_EXPLAIN | CMD_CHECK)
+#define MODEL_COMMANDS (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN)
 #define RUN_COMMANDS   (CMD_TRAIN | MODEL_COMMANDS | CMD_INFO)
 #define READ_COMMANDS  (DATA_COMMANDS | CMD_PREDICT)
 #define AT(field)      offsetof(args, field)
@@ -273,7 +273,7 @@ static const option table[] = {
      .below_max = true,
      .help = "held out of each class when DATA has no validation folder"},
     {.name = "valid-pct",
-     .commands = CMD_EVAL,
+     .commands = CMD_EVAL | CMD_EXPLAIN,
      .kind = KIND_REAL,
      .at = AT(valid_pct),
      .shown = "all of DATA",
@@ -284,7 +284,7 @@ static const option table[] = {
      .below_max = true,
      .help = "only what train held out with this P and --seed"},
     {.name = "on-bad-image",
-     .commands = CMD_TRAIN | CMD_EVAL,
+     .commands = CMD_TRAIN | CMD_EVAL | CMD_EXPLAIN,
      .kind = KIND_CHOICE,
      .at = AT(on_bad_image),
      .start = "fail",
@@ -316,6 +316,16 @@ static const option table[] = {
      .min = 1,
      .max = 1000000,
      .help = "so many of the most probable classes"},
+    {.name = "top",
+     .letter = 'k',
+     .commands = CMD_EXPLAIN,
+     .kind = KIND_INT,
+     .at = AT(top),
+     .start = "24",
+     .value = "K",
+     .min = 0,
+     .max = 2000,
+     .help = "pictures to show: those with the highest losses"},
     {.name = "device",
      .commands = RUN_COMMANDS,
      .kind = KIND_CHOICE,
@@ -360,6 +370,14 @@ static const option table[] = {
      .shown = "nothing is written",
      .value = "DIR",
      .help = "new folder for confusion.svg, tables of classes and pictures"},
+    {.name = "output",
+     .letter = 'o',
+     .commands = CMD_EXPLAIN,
+     .kind = KIND_TEXT,
+     .at = AT(output),
+     .shown = "explain/N",
+     .value = "DIR",
+     .help = "new folder for explain.html"},
     {.name = "shapes",
      .commands = CMD_INFO,
      .kind = KIND_FLAG,

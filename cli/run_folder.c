@@ -174,7 +174,7 @@ void run_folder_discard(const run_folder *run) {
     static const char *const names[] = {
         "args.json",       "history.csv",  "last.safetensors", "loss.svg",      "accuracy.svg",
         "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv", "per_class.csv",
-        "predictions.csv", "sheet.svg",    "report.html"};
+        "predictions.csv", "sheet.svg",    "report.html",      "explain.html"};
     char path[PATH_MAX];
     struct stat st;
     if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)

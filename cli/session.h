@@ -18,6 +18,7 @@ typedef struct session {
 int train_run(session *s);
 int predict_run(session *s);
 int eval_run(session *s);
+int explain_run(session *s);
 int check_run(session *s);
 int info_run(session *s);
 int doctor_run(session *s);

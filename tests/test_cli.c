@@ -376,7 +376,8 @@ static void test_info(void **state) {
 
 static void test_doctor_and_help(void **state) {
     (void)state;
-    static const char *const commands[] = {"train", "predict", "eval", "check", "info", "doctor"};
+    static const char *const commands[] = {"train", "predict", "eval",  "explain",
+                                           "check", "info",    "doctor"};
     char out[8192];
     RUN_WELL(out, "doctor");
     check_contains(out, "kiln             " KN_VERSION "\n");
