@@ -169,6 +169,13 @@ static kn_status read_all(parser *p) {
     return status == KN_OK ? set_defaults(p->a, p->error) : status;
 }
 
+bool args_given(const args *a, const char *name) {
+    for (int i = 0; option_at(i) != NULL; i++)
+        if (a->given[i] && strcmp(option_at(i)->name, name) == 0)
+            return true;
+    return false;
+}
+
 /* ---- the command, and what goes together ---- */
 
 static const char *next_command(const void *user, int i) {

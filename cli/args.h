@@ -50,7 +50,8 @@ typedef struct args {
     uint64_t seed;
     double lr, momentum, wd, warmup, clip, ema, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
-    bool nesterov, no_bias_wd;
+    double crop_min;        /* 0: that of aug */
+    bool nesterov, no_bias_wd, no_flip;
     bool tta, shapes, json, quiet, verbose, help, version;
     bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
 } args;
@@ -95,6 +96,9 @@ kn_status option_set(const option *o, const char *text, args *a, kn_error *error
 /* Reads the command line; the words move to the front of argv. KN_ERR_ARG says what is wrong with
  * it. */
 kn_status args_parse(int argc, char **argv, args *a, kn_error *error);
+
+/* Whether the option stood on the line. */
+bool args_given(const args *a, const char *name);
 
 /* Whether --json is among the arguments, however wrong the rest: errors then go to stdout too. */
 bool args_want_json(int argc, char **argv);

@@ -112,6 +112,7 @@ static void tell_json(const info *f, kn_text *t) {
         for (int i = 0; i < f->m.vocab.count; i++)
             line_string(t, NULL, f->m.vocab.name[i]);
         line_array_close(t);
+        line_string(t, "resize", kn_resize_name(f->m.resize));
         line_array_open(t, "mean");
         for (int c = 0; c < 3; c++)
             line_real(t, NULL, (double)f->m.norm.mean[c]);
@@ -146,6 +147,7 @@ static void tell_file(const info *f, kn_text *t) {
     kn_text_printf(t, "classes  ");
     for (int i = 0; i < f->m.vocab.count; i++)
         kn_text_printf(t, "%s%s", i > 0 ? ", " : "", f->m.vocab.name[i]);
+    kn_text_printf(t, "\nresize   %s", kn_resize_name(f->m.resize));
     kn_text_printf(t, "\nmean     %.4f, %.4f, %.4f\nstd      %.4f, %.4f, %.4f\n",
                    (double)n->mean[0], (double)n->mean[1], (double)n->mean[2], (double)n->std[0],
                    (double)n->std[1], (double)n->std[2]);

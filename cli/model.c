@@ -91,6 +91,8 @@ int model_open(session *s, kn_loaded_model *m) {
         return session_fail(s);
     if (s->a.img_size > 0)
         m->size = s->a.img_size;
+    if (s->a.resize != NULL)
+        kn_resize_find(s->a.resize, &m->resize);
     if (s->a.batch_size > 0)
         m->batch_size = 2 * s->a.batch_size;
     for (int c = 0; c < 3 && s->a.std[0] > 0; c++) {

@@ -7,8 +7,9 @@
 #include <kiln/model_file.h>
 
 /* From MODEL, or with --weights from a bare weights file (whose classes are then numbers, until
- * model_classes_from finds better); --img-size, --batch-size, --mean and --std override what it
- * holds. EXIT_DONE or the exit code, reported. kn_loaded_model_free must follow in any case. */
+ * model_classes_from finds better); --img-size, --resize, --batch-size, --mean and --std override
+ * what it holds. EXIT_DONE or the exit code, reported. kn_loaded_model_free must follow in any
+ * case. */
 int model_open(session *s, kn_loaded_model *m);
 
 /* Of the pictures that published weights were trained on. What a bare weights file does not say is

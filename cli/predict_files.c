@@ -14,13 +14,14 @@ static int64_t files_len(const kn_dataset *ds) {
 
 static kn_status read_picture(const kn_dataset *ds, kn_sample *s, const char *path,
                               kn_error *error) {
+    const predict_files *f = (const predict_files *)ds;
     kn_image image;
     kn_error resizing = {0}; /* which knows no path */
     kn_status status = kn_image_read(s->reader, path, &image, error);
     if (status != KN_OK)
         return status;
-    status = kn_image_resize(s->reader, image.pixels, image.height, image.width, s->slot,
-                             ds->height, ds->width, &resizing);
+    status = kn_image_fit(s->reader, image.pixels, image.height, image.width, f->resize, s->slot,
+                          ds->height, ds->width, &resizing);
     return status == KN_OK ? KN_OK : kn_error_set(error, status, "%s: %s", path, resizing.message);
 }
 
@@ -81,9 +82,9 @@ static kn_status add_folder(predict_files *f, const char *path) {
     return status;
 }
 
-kn_status predict_files_open(predict_files *f, kn_ctx *ctx, char *const *word, int words,
-                             int size) {
-    *f = (predict_files){.base = {&files_class, size, size}, .ctx = ctx};
+kn_status predict_files_open(predict_files *f, kn_ctx *ctx, char *const *word, int words, int size,
+                             kn_resize_method resize) {
+    *f = (predict_files){.base = {&files_class, size, size}, .ctx = ctx, .resize = resize};
     kn_status status = KN_OK;
     for (int i = 0; i < words && status == KN_OK; i++) {
         struct stat st;

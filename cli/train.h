@@ -32,6 +32,7 @@ void train_close(train *t);
 
 /* The parts, each with the context's error set on failure. */
 kn_status train_open_data(train *t, const char *folder);
+kn_resize_method train_resize(const train *t); /* once the data is open */
 void train_close_data(train *t);
 kn_status train_open_model(train *t);
 kn_status train_open_learner(train *t);

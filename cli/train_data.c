@@ -1,8 +1,37 @@
 /* train_data.c - from DATA to loaders: split, datasets, and how they are read. */
 #include "train.h"
 
-static kn_dataset *make_set(train *t, const kn_labelled *items, int count) {
-    return kn_image_dataset(t->s->ctx, items, count, t->s->a.img_size, (kn_image_opts){0});
+static kn_augment augmentation(const args *a) {
+    kn_augment augment = {0};
+    kn_augment_preset(a->aug, &augment);
+    if (a->crop_min > 0)
+        augment.crop_min = (float)a->crop_min;
+    if (a->no_flip)
+        augment.flip = 0;
+    return augment;
+}
+
+/* A network that learned from crops, which keep the aspect about, is best shown the like. */
+static void settle_resize(args *a) {
+    if (augmentation(a).crop_min > 0 && !args_given(a, "resize"))
+        a->resize = kn_resize_name(KN_RESIZE_CROP);
+}
+
+kn_resize_method train_resize(const train *t) {
+    kn_resize_method method = KN_RESIZE_SQUASH;
+    kn_resize_find(t->s->a.resize, &method);
+    return method;
+}
+
+/* Pictures to validate on are never augmented. */
+static void make_sets(train *t) {
+    kn_ctx *ctx = t->s->ctx;
+    const args *a = &t->s->a;
+    const kn_split *split = &t->split;
+    kn_image_opts opts = {.resize = train_resize(t)};
+    t->valid_set = kn_image_dataset(ctx, split->valid, split->valid_count, a->img_size, opts);
+    opts.augment = augmentation(a);
+    t->train_set = kn_image_dataset(ctx, split->train, split->train_count, a->img_size, opts);
 }
 
 static kn_loader_opts loading(const args *a) {
@@ -24,8 +53,8 @@ kn_status train_open_data(train *t, const char *folder) {
     kn_status status = kn_split_folder(ctx, folder, opts, &t->split);
     if (status != KN_OK)
         return status;
-    t->train_set = make_set(t, t->split.train, t->split.train_count);
-    t->valid_set = make_set(t, t->split.valid, t->split.valid_count);
+    settle_resize(&t->s->a);
+    make_sets(t);
     if (t->train_set == NULL || t->valid_set == NULL)
         return kn_ctx_status(ctx);
     open_loaders(t);

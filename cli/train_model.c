@@ -35,6 +35,7 @@ kn_status train_open_model(train *t) {
     t->info = (kn_model_info){.arch = a->model,
                               .vocab = &t->split.vocab,
                               .size = a->img_size,
+                              .resize = train_resize(t),
                               .norm = &t->norm,
                               .batch_size = 2 * a->batch_size};
     return status;

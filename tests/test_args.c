@@ -4,6 +4,8 @@
 #include "help.h"
 #include "support/check.h"
 
+#include <kiln/augment.h>
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +77,24 @@ static void test_defaults(void **state) {
     assert_int_equal(a.batch_size + a.img_size, 0);
     assert_true(a.valid_pct == 0);
     assert_null(a.model);
+}
+
+/* What the library names, the options take. */
+static void test_choices(void **state) {
+    (void)state;
+    char line[64];
+    for (int i = 0; kn_augment_preset_name(i) != NULL; i++) {
+        snprintf(line, sizeof line, "kiln train d --aug %s", kn_augment_preset_name(i));
+        assert_string_equal(good(line).aug, kn_augment_preset_name(i));
+    }
+    for (int i = 0; kn_resize_name((kn_resize_method)i) != NULL; i++) {
+        const char *name = kn_resize_name((kn_resize_method)i);
+        snprintf(line, sizeof line, "kiln train d --resize %s", name);
+        assert_string_equal(good(line).resize, name);
+        snprintf(line, sizeof line, "kiln predict m d --resize %s", name);
+        assert_string_equal(good(line).resize, name);
+    }
+    assert_null(good("kiln predict m d").resize);
 }
 
 /* ---- recipes ---- */
@@ -229,6 +249,10 @@ static const struct {
     {"kiln train d --ema 1", "--ema \"1\": expected a number above 0 and below 1"},
     {"kiln train d --warmup 8", "--warmup 8: expected less than the 8 epochs"},
     {"kiln train d --warmup -1", "--warmup \"-1\": expected a number from 0"},
+    {"kiln train d --aug heavy", "--aug \"heavy\": expected"},
+    {"kiln train d --resize stretch", "--resize \"stretch\": expected"},
+    {"kiln train d --crop-min 0", "--crop-min \"0\": expected"},
+    {"kiln eval m d --aug light", "--aug is no option of eval"},
     {"kiln eval d --weights f", "--weights FILE and --model NAME go together"},
     {"kiln eval m d --model simple_cnn", "--weights FILE and --model NAME go together"},
 };
@@ -242,9 +266,9 @@ static void test_refused(void **state) {
 /* Everything that DESIGN.md names and this version lacks is refused as such, not ignored. */
 static void test_later(void **state) {
     (void)state;
-    static const char *const values[] = {
-        "recipe quick", "recipe best", "lr auto",       "resize crop",       "resize pad",
-        "dtype bf16",   "device cuda", "device cuda:1", "on-bad-image skip", "aug strong"};
+    static const char *const values[] = {"recipe quick",     "recipe best", "lr auto",
+                                         "dtype bf16",       "device cuda", "device cuda:1",
+                                         "on-bad-image skip"};
     static const char *const names[] = {"fine-tune",     "mixup",  "cutmix", "smoothing",
                                         "class-weights", "decode", "cache",  "checkpoint-every",
                                         "patience",      "resume", "sheet"};
@@ -318,10 +342,11 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_recipes),
-        cmocka_unit_test(test_given),       cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_later),
-        cmocka_unit_test(test_json_wanted), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_recipes),  cmocka_unit_test(test_given),
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_later),    cmocka_unit_test(test_json_wanted),
+        cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
