@@ -180,9 +180,9 @@ static kn_results fit_in_batches(int size, int accumulate, int epochs, float *we
     read_model(r.model, false, false, weights);
     *steps = r.l->opt->steps;
     kn_results results = kn_track_results(r.l, true);
-    run_free(&r);
     kn_loader_free(own);
     kn_dataset_free(data);
+    run_free(&r);
     return results;
 }
 
