@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OPTIMIZERS KN_TEST_DIR "/data/optimizers_golden.txt"
@@ -163,9 +164,13 @@ static void read_golden(const char *path, const char *name, int count, float *wa
     while (fscanf(f, "%63s", word) == 1)
         if (strcmp(word, "case") == 0 && fscanf(f, "%63s", found) == 1 && strcmp(found, name) == 0)
             break;
-    for (int i = 0; i < count; i++)
-        if (fscanf(f, "%f", &want[i]) != 1)
+    for (int i = 0; i < count; i++) {
+        char *end = word;
+        if (fscanf(f, "%63s", word) == 1)
+            want[i] = strtof(word, &end);
+        if (end == word || *end != '\0')
             fail_msg("%s: case %s has not %d numbers", path, name, count);
+    }
     fclose(f);
 }
 

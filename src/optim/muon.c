@@ -139,11 +139,11 @@ static kn_status step_matrix(muon *m, const kn_pack *pack, const kn_segment *seg
 }
 
 /* AdamW's step for what is no hidden matrix. Its betas are those of Jordan's code. */
-static kn_status step_rest(muon *m, const kn_pack *pack, kn_opt_run *run) {
-    kn_group group = *run->group;
+static kn_status step_rest(muon *m, const kn_pack *pack, kn_opt_run run) {
+    kn_group group = *run.group;
     group.momentum = 0.9;
-    run->group = &group;
-    return kn_adam_run(KN_ADAM_W, false, run->lr * m->adam_ratio, pack, &m->state, run);
+    run.group = &group;
+    return kn_adam_run(KN_ADAM_W, false, run.lr * m->adam_ratio, pack, &m->state, &run);
 }
 
 static kn_status muon_step(kn_optimizer *opt, const kn_pack *pack) {
@@ -155,7 +155,7 @@ static kn_status muon_step(kn_optimizer *opt, const kn_pack *pack) {
             for (int i = run.first; i < at && status == KN_OK; i++)
                 status = step_matrix(m, pack, &pack->segment[i], &run);
         else
-            status = step_rest(m, pack, &run);
+            status = step_rest(m, pack, run);
     return status;
 }
 
