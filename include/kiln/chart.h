@@ -18,11 +18,21 @@ typedef struct kn_series {
                    that it smooths */
 } kn_series;
 
+/* A vertical line across the plot, with a word above it. */
+typedef struct kn_mark {
+    double x; /* NaN, infinite, or not above 0 on a logarithmic axis: left out */
+    const char *label;
+} kn_mark;
+
+enum { KN_CHART_MARKS = 32 };
+
 typedef struct kn_chart {
     const char *title, *x_title, *y_title;
     const kn_series *series;
     int series_count;
-    bool log_x;          /* points with x <= 0 are left out */
+    bool log_x; /* points with x <= 0 are left out */
+    const kn_mark *marks;
+    int mark_count;      /* at most KN_CHART_MARKS */
     double y_min, y_max; /* both 0: fitted to the points */
     int width, height;   /* pixels; 0: 720 x 400; else from 240 x 160 to 8192 x 8192 */
 } kn_chart;
@@ -30,9 +40,13 @@ typedef struct kn_chart {
 /* Writes the chart to path, through a temporary name: after a failure (KN_ERR_IO) an older file is
  * intact. Text is escaped and shortened where it has no room; titles may be NULL. Long series are
  * thinned to what pixels can show. Without a point to draw, the chart says so. KN_ERR_ARG when a
- * size or y range is out of its range. */
+ * size, y range or number of marks is out of its range. */
 KN_API KN_NODISCARD kn_status kn_chart_write(const kn_chart *chart, const char *path,
                                              const kn_allocator *allocator, kn_error *error);
+
+/* The same for several charts, one above the other in one picture. count is 1 or more. */
+KN_API KN_NODISCARD kn_status kn_charts_write(const kn_chart *charts, int count, const char *path,
+                                              const kn_allocator *allocator, kn_error *error);
 
 /* A confusion matrix: how often each class was taken for which. */
 typedef struct kn_matrix_chart {

@@ -25,7 +25,8 @@ typedef struct {
     const kn_chart *chart;
     double width, height;
     kn_plot plot;
-    bool empty; /* no point can be drawn */
+    bool empty;    /* no point can be drawn */
+    int mark_rows; /* above the plot */
 } drawing;
 
 /* ---- pieces ---- */
@@ -118,6 +119,11 @@ static bool find_range(const kn_chart *chart, kn_axis *x, kn_axis *y) {
         }
     if (!any)
         return false;
+    for (int i = 0; i < chart->mark_count; i++)
+        if (kn_mark_has(&chart->marks[i], chart->log_x)) {
+            low_x = fmin(low_x, chart->marks[i].x);
+            high_x = fmax(high_x, chart->marks[i].x);
+        }
     x->log = chart->log_x;
     x->whole = whole && !x->log;
     kn_axis_fit(x, kn_axis_scale(x, low_x), kn_axis_scale(x, high_x), 0.015);
@@ -138,6 +144,44 @@ static double widest_label(const kn_axis *axis) {
     return width;
 }
 
+/* The plot's left and right ends, and the ticks. */
+static void lay_out_across(drawing *d) {
+    kn_plot *plot = &d->plot;
+    double left = EDGE + (d->chart->y_title != NULL ? AXIS_TITLE_SIZE + 9 : 0);
+    plot->right = d->width - EDGE - 4;
+    if (d->empty) {
+        plot->left = left;
+        return;
+    }
+    kn_axis_choose_ticks(&plot->y, plot->bottom - plot->top, false);
+    plot->left = left + ceil(widest_label(&plot->y)) + 8;
+    double most = kn_marks_right(d->chart, plot, d->width - EDGE);
+    /* Twice: the labels decide how much the last of them needs to its right. */
+    plot->right = fmin(plot->right, most);
+    for (int i = 0; i < 2; i++) {
+        kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
+        plot->right = d->width - fmax(EDGE + 4, ceil(widest_label(&plot->x) / 2) + 4);
+        plot->right = fmin(plot->right, most);
+    }
+    kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
+}
+
+/* Marks want rows above the plot. A lower plot may have other ticks, and the marks then other rows:
+ * more each time, or it is settled. */
+static void lay_out_marks(drawing *d) {
+    kn_plot *plot = &d->plot;
+    double top = plot->top, room = plot->bottom - top - LEAST_PLOT;
+    int most = room > 0 ? (int)(room / KN_MARK_ROW) : 0;
+    int wanted = 0;
+    do {
+        d->mark_rows = wanted;
+        plot->top = top + wanted * KN_MARK_ROW;
+        lay_out_across(d);
+        wanted = d->empty ? 0 : kn_marks_rows(d->chart, plot);
+        wanted = wanted < most ? wanted : most;
+    } while (wanted > d->mark_rows);
+}
+
 /* The plot's rectangle and the ticks. title_base and legend_base receive baselines. */
 static void lay_out(drawing *d, double *title_base, double *legend_base, int *legend_rows) {
     const kn_chart *chart = d->chart;
@@ -155,20 +199,7 @@ static void lay_out(drawing *d, double *title_base, double *legend_base, int *le
         y += *legend_rows * LEGEND_ROW + 4;
     }
     plot->top = y + 10;
-    double left = EDGE + (chart->y_title != NULL ? AXIS_TITLE_SIZE + 9 : 0);
-    plot->right = d->width - EDGE - 4;
-    if (d->empty) {
-        plot->left = left;
-        return;
-    }
-    kn_axis_choose_ticks(&plot->y, plot->bottom - plot->top, false);
-    plot->left = left + ceil(widest_label(&plot->y)) + 8;
-    /* Twice: the labels decide how much the last of them needs to its right. */
-    for (int i = 0; i < 2; i++) {
-        kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
-        plot->right = d->width - fmax(EDGE + 4, ceil(widest_label(&plot->x) / 2) + 4);
-    }
-    kn_axis_choose_ticks(&plot->x, plot->right - plot->left, true);
+    lay_out_marks(d);
 }
 
 /* ---- the plot ---- */
@@ -224,6 +255,7 @@ static void write_plot(kn_text *t, const drawing *d) {
     if (!d->empty) {
         write_y_ticks(t, d);
         write_x_ticks(t, d);
+        kn_marks_draw(t, d->chart, plot, d->mark_rows);
     }
     kn_chart_line(t, "axis", plot->left, plot->top, plot->left, plot->bottom);
     kn_chart_line(t, "axis", plot->left, plot->bottom, plot->right, plot->bottom);
@@ -240,29 +272,56 @@ static void write_plot(kn_text *t, const drawing *d) {
     write_axis_titles(t, d);
 }
 
-void kn_chart_svg(kn_text *t, const kn_chart *chart) {
-    int width = chart->width != 0 ? chart->width : WIDTH;
-    int height = chart->height != 0 ? chart->height : HEIGHT;
-    drawing drawn = {.chart = chart, .width = width, .height = height}, *d = &drawn;
+static int width_of(const kn_chart *chart) {
+    return chart->width != 0 ? chart->width : WIDTH;
+}
+
+static int height_of(const kn_chart *chart) {
+    return chart->height != 0 ? chart->height : HEIGHT;
+}
+
+/* Everything but the picture around it. */
+static void write_chart(kn_text *t, const kn_chart *chart) {
+    drawing drawn = {.chart = chart, .width = width_of(chart), .height = height_of(chart)};
+    drawing *d = &drawn;
     double title_base, legend_base;
     int legend_rows;
     d->empty = !find_range(chart, &d->plot.x, &d->plot.y);
     lay_out(d, &title_base, &legend_base, &legend_rows);
-    kn_chart_open(t, chart->title, width, height);
     if (chart->title != NULL)
         kn_chart_words(t, EDGE, title_base, KN_CHART_TITLE, (d->width - 2 * EDGE) / KN_CHART_BOLD,
                        " font-weight=\"600\"", chart->title);
     if (legend_rows > 0)
         lay_legend(d, t, legend_base, legend_rows);
     write_plot(t, d);
+}
+
+void kn_chart_svg(kn_text *t, const kn_chart *chart) {
+    kn_chart_open(t, chart->title, width_of(chart), height_of(chart));
+    write_chart(t, chart);
     kn_text_printf(t, "</svg>\n");
 }
 
-kn_status kn_chart_write(const kn_chart *chart, const char *path, const kn_allocator *allocator,
-                         kn_error *error) {
+void kn_charts_svg(kn_text *t, const kn_chart *charts, int count) {
+    int width = 0, height = 0;
+    for (int i = 0; i < count; i++) {
+        width = width_of(&charts[i]) > width ? width_of(&charts[i]) : width;
+        height += height_of(&charts[i]);
+    }
+    kn_chart_open(t, charts[0].title, width, height);
+    for (int i = 0, y = 0; i < count; y += height_of(&charts[i]), i++) {
+        kn_text_printf(t, "<svg y=\"%d\" width=\"%d\" height=\"%d\">\n", y, width_of(&charts[i]),
+                       height_of(&charts[i]));
+        write_chart(t, &charts[i]);
+        kn_text_printf(t, "</svg>\n");
+    }
+    kn_text_printf(t, "</svg>\n");
+}
+
+static kn_status check_chart(const kn_chart *chart, const char *path, kn_error *error) {
     assert(chart->series_count == 0 || chart->series != NULL);
-    int width = chart->width != 0 ? chart->width : WIDTH;
-    int height = chart->height != 0 ? chart->height : HEIGHT;
+    assert(chart->mark_count == 0 || chart->marks != NULL);
+    int width = width_of(chart), height = height_of(chart);
     if (width < 240 || width > 8192 || height < 160 || height > 8192)
         return kn_error_set(error, KN_ERR_ARG,
                             "%s: a chart of %d x %d pixels, expected 240 x 160 to 8192 x 8192",
@@ -272,11 +331,39 @@ kn_status kn_chart_write(const kn_chart *chart, const char *path, const kn_alloc
                    fabs(chart->y_max) <= KN_CHART_HUGE))
         return kn_error_set(error, KN_ERR_ARG, "%s: a chart's y range must rise and be finite",
                             path);
+    if (chart->mark_count > KN_CHART_MARKS)
+        return kn_error_set(error, KN_ERR_ARG, "%s: a chart of %d marks, expected %d at most", path,
+                            chart->mark_count, KN_CHART_MARKS);
+    return KN_OK;
+}
+
+static kn_status finish(kn_text *text, const char *path, kn_error *error) {
+    kn_status status = text->failed
+                           ? kn_error_set(error, KN_ERR_MEMORY, "%s: no memory to draw it", path)
+                           : kn_file_write(path, text->data, text->length, error);
+    kn_text_free(text);
+    return status;
+}
+
+kn_status kn_chart_write(const kn_chart *chart, const char *path, const kn_allocator *allocator,
+                         kn_error *error) {
+    kn_status checked = check_chart(chart, path, error);
+    if (checked != KN_OK)
+        return checked;
     kn_text text = {.allocator = allocator};
     kn_chart_svg(&text, chart);
-    kn_status status = text.failed
-                           ? kn_error_set(error, KN_ERR_MEMORY, "%s: no memory to draw it", path)
-                           : kn_file_write(path, text.data, text.length, error);
-    kn_text_free(&text);
-    return status;
+    return finish(&text, path, error);
+}
+
+kn_status kn_charts_write(const kn_chart *charts, int count, const char *path,
+                          const kn_allocator *allocator, kn_error *error) {
+    assert(count >= 1);
+    for (int i = 0; i < count; i++) {
+        kn_status checked = check_chart(&charts[i], path, error);
+        if (checked != KN_OK)
+            return checked;
+    }
+    kn_text text = {.allocator = allocator};
+    kn_charts_svg(&text, charts, count);
+    return finish(&text, path, error);
 }

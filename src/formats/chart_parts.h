@@ -26,6 +26,9 @@ enum {
 /* The whole chart, whose sizes and range are as kn_chart_write demands: chart.c. */
 void kn_chart_svg(kn_text *t, const kn_chart *chart);
 
+/* The same of several, one above the other. */
+void kn_charts_svg(kn_text *t, const kn_chart *charts, int count);
+
 /* The same of a matrix: chart_matrix.c. */
 void kn_matrix_chart_svg(kn_text *t, const kn_matrix_chart *chart);
 
@@ -102,5 +105,22 @@ bool kn_series_has(const kn_series *series, int i, bool log_x);
 /* Appends a path, and circles for single points, or for all when they are few. Runs of points
  * within a pixel column are replaced by their lowest and highest. class names the line's style. */
 void kn_series_draw(kn_text *t, const kn_series *series, const kn_plot *plot, const char *class);
+
+/* ---- marks: chart_marks.c ---- */
+
+enum { KN_MARK_ROW = 16 /* pixels from one label to that above it */ };
+
+/* Whether the mark can be drawn. */
+bool kn_mark_has(const kn_mark *mark, bool log_x);
+
+/* The right end of a plot that leaves each label room beside its line, before the pixel end. */
+double kn_marks_right(const kn_chart *chart, const kn_plot *plot, double end);
+
+/* How many rows the labels take, so that none touches another or another's line. */
+int kn_marks_rows(const kn_chart *chart, const kn_plot *plot);
+
+/* Appends lines and labels above the plot, which has room for so many rows: marks without room are
+ * lines alone. */
+void kn_marks_draw(kn_text *t, const kn_chart *chart, const kn_plot *plot, int rows);
 
 #endif

@@ -24,6 +24,7 @@ static void write_style(kn_text *t) {
                       ".kiln-chart .tick { fill: #57606a; }\n"
                       ".kiln-chart .grid { stroke: #e4e7eb; }\n"
                       ".kiln-chart .axis { stroke: #8c959f; }\n"
+                      ".kiln-chart .mark { stroke: #57606a; stroke-dasharray: 3 3; }\n"
                       ".kiln-chart path { fill: none; stroke-width: 2; stroke-linejoin: round; }\n"
                       ".kiln-chart .dense path { stroke-width: 1; }\n");
     for (int i = 0; i < KN_CHART_COLORS; i++)
@@ -44,6 +45,7 @@ static void write_style(kn_text *t) {
                       ".kiln-chart .tick { fill: #a3acb6; }\n"
                       ".kiln-chart .grid { stroke: #2c3138; }\n"
                       ".kiln-chart .axis { stroke: #707983; }\n"
+                      ".kiln-chart .mark { stroke: #a3acb6; }\n"
                       ".kiln-chart .right { fill: #56b4e9; }\n"
                       ".kiln-chart .wrong { fill: #ff9a4d; }\n"
                       ".kiln-chart .on, .kiln-chart .half { fill: #000000; }\n");
