@@ -14,9 +14,13 @@ typedef enum command_id {
     CMD_CHECK = 8,
     CMD_INFO = 16,
     CMD_DOCTOR = 32,
+    CMD_LR_FIND = 64,
     CMD_EXPLAIN = 128,
-    CMD_ALL = 191
+    CMD_ALL = 255
 } command_id;
+
+/* Those that train: what --lr finds is true only for the very same training. */
+#define FIT_COMMANDS (CMD_TRAIN | CMD_LR_FIND)
 
 typedef struct command {
     const char *name;
@@ -42,13 +46,15 @@ typedef struct args {
     char **word;            /* [words]: DATA, MODEL, IMAGE...; borrowed from argv */
     int words;
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
+    const char *mode;             /* of lr-find */
     const char *output, *weights; /* NULL: not given */
     int epochs, batch_size, img_size, accumulate;
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
     int top;
     uint64_t seed;
-    double lr, momentum, wd, warmup, clip, ema, valid_pct;
+    double lr; /* 0: auto */
+    double momentum, wd, warmup, clip, ema, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     double crop_min;        /* 0: that of aug */
     bool nesterov, no_bias_wd, no_flip;
@@ -61,6 +67,7 @@ typedef enum option_kind {
     KIND_INT,    /* int, from min to max */
     KIND_SEED,   /* uint64_t */
     KIND_REAL,   /* double, from min to max */
+    KIND_RATE,   /* the same, or "auto": 0 */
     KIND_RGB,    /* double[3], from min to max */
     KIND_CHOICE, /* const char *: one of choices */
     KIND_MODEL,  /* const char *: a name kn_model_new knows */
@@ -106,7 +113,7 @@ bool args_want_json(int argc, char **argv);
 /* ---- recipes.c: options set many at once ---- */
 
 #define RECIPE_DEFAULT  "chapter"
-#define RECIPE_COMMANDS CMD_TRAIN /* those that have the option */
+#define RECIPE_COMMANDS FIT_COMMANDS /* those that have the option */
 
 /* What a recipe sets an option to; NULL: nothing, or there is no such recipe. */
 const char *recipe_value(const char *recipe, const char *name);

@@ -23,6 +23,7 @@ static const command table[] = {
      .summary = "train a model; writes a run folder",
      .examples = "  kiln train photos                    photos/CLASS/*.jpg; results in runs/1\n"
                  "  kiln train photos -o flowers         results in flowers\n"
+                 "  kiln train photos --lr auto          finds its learning rate first\n"
                  "  kiln train shapes --epochs 4         pictures that Kiln draws itself\n"
                  "  kiln train photos --json >log.jsonl  for programs\n",
      .details = DATA_TEXT,
@@ -83,12 +84,25 @@ static const command table[] = {
      .min_words = 1,
      .max_words = 1,
      .has_model = true},
+    {.name = "lr-find",
+     .id = CMD_LR_FIND,
+     .words = "DATA",
+     .summary = "suggest a learning rate for a training on DATA",
+     .examples = "  kiln lr-find photos                  then: kiln train photos --lr F\n"
+                 "  kiln lr-find photos --opt adamw      for that optimizer\n"
+                 "  kiln train photos --lr auto          both at once\n",
+     .details = DATA_TEXT
+     "A short training whose rate grows with every batch, until the loss runs away. It takes the\n"
+     "options of train, since a rate is good for one model, optimizer and batch size. valley is\n"
+     "the rate to try first; steep is where the loss falls fastest, minimum a tenth of the rate\n"
+     "of the lowest loss, slide the last before the curve turns.\n",
+     .min_words = 1,
+     .max_words = 1},
     {.name = "doctor",
      .id = CMD_DOCTOR,
      .words = "",
      .summary = "version, devices, processor, libraries, folders",
      .examples = "  kiln doctor\n"},
-    {.name = "lr-find"},
     {.name = "bench"},
 };
 

@@ -19,6 +19,8 @@ static int run(session *s) {
         return check_run(s);
     case CMD_INFO:
         return info_run(s);
+    case CMD_LR_FIND:
+        return lr_find_run(s);
     case CMD_DOCTOR:
     case CMD_ALL:
         break;
@@ -37,8 +39,11 @@ static int print_text(session *s) {
 }
 
 static bool computes(const char *word) {
-    return strcmp(word, "train") == 0 || strcmp(word, "eval") == 0 ||
-           strcmp(word, "predict") == 0 || strcmp(word, "explain") == 0;
+    static const char *const words[] = {"train", "lr-find", "eval", "predict", "explain"};
+    bool found = false;
+    for (size_t i = 0; i < KN_COUNT(words); i++)
+        found = found || strcmp(word, words[i]) == 0;
+    return found;
 }
 
 int main(int argc, char **argv) {

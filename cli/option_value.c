@@ -69,7 +69,8 @@ static void expected(const option *o, char *out, size_t size) {
     else if (o->kind == KIND_SEED)
         snprintf(out, size, "a whole number from 0 to 18446744073709551615");
     else
-        snprintf(out, size, "%s %s %.10g%s %.10g", what, o->above_min ? "above" : "from", o->min,
+        snprintf(out, size, "%s%s %s %.10g%s %.10g", o->kind == KIND_RATE ? "auto, or " : "", what,
+                 o->above_min ? "above" : "from", o->min,
                  o->below_max   ? " and below"
                  : o->above_min ? ", at most"
                                 : " to",
@@ -150,6 +151,11 @@ static bool set(const option *o, const char *text, void *at) {
         return seed(text, at);
     case KIND_REAL:
         return real(&text, '\0', o, at);
+    case KIND_RATE:
+        if (strcmp(text, "auto") != 0)
+            return real(&text, '\0', o, at);
+        *(double *)at = 0;
+        return true;
     case KIND_RGB:
         return rgb(text, o, at);
     case KIND_CHOICE:

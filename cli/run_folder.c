@@ -114,6 +114,7 @@ static void put_option(kn_text *t, const option *o, const args *a) {
         line_uint(t, o->name, *(const uint64_t *)(const void *)at);
         break;
     case KIND_REAL:
+    case KIND_RATE:
         line_real(t, o->name, *rgb);
         break;
     case KIND_RGB:
@@ -163,8 +164,8 @@ int run_folder_open(session *s, run_folder *run, const char *numbered) {
     return s->a.output != NULL ? make_named(s, run) : make_numbered(s, run, numbered);
 }
 
-int run_folder_make(session *s, run_folder *run) {
-    int code = run_folder_open(s, run, "runs");
+int run_folder_make(session *s, run_folder *run, const char *numbered) {
+    int code = run_folder_open(s, run, numbered);
     if (code != EXIT_DONE)
         return code;
     return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
@@ -172,9 +173,10 @@ int run_folder_make(session *s, run_folder *run) {
 
 void run_folder_discard(const run_folder *run) {
     static const char *const names[] = {
-        "args.json",       "history.csv",  "last.safetensors", "loss.svg",      "accuracy.svg",
-        "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv", "per_class.csv",
-        "predictions.csv", "sheet.svg",    "report.html",      "explain.html"};
+        "args.json",     "history.csv",   "last.safetensors", "loss.svg",
+        "accuracy.svg",  "schedule.svg",  "momentum.svg",     "confusion.svg",
+        "confusion.csv", "per_class.csv", "predictions.csv",  "sheet.svg",
+        "report.html",   "explain.html",  "lr_find.csv",      "lr_find.svg"};
     char path[PATH_MAX];
     struct stat st;
     if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)

@@ -17,9 +17,8 @@ int run_folder_check(session *s);
 /* Makes --output, or the next free numbered/N. EXIT_DONE or the exit code, reported. */
 int run_folder_open(session *s, run_folder *run, const char *numbered);
 
-/* The same for a training, in runs/N, with args.json. EXIT_DONE or the exit code,
- * reported. */
-int run_folder_make(session *s, run_folder *run);
+/* The same for a training, with args.json. EXIT_DONE or the exit code, reported. */
+int run_folder_make(session *s, run_folder *run, const char *numbered);
 
 /* After a failure: a folder in which no model was saved yet goes away, so that the same command can
  * be given again. */

@@ -54,8 +54,10 @@ int train_run(session *s) {
     int code = run_folder_check(s);
     if (code == EXIT_DONE)
         code = train_open(&t);
+    if (code == EXIT_DONE && s->a.lr == 0)
+        code = train_find_rate(&t);
     if (code == EXIT_DONE)
-        code = run_folder_make(s, &t.run);
+        code = run_folder_make(s, &t.run, "runs");
     if (code == EXIT_DONE && train_open_learner(&t) != KN_OK)
         code = session_fail(s);
     if (code == EXIT_DONE)

@@ -6,6 +6,7 @@
 #include "run_folder.h"
 
 #include <kiln/callbacks.h>
+#include <kiln/lr_find.h>
 #include <kiln/metrics.h>
 #include <kiln/model_file.h>
 
@@ -37,16 +38,38 @@ void train_close_data(train *t);
 kn_status train_open_model(train *t);
 kn_status train_open_learner(train *t);
 
+/* A learner for the trial of a rate: with what the options say of the training, without what keeps
+ * or shows it. The caller's to free; NULL on failure. */
+kn_learner *train_trial_learner(train *t);
+
 /* train_optimizer.c: a kn_opt_fn; user is the args. */
 kn_optimizer *train_optimizer(kn_module *model, double lr, void *user);
 
 /* train_callbacks.c: adds those of the commands (a CMD bit or more) that the options want. */
 kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands);
 
+/* lr_find.c: for --lr auto, puts the rate into the arguments and says so. EXIT_DONE or the exit
+ * code, reported. */
+int train_find_rate(train *t);
+
+/* lr_find_report.c: while it goes on, and what was found. */
+typedef struct lr_report {
+    train *t;
+    int steps;    /* told so far */
+    bool events;  /* each step is an event of its own */
+    bool bar;     /* a line stands on the terminal */
+    double drawn; /* when, in seconds */
+} lr_report;
+void lr_find_on_step(void *user, int step, const kn_lr_point *point); /* user is an lr_report */
+void lr_find_wipe(lr_report *r);
+kn_status lr_find_write(const train *t, const kn_lr_found *found);
+void lr_find_tell(const train *t, const kn_lr_found *found);
+
 /* train_report.c */
 void train_tell_data(train *t);
 void train_tell_weights(train *t);                          /* when there are any */
 void train_on_epoch(void *user, const kn_history_row *row); /* user is the train */
+void train_tell_rate(train *t, const kn_lr_suggestion *found);
 void train_on_progress(void *user, const char *text, size_t length);
 kn_status train_tell_done(train *t);
 

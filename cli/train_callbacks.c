@@ -1,5 +1,6 @@
 /* train_callbacks.c - the callbacks of a training. A new one is a row: for which commands, whether
- * the options want it, how it is made. */
+ * the options want it, how it is made. What decides how well a rate works is for lr-find too; what
+ * keeps or shows the progress of a training is not. */
 #include "interrupt.h"
 #include "train.h"
 #include "train_page.h"
@@ -99,18 +100,12 @@ static const struct {
     bool (*wanted)(const args *a); /* NULL: always */
     kn_callback *(*make)(train *t);
 } callbacks[] = {
-    {CMD_TRAIN, NULL, make_setup},
-    {CMD_TRAIN, NULL, make_track_results},
-    {CMD_TRAIN, NULL, make_recorder},
-    {CMD_TRAIN, wants_progress, make_progress},
-    {CMD_TRAIN, wants_schedule, make_schedule},
-    {CMD_TRAIN, wants_accumulate, make_accumulate},
-    {CMD_TRAIN, wants_clip, make_clip},
-    {CMD_TRAIN, wants_ema, make_ema},
-    {CMD_TRAIN, NULL, make_save_model},
-    {CMD_TRAIN, NULL, make_predictions},
-    {CMD_TRAIN, NULL, train_page_cb},
-    {CMD_TRAIN, NULL, make_interrupt},
+    {FIT_COMMANDS, NULL, make_setup},           {CMD_TRAIN, NULL, make_track_results},
+    {CMD_TRAIN, NULL, make_recorder},           {CMD_TRAIN, wants_progress, make_progress},
+    {CMD_TRAIN, wants_schedule, make_schedule}, {FIT_COMMANDS, wants_accumulate, make_accumulate},
+    {FIT_COMMANDS, wants_clip, make_clip},      {CMD_TRAIN, wants_ema, make_ema},
+    {CMD_TRAIN, NULL, make_save_model},         {CMD_TRAIN, NULL, make_predictions},
+    {CMD_TRAIN, NULL, train_page_cb},           {FIT_COMMANDS, NULL, make_interrupt},
 };
 
 kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands) {

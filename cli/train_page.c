@@ -247,6 +247,7 @@ static void append_value(kn_text *out, const option *o, const args *a) {
         kn_text_printf(out, "%" PRIu64, *(const uint64_t *)(const void *)at);
         break;
     case KIND_REAL:
+    case KIND_RATE:
         kn_text_number(out, *real, 9);
         break;
     case KIND_RGB:

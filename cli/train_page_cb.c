@@ -109,6 +109,7 @@ static void free_page(kn_callback *cb) {
 /* After the model was saved: then it is known which epoch was the best. */
 static const kn_callback_class page_class = {.name = "page",
                                              .order = 100,
+                                             .skips_trials = true,
                                              .before_epoch = before_epoch,
                                              .before_batch = before_batch,
                                              .after_cancel_epoch = after_cancel_epoch,

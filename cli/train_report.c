@@ -67,6 +67,23 @@ void train_tell_weights(train *t) {
         report_note(&t->s->r, "weights of %s, the head included", path);
 }
 
+void train_tell_rate(train *t, const kn_lr_suggestion *found) {
+    if (t->s->r.json) {
+        kn_text out = {0};
+        line_open(&out);
+        line_string(&out, "event", "lr_found");
+        line_real(&out, "lr", t->s->a.lr);
+        line_real(&out, "valley", found->valley);
+        line_close(&out);
+        report_out(&t->s->r, &out);
+    }
+    kn_text text = {0};
+    kn_text_number(&text, t->s->a.lr, 9);
+    report_note(&t->s->r, "learning rate %s, found: as --lr %s", text.failed ? "" : text.data,
+                text.failed ? "" : text.data);
+    kn_text_free(&text);
+}
+
 /* ---- meanwhile ---- */
 
 void train_on_progress(void *user, const char *text, size_t length) {

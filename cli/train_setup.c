@@ -26,16 +26,26 @@ int train_open(train *t) {
     return EXIT_DONE;
 }
 
-kn_status train_open_learner(train *t) {
+static kn_learner *make_learner(train *t, unsigned commands) {
     args *a = &t->s->a;
-    t->learner = kn_learner_new(t->s->ctx, (kn_learner_opts){.model = t->model,
-                                                             .loaders = t->loaders,
-                                                             .opt_fn = train_optimizer,
-                                                             .opt_user = a,
-                                                             .lr = a->lr});
-    if (t->learner == NULL)
-        return kn_ctx_status(t->s->ctx);
-    return train_add_callbacks(t, t->learner, a->command->id);
+    kn_learner *l = kn_learner_new(t->s->ctx, (kn_learner_opts){.model = t->model,
+                                                                .loaders = t->loaders,
+                                                                .opt_fn = train_optimizer,
+                                                                .opt_user = a,
+                                                                .lr = a->lr});
+    if (l == NULL || train_add_callbacks(t, l, commands) == KN_OK)
+        return l;
+    kn_learner_free(l);
+    return NULL;
+}
+
+kn_status train_open_learner(train *t) {
+    t->learner = make_learner(t, t->s->a.command->id);
+    return kn_ctx_status(t->s->ctx);
+}
+
+kn_learner *train_trial_learner(train *t) {
+    return make_learner(t, CMD_LR_FIND);
 }
 
 void train_close(train *t) {

@@ -160,6 +160,7 @@ static void test_forms(void **state) {
     assert_string_equal(a.word[2], "-");
     assert_string_equal(a.word[3], "-b.jpg");
     assert_true(good("kiln train d --lr 1e-3").lr == 1e-3);
+    assert_true(good("kiln train d --lr auto").lr == 0);
     assert_true(good("kiln train d --seed 18446744073709551615").seed == UINT64_MAX);
     a = good("kiln train d --mean 0.5,.25,0 --std 1,0.5,1e-2");
     assert_true(a.mean[0] == 0.5 && a.mean[1] == 0.25 && a.mean[2] == 0);
@@ -183,7 +184,10 @@ static const struct {
     {"kiln help trian", "did you mean train?"},
     {"kiln tests", "unknown command tests; to train on that folder: kiln train tests"},
     {"kiln --json train d", "--json: the command comes first"},
-    {"kiln lr-find d", "lr-find is not in this version"},
+    {"kiln lr-find", "usage: kiln lr-find DATA"},
+    {"kiln lr-find d --epochs 3", "--epochs is no option of lr-find, but of train"},
+    {"kiln lr-find d --lr 3", "--lr is no option of lr-find, but of train"},
+    {"kiln train d --lr aut", "--lr \"aut\": expected auto, or a number above 0"},
     {"kiln bench", "bench is not in this version"},
     {"kiln train", "usage: kiln train DATA"},
     {"kiln train a b", "unexpected argument b; usage: kiln train DATA"},
@@ -201,7 +205,8 @@ static const struct {
     {"kiln train d -x", "unknown option -x"},
     {"kiln train d -qx", "unknown option -x"},
     {"kiln eval m d --epochs 3", "--epochs is no option of eval, but of train"},
-    {"kiln doctor -b 3", "-b is no option of doctor, but of train, predict, eval, explain, info"},
+    {"kiln doctor -b 3",
+     "-b is no option of doctor, but of train, predict, eval, explain, info, lr-find"},
     {"kiln train d --epochs", "--epochs needs a value: N"},
     {"kiln train d --epochs --json", "--epochs needs a value: N"},
     {"kiln train d -b", "--batch-size needs a value: N"},
@@ -218,7 +223,7 @@ static const struct {
     {"kiln train d -j 0", "--workers \"0\": expected a whole number from 1 to 1024"},
     {"kiln train d --seed -1", "--seed \"-1\": expected a whole number from 0 to 1844"},
     {"kiln train d --seed 18446744073709551616", "a whole number from 0"},
-    {"kiln train d --lr 0", "--lr \"0\": expected a number above 0, at most 1000"},
+    {"kiln train d --lr 0", "--lr \"0\": expected auto, or a number above 0, at most 1000"},
     {"kiln train d --lr nan", "--lr \"nan\""},
     {"kiln train d --lr inf", "--lr \"inf\""},
     {"kiln train d --lr 1e999", "--lr \"1e999\""},
@@ -266,9 +271,8 @@ static void test_refused(void **state) {
 /* Everything that DESIGN.md names and this version lacks is refused as such, not ignored. */
 static void test_later(void **state) {
     (void)state;
-    static const char *const values[] = {"recipe quick",     "recipe best", "lr auto",
-                                         "dtype bf16",       "device cuda", "device cuda:1",
-                                         "on-bad-image skip"};
+    static const char *const values[] = {"recipe quick", "recipe best",   "dtype bf16",
+                                         "device cuda",  "device cuda:1", "on-bad-image skip"};
     static const char *const names[] = {"fine-tune",     "mixup",  "cutmix", "smoothing",
                                         "class-weights", "decode", "cache",  "checkpoint-every",
                                         "patience",      "resume", "sheet"};
@@ -331,7 +335,7 @@ static void test_help(void **state) {
         kn_text_free(&t);
         commands++;
     }
-    assert_int_equal(commands, 7);
+    assert_int_equal(commands, 8);
     kn_text t = {0};
     help_text(NULL, NULL, &t);
     check_contains(t.data, "kiln train DATA");

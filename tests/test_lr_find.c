@@ -13,29 +13,6 @@
 
 enum { COUNT = 40, PER_BATCH = 4, BATCHES = 10, EDGE = 8, KINDS = 3 };
 
-/* ---- a layer whose buffer changes with every training batch, and with it what it gives ---- */
-
-typedef struct drift {
-    kn_module base;
-    kn_tensor *seen; /* f32 [1] */
-} drift;
-
-static kn_tensor *drift_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
-    kn_tensor *seen = ((drift *)m)->seen;
-    if (kn_module_training(m))
-        kn_tensor_copy(ctx, seen, kn_add(ctx, seen, kn_full(ctx, KN_SHAPE(1), 0.01F)));
-    return kn_mul(ctx, x, kn_add(ctx, seen, kn_full(ctx, KN_SHAPE(1), 1)));
-}
-
-static const kn_module_class drift_class = {.name = "Drift", .forward = drift_forward};
-
-static kn_module *make_drift(kn_ctx *ctx) {
-    drift *d = kn_module_new(ctx, &drift_class, sizeof *d);
-    if (d != NULL)
-        d->seen = kn_module_buffer(&d->base, "seen", KN_F32, KN_SHAPE(1));
-    return &d->base;
-}
-
 /* ---- a learner ---- */
 
 typedef struct trial {
@@ -59,9 +36,10 @@ static void open_trial(trial *t, kn_ctx *ctx) {
     opts.shuffle = true;
     t->loaders.train = kn_loader_new(ctx, t->set, PER_BATCH, opts);
     kn_module *conv = kn_conv_layer(ctx, 3, 4, (kn_conv_opts){.stride = 2});
-    kn_module *drifting = make_drift(ctx), *pool = kn_adaptive_pool(ctx);
+    kn_module *norm = kn_batch_norm(ctx, 4, (kn_batch_norm_opts){0});      /* buffers that change */
+    kn_module *drop = kn_dropout(ctx, 0.2), *pool = kn_adaptive_pool(ctx); /* and chance */
     kn_module *head = kn_linear(ctx, 4, KINDS);
-    t->model = kn_sequential(ctx, conv, drifting, pool, head);
+    t->model = kn_sequential(ctx, conv, norm, drop, pool, head);
     t->l = kn_learner_new(
         ctx, (kn_learner_opts){
                  .model = t->model, .loaders = t->loaders, .opt_fn = with_momentum, .lr = 0.05});

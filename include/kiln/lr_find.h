@@ -15,9 +15,9 @@ extern "C" {
 
 /* Four readings of one curve, as fastai defines them; NaN where the curve is too short. */
 typedef struct kn_lr_suggestion {
-    double valley;  /* two thirds into the longest fall (the longest decreasing subsequence): a rate
-                       to  train with */
-    double steep;   /* where the loss falls fastest per decade */
+    double valley; /* half way down the longest fall (the longest decreasing subsequence): a rate to
+                      train with */
+    double steep;  /* where the loss falls fastest per decade */
     double minimum; /* a tenth of the rate of the lowest loss */
     double slide;   /* the slope's last change within 15 points, from the end inwards */
 } kn_lr_suggestion;

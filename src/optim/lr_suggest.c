@@ -12,8 +12,8 @@ enum { FEWEST = 4, SLIDE_WIDTH = 15 };
 static const double slide_threshold = 0.005;
 
 /* length[i]: of the longest decreasing subsequence of loss[0..i] that ends with loss[i]. The valley
- * is the first of the longest, taken as if its points lay side by side; the suggestion lies after
- * one third and half of another third of it. */
+ * is the first of the longest, taken as if its points lay side by side; the suggestion lies one
+ * third and half of another third into it. */
 static double valley(const double *lr, const double *loss, int count, int *length) {
     int end = 0, start = 0;
     for (int i = 0; i < count; i++) {

@@ -1,0 +1,73 @@
+/* lr_find.c - kiln lr-find, and the --lr auto of kiln train: a trial of rates with the very
+ * training that the options describe. */
+#include "interrupt.h"
+#include "train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* EXIT_DONE or the exit code, reported. found is the caller's to free. */
+static int find(train *t, bool events, kn_lr_found *found) {
+    lr_report told = {.t = t, .events = events};
+    kn_lr_find_opts opts = {.chapter = t->s->a.mode != NULL && strcmp(t->s->a.mode, "chapter") == 0,
+                            .on_step = lr_find_on_step,
+                            .user = &told};
+    interrupt_install();
+    kn_learner *l = train_trial_learner(t);
+    kn_status status = l != NULL ? kn_lr_find(l, opts, found) : kn_ctx_status(t->s->ctx);
+    kn_learner_free(l);
+    lr_find_wipe(&told);
+    if (status != KN_OK)
+        return session_fail(t->s);
+    if (interrupted())
+        return report_fail(&t->s->r, EXIT_INTERRUPTED,
+                           "interrupted while looking for a learning rate: nothing is saved");
+    return EXIT_DONE;
+}
+
+/* To three digits: what is told is what is used, and --lr with that gives the same bits. */
+static double rounded(double rate) {
+    char text[32];
+    snprintf(text, sizeof text, "%.2e", rate);
+    return strtod(text, NULL);
+}
+
+int train_find_rate(train *t) {
+    kn_lr_found found = {0};
+    int code = find(t, false, &found);
+    if (code == EXIT_DONE && isnan(found.suggestion.valley))
+        code =
+            report_fail(&t->s->r, EXIT_FAILED,
+                        "--lr auto: no rate found, as the loss ran away after %d batches; give a "
+                        "rate",
+                        found.count);
+    if (code == EXIT_DONE) {
+        t->s->a.lr = rounded(found.suggestion.valley);
+        train_tell_rate(t, &found.suggestion);
+    }
+    kn_lr_found_free(t->s->ctx, &found);
+    return code;
+}
+
+int lr_find_run(session *s) {
+    train t = {.s = s};
+    kn_lr_found found = {0};
+    int code = run_folder_check(s);
+    if (code == EXIT_DONE)
+        code = train_open(&t);
+    if (code == EXIT_DONE)
+        code = run_folder_make(s, &t.run, "lr-find");
+    if (code == EXIT_DONE)
+        code = find(&t, true, &found);
+    if (code == EXIT_DONE && lr_find_write(&t, &found) != KN_OK)
+        code = session_fail(s);
+    if (code == EXIT_DONE)
+        lr_find_tell(&t, &found);
+    else
+        run_folder_discard(&t.run);
+    kn_lr_found_free(s->ctx, &found);
+    train_close(&t);
+    return code;
+}

@@ -1,0 +1,194 @@
+/* lr_find_report.c - what kiln lr-find says and writes: each step, the curve as a table and as a
+ * picture, and the suggestions. */
+#include "core/file.h"
+#include "json_line.h"
+#include "train.h"
+
+#include <kiln/chart.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SUGGESTIONS = 4, LABEL = 48, LAST_HIDDEN = 5 /* where the loss runs away */ };
+
+/* ---- meanwhile ---- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void lr_find_wipe(lr_report *r) {
+    if (r->bar)
+        train_on_progress(NULL, "\r\033[K", 4);
+    r->bar = false;
+}
+
+static void draw(lr_report *r, int step, const kn_lr_point *point) {
+    char line[128];
+    double t = now();
+    if (r->t->s->r.quiet || isatty(STDERR_FILENO) != 1 || t - r->drawn < 0.1)
+        return;
+    int length = snprintf(line, sizeof line,
+                          "\r\033[Klearning rate finder: step %d, rate %.2e, "
+                          "loss %.3f",
+                          step + 1, point->lr, point->loss);
+    train_on_progress(NULL, line, (size_t)length);
+    r->bar = true;
+    r->drawn = t;
+}
+
+void lr_find_on_step(void *user, int step, const kn_lr_point *point) {
+    lr_report *r = user;
+    r->steps++;
+    if (r->events && r->t->s->r.json) {
+        kn_text out = {0};
+        line_open(&out);
+        line_string(&out, "event", "lr");
+        line_int(&out, "step", step);
+        line_real(&out, "lr", point->lr);
+        line_real(&out, "loss", point->loss);
+        line_real(&out, "smooth", point->smooth);
+        line_close(&out);
+        report_out(&r->t->s->r, &out);
+    }
+    draw(r, step, point);
+}
+
+/* ---- files ---- */
+
+static kn_status write_csv(const train *t, const kn_lr_found *found) {
+    char path[PATH_MAX];
+    kn_text csv = {0};
+    kn_error error = {0};
+    if (!run_folder_file(&t->run, "lr_find.csv", path))
+        return kn_fail(t->s->ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+    kn_text_printf(&csv, "step,lr,loss,smooth\n");
+    for (int i = 0; i < found->count; i++) {
+        const kn_lr_point *p = &found->point[i];
+        const double column[] = {p->lr, p->loss, p->smooth};
+        kn_text_printf(&csv, "%d", i);
+        for (size_t c = 0; c < KN_COUNT(column); c++) {
+            kn_text_append(&csv, ",", 1);
+            if (isfinite(column[c])) /* else an empty cell, as in history.csv */
+                kn_text_number(&csv, column[c], 9);
+        }
+        kn_text_append(&csv, "\n", 1);
+    }
+    if (csv.failed)
+        kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    else
+        kn_file_write(path, csv.data, csv.length, &error);
+    kn_text_free(&csv);
+    return kn_fail_with(t->s->ctx, &error);
+}
+
+static const char *const suggestion_name[SUGGESTIONS] = {"valley", "steep", "minimum", "slide"};
+
+static void suggestion_values(const kn_lr_suggestion *s, double value[SUGGESTIONS]) {
+    value[0] = s->valley;
+    value[1] = s->steep;
+    value[2] = s->minimum;
+    value[3] = s->slide;
+}
+
+/* "0.0479", "1.2e-05": three digits. */
+static void rate_text(double rate, char text[LABEL]) {
+    snprintf(text, LABEL, "%.3g", rate);
+}
+
+/* The smoothed loss decides what is seen; single batches far above it are cut off. */
+static void set_range(kn_chart *chart, const double *smooth, int count) {
+    double low = INFINITY, high = -INFINITY;
+    for (int i = 0; i < count; i++) {
+        low = isfinite(smooth[i]) ? fmin(low, smooth[i]) : low;
+        high = isfinite(smooth[i]) ? fmax(high, smooth[i]) : high;
+    }
+    double margin = (high - low) * 0.15;
+    if (!(margin > 1e-6 * fabs(high)) || !(high < 1e30)) /* too even, or too wide: as it comes */
+        return;
+    chart->y_min = low - margin;
+    chart->y_max = high + margin;
+}
+
+static kn_status write_chart(const train *t, const kn_lr_found *found) {
+    char path[PATH_MAX], label[SUGGESTIONS][LABEL + 16];
+    kn_ctx *ctx = t->s->ctx;
+    if (!run_folder_file(&t->run, "lr_find.svg", path))
+        return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+    int count = found->count > 2 * LAST_HIDDEN ? found->count - LAST_HIDDEN : found->count;
+    double *block = kn_calloc(ctx, (size_t)count * 3 + 1, sizeof *block, "the chart");
+    if (block == NULL)
+        return KN_ERR_MEMORY;
+    double *lr = block, *loss = lr + count, *smooth = loss + count, value[SUGGESTIONS];
+    for (int i = 0; i < count; i++) {
+        lr[i] = found->point[i].lr;
+        loss[i] = found->point[i].loss;
+        smooth[i] = found->point[i].smooth;
+    }
+    kn_mark mark[SUGGESTIONS];
+    suggestion_values(&found->suggestion, value);
+    for (int i = 0; i < SUGGESTIONS; i++) {
+        char rate[LABEL];
+        rate_text(value[i], rate);
+        snprintf(label[i], sizeof label[i], "%s %s", suggestion_name[i], rate);
+        mark[i] = (kn_mark){value[i], label[i]};
+    }
+    const kn_series series[] = {{"each batch", lr, loss, count, true},
+                                {"smoothed", lr, smooth, count, false}};
+    kn_chart chart = {.title = "Learning rate finder",
+                      .x_title = "learning rate",
+                      .y_title = "loss",
+                      .series = series,
+                      .series_count = KN_COUNT(series),
+                      .log_x = true,
+                      .marks = mark,
+                      .mark_count = SUGGESTIONS};
+    set_range(&chart, smooth, count);
+    kn_error error = {0};
+    kn_status status = kn_chart_write(&chart, path, NULL, &error);
+    kn_free(ctx, block);
+    return status == KN_OK ? KN_OK : kn_fail_with(ctx, &error);
+}
+
+kn_status lr_find_write(const train *t, const kn_lr_found *found) {
+    kn_status status = write_csv(t, found);
+    return status == KN_OK ? write_chart(t, found) : status;
+}
+
+/* ---- after ---- */
+
+static void tell_event(const train *t, const double value[SUGGESTIONS], kn_text *out) {
+    line_open(out);
+    line_string(out, "event", "suggest");
+    for (int i = 0; i < SUGGESTIONS; i++)
+        line_real(out, suggestion_name[i], value[i]);
+    line_string(out, "run", t->run.path);
+    line_close(out);
+}
+
+void lr_find_tell(const train *t, const kn_lr_found *found) {
+    static const char *const about[SUGGESTIONS] = {
+        "half way down the longest fall: the one to try first", "where the loss falls fastest",
+        "a tenth of the rate of the lowest loss", "the last before the curve turns"};
+    double value[SUGGESTIONS];
+    kn_text out = {0};
+    suggestion_values(&found->suggestion, value);
+    if (t->s->r.json)
+        tell_event(t, value, &out);
+    else {
+        for (int i = 0; i < SUGGESTIONS; i++) {
+            char rate[LABEL] = "-";
+            if (!isnan(value[i]))
+                rate_text(value[i], rate);
+            kn_text_printf(&out, "%-8s %-9s %s\n", suggestion_name[i], rate, about[i]);
+        }
+        kn_text_printf(&out, "curve    %s/lr_find.svg, lr_find.csv\n", t->run.path);
+    }
+    report_out(&t->s->r, &out);
+    if (isnan(value[0]))
+        report_warning(&t->s->r, "the loss ran away too soon to suggest a rate");
+}

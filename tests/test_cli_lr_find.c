@@ -1,0 +1,197 @@
+/* test_cli_lr_find.c - kiln lr-find and kiln train --lr auto: what they print, write and promise.
+ */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/svg.h"
+#include "support/tree.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* root holds d, the data. */
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+#define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"
+
+static int prepare(void **state) {
+    (void)state;
+    tree_make(root);
+    command_data(root, "d", 3, 24, 4);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+static char *path_of(const char *relative) {
+    static char path[TREE_PATH + 256];
+    snprintf(path, sizeof path, "%s/%s", root, relative);
+    return path;
+}
+
+static bool there(const char *relative) {
+    struct stat st;
+    return stat(path_of(relative), &st) == 0;
+}
+
+static char *slurp(const char *relative) {
+    static char text[1 << 18];
+    FILE *f = fopen(path_of(relative), "rb");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
+static double number_in(const char *text, const char *part, int n, const char *key) {
+    char value[COMMAND_VALUE];
+    command_value(text, part, n, key, value);
+    return strcmp(value, "null") == 0 ? NAN : strtod(value, NULL);
+}
+
+static int count(const char *text, const char *part) {
+    int found = 0;
+    for (; (text = strstr(text, part)) != NULL; text++)
+        found++;
+    return found;
+}
+
+/* ---- lr-find ---- */
+
+static void each_step_and_the_suggestions_are_events(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "lr-find", "d", "-o", "a", "--json", SMALL);
+    command_expect(&run, 0);
+    int steps = count(run.out, "\"event\":\"lr\"");
+    assert_in_range(steps, 20, 200);
+    assert_int_equal(command_lines(run.out), steps + 2); /* data, lr..., suggest */
+    double before = 0;
+    for (int i = 0; i < steps; i++) {
+        double lr = number_in(run.out, "\"event\":\"lr\"", i, "lr");
+        assert_true(lr > before);
+        assert_true(number_in(run.out, "\"event\":\"lr\"", i, "loss") > 0);
+        assert_true(number_in(run.out, "\"event\":\"lr\"", i, "step") == i);
+        before = lr;
+    }
+    static const char *const names[] = {"valley", "steep", "minimum", "slide"};
+    for (int i = 0; i < 4; i++) {
+        double lr = number_in(run.out, "\"suggest\"", 0, names[i]);
+        assert_true(lr > 1e-8 && lr <= 10);
+    }
+    command_free(&run);
+
+    /* The table has the same curve, the picture the same words; nothing else is there but how it
+     * was made. */
+    char *csv = slurp("a/lr_find.csv");
+    assert_int_equal(command_lines(csv), steps + 1);
+    assert_memory_equal(csv, "step,lr,loss,smooth\n0,", 22);
+    char *svg = slurp("a/lr_find.svg");
+    svg_check(svg);
+    svg_contains(svg, ">valley ");
+    svg_contains(svg, ">slide ");
+    svg_contains(svg, ">learning rate</text>");
+    assert_int_equal(svg_count(svg, "class=\"mark\""), 4);
+    svg_contains(slurp("a/args.json"), "\"command\":\"lr-find\"");
+    assert_false(there("a/model.safetensors"));
+    assert_false(there("a/history.csv"));
+}
+
+static void the_chapter_raises_by_a_fifth(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "lr-find", "d", "-o", "c", "--json", "--mode", "chapter", "-b", "36",
+            "--img-size", "32", "--threads", "2");
+    command_expect(&run, 0);
+    for (int i = 0; i < 20; i++) {
+        double lr = number_in(run.out, "\"event\":\"lr\"", i, "lr");
+        assert_true(fabs(lr / (1e-6 * pow(1.2, i + 1)) - 1) < 1e-6);
+    }
+    command_free(&run);
+}
+
+static void people_read_lines(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "lr-find", "d", "--threads", "2", "-b", "8", "--img-size", "32");
+    command_expect(&run, 0);
+    check_contains(run.out, "valley   ");
+    check_contains(run.out, "\nminimum  ");
+    check_contains(run.out, "curve    lr-find/1/lr_find.svg");
+    assert_int_equal(command_lines(run.out), 5);
+    assert_true(there("lr-find/1/lr_find.csv"));
+    command_free(&run);
+    COMMAND(&run, HERE, "lr-find", "d", "-o", "lr-find/1", SMALL);
+    command_expect(&run, 2);
+    check_contains(run.err, "lr-find/1: already holds something");
+    command_free(&run);
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "lr-find", "d", "--epochs", "3");
+    command_expect(&run, 2);
+    check_contains(run.err, "--epochs is no option of lr-find");
+    command_free(&run);
+    COMMAND(&run, HERE, "lr-find", "none", "-o", "x");
+    command_expect(&run, 3);
+    assert_false(there("x"));
+    command_free(&run);
+    command_opts small = HERE;
+    small.file_limit = 2000; /* the table has no room; what was begun goes away */
+    COMMAND(&run, small, "lr-find", "d", "-o", "x", SMALL);
+    command_expect(&run, 1);
+    check_contains(run.err, "x/lr_find.");
+    assert_false(there("x"));
+    command_free(&run);
+}
+
+/* ---- train --lr auto ---- */
+
+static void a_found_rate_trains_as_one_given(void **state) {
+    (void)state;
+    command_run run;
+    char found[COMMAND_VALUE], sha[2][COMMAND_VALUE];
+    COMMAND(&run, HERE, "train", "d", "-o", "auto", "--json", "--epochs", "2", "--lr", "auto",
+            SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"lr_found\"", 0, "lr", found);
+    command_value(run.out, "\"done\"", 0, "weights_sha256", sha[0]);
+    assert_int_equal(command_lines(run.out), 5); /* data, lr_found, epoch, epoch, done */
+    check_contains(run.err, "found: as --lr ");
+    check_contains(run.err, found);
+    assert_true(fabs(strtod(found, NULL) / number_in(run.out, "\"lr_found\"", 0, "valley") - 1) <
+                0.006);
+    command_free(&run);
+    char want[COMMAND_VALUE + 16];
+    snprintf(want, sizeof want, "\"lr\":%s", found);
+    check_contains(slurp("auto/args.json"), want); /* what was used */
+    COMMAND(&run, HERE, "train", "d", "-o", "given", "--json", "--epochs", "2", "--lr", found,
+            SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"done\"", 0, "weights_sha256", sha[1]);
+    assert_string_equal(sha[0], sha[1]);
+    command_free(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_step_and_the_suggestions_are_events),
+        cmocka_unit_test(the_chapter_raises_by_a_fifth),
+        cmocka_unit_test(people_read_lines),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_found_rate_trains_as_one_given),
+    };
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
