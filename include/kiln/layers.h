@@ -110,6 +110,10 @@ KN_API kn_module *kn_xresnet(kn_ctx *ctx, int depth, int classes, kn_xresnet_opt
  * none such. */
 KN_API kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes);
 
+/* Parts such a model's parameters into three groups by depth: early body, late body, head. fastai's
+ * for resnets and xresnets (the late body begins at layer3, and after the stem). */
+KN_API kn_status kn_model_split(kn_module *model, const char *name);
+
 /* The i-th known name; NULL past the last. */
 KN_API const char *kn_model_name(int i);
 

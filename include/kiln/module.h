@@ -80,7 +80,8 @@ KN_API kn_tensor *kn_forward(kn_module *m, kn_tensor *x);
 
 KN_API kn_ctx *kn_module_ctx(const kn_module *m);
 KN_API bool kn_module_training(const kn_module *m);
-KN_API void kn_module_train(kn_module *m, bool training); /* and its children */
+/* And its children; a norm layer that is frozen stays in evaluation. */
+KN_API void kn_module_train(kn_module *m, bool training);
 KN_API int kn_module_child_count(const kn_module *m);
 KN_API kn_module *kn_module_child_at(const kn_module *m, int i);
 KN_API const char *kn_module_child_name(const kn_module *m, int i);
@@ -108,6 +109,29 @@ KN_API int64_t kn_module_numel(kn_module *m); /* numbers in all parameters */
 
 /* Moves all parameters and buffers to a device; unpacks. */
 KN_API kn_status kn_module_to(kn_module *m, kn_device *device);
+
+/* ---- groups by depth, and freezing: for transfer ---- */
+
+/* Parts the parameters, in registration order, into count + 1 groups: group i + 1 begins at the
+ * first parameter at or below start[i] ("layer3", "fc"). KN_ERR_ARG, and nothing changed, when
+ * there is no such parameter after the beginning of the group before. */
+KN_API kn_status kn_module_split(kn_module *m, const char *const *start, int count);
+
+/* How many groups there are: the highest in use, plus 1. 0: the context's error. */
+KN_API int kn_module_groups(kn_module *m);
+
+typedef struct kn_freeze_opts {
+    /* Norm layers too: their parameters stay, and they normalise by their running statistics, which
+     * stay as well. Without it they go on training, as in fastai (train_bn): the statistics of the
+     * new pictures are not those of the old. */
+    bool norm;
+} kn_freeze_opts;
+
+/* Freezes the parameters of groups below group, and lets the others train. 0: all train. */
+KN_API void kn_module_freeze_below(kn_module *m, int group, kn_freeze_opts opts);
+
+/* Freezes all parameters of m and what is below it, or lets them all train. */
+KN_API void kn_module_freeze(kn_module *m, bool frozen, kn_freeze_opts opts);
 
 /* ---- packing: all values in one buffer and all gradients in another, in registration order ----
  */

@@ -124,6 +124,13 @@ KN_API void kn_optimizer_zero_grad(kn_optimizer *opt);
  * must find the same parameters in the same order as the one that read. */
 KN_API kn_status kn_optimizer_state(kn_optimizer *opt, const kn_state_visitor *visitor);
 
+/* Discriminative rates: the last of the groups in use has the optimizer's rate, the first ratio
+ * times less, and those between are evenly spread in the logarithm, as in fastai's slice(lr /
+ * ratio, lr). Early layers, which fit any picture, move less than late ones: Howard, Ruder,
+ * "Universal Language Model Fine-tuning for Text Classification" (2018). Writes every group's
+ * lr_mult. */
+KN_API void kn_optimizer_spread(kn_optimizer *opt, double ratio);
+
 /* For a new class of optimizer: a zeroed object of size bytes with the base filled in. */
 KN_API void *kn_optimizer_new(kn_module *model, const kn_optimizer_class *cls, size_t size,
                               double lr);
@@ -160,6 +167,10 @@ KN_API double kn_schedule_lr(const kn_schedule *s, double lr, double pct);
 /* Does the schedule move the momentum? Then kn_schedule_momentum says where to. */
 KN_API bool kn_schedule_has_momentum(const kn_schedule *s);
 KN_API double kn_schedule_momentum(const kn_schedule *s, double pct);
+
+/* Sets the optimizer's rate and, where the schedule moves it, the momentum of every group whose
+ * momentum is not 0. */
+KN_API void kn_schedule_apply(const kn_schedule *s, kn_optimizer *opt, double lr, double pct);
 
 /* "one-cycle-cos", ..., as --sched has them; NULL past the last kind. */
 KN_API const char *kn_schedule_name(kn_schedule_kind kind);

@@ -10,22 +10,13 @@ typedef struct schedule {
     kn_ctx *ctx;
 } schedule;
 
-/* A group without momentum stays without: its optimizer was not made for one. */
-static void set_momentum(kn_optimizer *opt, double momentum) {
-    for (int g = 0; g < KN_MAX_GROUPS; g++)
-        if (opt->group[g].momentum != 0)
-            opt->group[g].momentum = momentum;
-}
-
 static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     const kn_schedule *s = &((schedule *)cb)->s;
     if (!l->training)
         return KN_GO;
     double place = (double)l->epoch * (double)l->batch_count + (double)l->batch_index;
     double pct = place / ((double)l->epochs * (double)l->batch_count);
-    l->opt->lr = kn_schedule_lr(s, l->lr, pct);
-    if (kn_schedule_has_momentum(s))
-        set_momentum(l->opt, kn_schedule_momentum(s, pct));
+    kn_schedule_apply(s, l->opt, l->lr, pct);
     return KN_GO;
 }
 

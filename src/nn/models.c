@@ -27,10 +27,14 @@ static const struct {
     const char *name;
     kn_module *(*make)(kn_ctx *ctx, int depth, int classes);
     int depth;
-} models[] = {{"simple_cnn", simple_cnn, 0}, {"resnet18", kn_resnet, 18},
-              {"resnet34", kn_resnet, 34},   {"resnet50", kn_resnet, 50},
-              {"xresnet18", xresnet, 18},    {"xresnet34", xresnet, 34},
-              {"xresnet50", xresnet, 50}};
+    const char *start[2]; /* of the later body and of the head, for kn_model_split */
+} models[] = {{"simple_cnn", simple_cnn, 0, {"layers.2", "layers.5"}},
+              {"resnet18", kn_resnet, 18, {"layer3", "fc"}},
+              {"resnet34", kn_resnet, 34, {"layer3", "fc"}},
+              {"resnet50", kn_resnet, 50, {"layer3", "fc"}},
+              {"xresnet18", xresnet, 18, {"4", "11"}},
+              {"xresnet34", xresnet, 34, {"4", "11"}},
+              {"xresnet50", xresnet, 50, {"4", "11"}}};
 
 const char *kn_model_name(int i) {
     return i >= 0 && (size_t)i < sizeof models / sizeof models[0] ? models[i].name : NULL;
@@ -42,4 +46,11 @@ kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes) {
             return models[i].make(ctx, models[i].depth, classes);
     kn_fail(ctx, KN_ERR_ARG, "model %s: unknown", name);
     return NULL;
+}
+
+kn_status kn_model_split(kn_module *model, const char *name) {
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+        if (strcmp(models[i].name, name) == 0)
+            return kn_module_split(model, models[i].start, 2);
+    return kn_fail(kn_module_ctx(model), KN_ERR_ARG, "model %s: unknown", name);
 }

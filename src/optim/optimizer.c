@@ -4,6 +4,7 @@
 #include "nn/module.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 void *kn_optimizer_new(kn_module *model, const kn_optimizer_class *cls, size_t size, double lr) {
@@ -75,4 +76,10 @@ kn_status kn_optimizer_state(kn_optimizer *opt, const kn_state_visitor *visitor)
     if (status == KN_OK && opt->cls->state != NULL)
         status = opt->cls->state(opt, pack, visitor);
     return status;
+}
+
+void kn_optimizer_spread(kn_optimizer *opt, double ratio) {
+    int last = opt->groups - 1;
+    for (int g = 0; g < KN_MAX_GROUPS; g++)
+        opt->group[g].lr_mult = g < last ? pow(ratio, (double)g / last - 1) : 1;
 }

@@ -82,3 +82,11 @@ const char *kn_schedule_name(kn_schedule_kind kind) {
                                         "cosine",   "flat-cos",  "step"};
     return kind >= 0 && (size_t)kind < sizeof names / sizeof *names ? names[kind] : NULL;
 }
+
+void kn_schedule_apply(const kn_schedule *s, kn_optimizer *opt, double lr, double pct) {
+    opt->lr = kn_schedule_lr(s, lr, pct);
+    /* A group without momentum stays without: its optimizer was not made for one. */
+    for (int g = 0; g < KN_MAX_GROUPS && kn_schedule_has_momentum(s); g++)
+        if (opt->group[g].momentum != 0)
+            opt->group[g].momentum = kn_schedule_momentum(s, pct);
+}
