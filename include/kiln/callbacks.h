@@ -108,6 +108,28 @@ KN_API kn_callback *kn_mixup_cb(kn_ctx *ctx, double alpha);
  * lambda is then what the box has left. */
 KN_API kn_callback *kn_cutmix_cb(kn_ctx *ctx, double alpha);
 
+/* ---- transfer: from a model that has learned something else ---- */
+
+typedef struct kn_fine_tune_opts {
+    int freeze_epochs; /* 0: 1 */
+    double spread;     /* 0: 100: the first group's rate is so many times less than the head's */
+    double pct_start;  /* of the second phase; 0: 0.3 */
+    double div;        /* of the second phase; 0: 5 */
+    bool freeze_norm;  /* norm layers are frozen with the rest, as in kn_freeze_opts */
+} kn_fine_tune_opts;
+
+/* fastai's fine_tune as a callback of one fit, so that epochs, history, the best model and the
+ * optimizer's state go on. The learner's lr is the head's highest rate.
+ * In the first freeze_epochs all groups but the last are frozen, but for their norm layers, which
+ * train with a tenth of the rate; one cycle with cosines, pct_start 0.99 and div 25.
+ * Then everything trains, the head with half the rate and the others as kn_optimizer_spread says;
+ * one cycle with cosines again. Needs groups (kn_model_split, kn_module_split), more epochs than
+ * freeze_epochs, and no other schedule. After the fit nothing is frozen. */
+KN_API kn_callback *kn_fine_tune_cb(kn_ctx *ctx, kn_fine_tune_opts opts);
+
+/* One such fit, of freeze_epochs and epochs more, after which the learner is as before. */
+KN_API kn_status kn_fine_tune(kn_learner *l, int epochs, kn_fine_tune_opts opts);
+
 #ifdef __cplusplus
 }
 #endif
