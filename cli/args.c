@@ -1,6 +1,8 @@
 /* args.c - reads the command line by the table of options. */
 #include "args.h"
 
+#include "core/ctx.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -230,6 +232,31 @@ static kn_status check_words(const args *a, kn_error *error) {
     return KN_OK;
 }
 
+static bool is_given(const args *a, const char *name) {
+    const option *o;
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (a->given[i] && strcmp(o->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Fine-tuning has its own epochs and schedule (kn_fine_tune_cb): what it comes to stands in the
+ * arguments, and what would contradict it is refused. */
+static kn_status settle_fine_tune(args *a, kn_error *error) {
+    static const char *const own[] = {"epochs", "sched", "warmup"};
+    if (a->fine_tune == 0)
+        return KN_OK;
+    if (a->weights == NULL)
+        return kn_error_set(error, KN_ERR_ARG, "--fine-tune goes with --weights FILE");
+    for (size_t i = 0; i < KN_COUNT(own); i++)
+        if (is_given(a, own[i]))
+            return kn_error_set(error, KN_ERR_ARG, "--fine-tune N has its own --%s", own[i]);
+    a->epochs = 1 + a->fine_tune;
+    a->sched = "one-cycle-cos";
+    a->warmup = 0;
+    return KN_OK;
+}
+
 static kn_status check_training(const args *a, kn_error *error) {
     if (a->nesterov && !(strcmp(a->opt, "sgd") == 0 && a->momentum > 0))
         return kn_error_set(error, KN_ERR_ARG, "--nesterov goes with --opt sgd and a --momentum");
@@ -239,13 +266,15 @@ static kn_status check_training(const args *a, kn_error *error) {
     return KN_OK;
 }
 
-static kn_status check_together(const args *a, kn_error *error) {
+static kn_status check_together(args *a, kn_error *error) {
     bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN);
     if (stored && (a->weights != NULL) != (a->model != NULL))
         return kn_error_set(error, KN_ERR_ARG, "--weights FILE and --model NAME go together");
     if (isnan(a->mean[0]) != (a->std[0] == 0))
         return kn_error_set(error, KN_ERR_ARG, "--mean and --std go together");
-    kn_status status = check_training(a, error);
+    kn_status status = settle_fine_tune(a, error);
+    if (status == KN_OK)
+        status = check_training(a, error);
     return status == KN_OK ? check_words(a, error) : status;
 }
 

@@ -49,6 +49,7 @@ typedef struct args {
     const char *mode;             /* of lr-find */
     const char *output, *weights; /* NULL: not given */
     int epochs, batch_size, img_size, accumulate;
+    int fine_tune;        /* 0: not; epochs counts them all */
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
     int top;

@@ -55,8 +55,16 @@ static bool is_constant(const args *a) {
     return strcmp(a->sched, kn_schedule_name(KN_SCHED_CONSTANT)) == 0 && !(a->warmup > 0);
 }
 
+static bool wants_fine_tune(const args *a) {
+    return a->fine_tune > 0;
+}
+
+static kn_callback *make_fine_tune(train *t) {
+    return kn_fine_tune_cb(t->s->ctx, (kn_fine_tune_opts){0});
+}
+
 static bool wants_schedule(const args *a) {
-    return !is_constant(a);
+    return !is_constant(a) && !wants_fine_tune(a);
 }
 
 static kn_callback *make_schedule(train *t) {
@@ -100,12 +108,19 @@ static const struct {
     bool (*wanted)(const args *a); /* NULL: always */
     kn_callback *(*make)(train *t);
 } callbacks[] = {
-    {FIT_COMMANDS, NULL, make_setup},           {CMD_TRAIN, NULL, make_track_results},
-    {CMD_TRAIN, NULL, make_recorder},           {CMD_TRAIN, wants_progress, make_progress},
-    {CMD_TRAIN, wants_schedule, make_schedule}, {FIT_COMMANDS, wants_accumulate, make_accumulate},
-    {FIT_COMMANDS, wants_clip, make_clip},      {CMD_TRAIN, wants_ema, make_ema},
-    {CMD_TRAIN, NULL, make_save_model},         {CMD_TRAIN, NULL, make_predictions},
-    {CMD_TRAIN, NULL, train_page_cb},           {FIT_COMMANDS, NULL, make_interrupt},
+    {FIT_COMMANDS, NULL, make_setup},
+    {CMD_TRAIN, NULL, make_track_results},
+    {CMD_TRAIN, NULL, make_recorder},
+    {CMD_TRAIN, wants_progress, make_progress},
+    {CMD_TRAIN, wants_schedule, make_schedule},
+    {CMD_TRAIN, wants_fine_tune, make_fine_tune},
+    {FIT_COMMANDS, wants_accumulate, make_accumulate},
+    {FIT_COMMANDS, wants_clip, make_clip},
+    {CMD_TRAIN, wants_ema, make_ema},
+    {CMD_TRAIN, NULL, make_save_model},
+    {CMD_TRAIN, NULL, make_predictions},
+    {CMD_TRAIN, NULL, train_page_cb},
+    {FIT_COMMANDS, NULL, make_interrupt},
 };
 
 kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands) {

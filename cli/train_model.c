@@ -3,9 +3,8 @@
 #include "model.h"
 #include "train.h"
 
-/* A network sees pictures as those it learned from: what it learned before counts, unless --mean
- * and
- * --std say otherwise. */
+/* A network sees pictures as those it learned from: what it learned before counts, unless
+ * --mean and --std say otherwise. */
 static void take_norm(args *a, const kn_weights_report *weights) {
     for (int c = 0; c < 3; c++) {
         a->mean[c] = weights->has_norm ? (double)weights->norm.mean[c] : imagenet_mean[c];
@@ -19,6 +18,8 @@ static kn_status take_weights(train *t) {
     kn_status status = kn_weights_load_with(t->model, a->weights, opts, &t->weights);
     if (status == KN_OK && a->std[0] == 0)
         take_norm(a, &t->weights);
+    if (status == KN_OK && a->fine_tune > 0)
+        status = kn_model_split(t->model, a->model);
     return status;
 }
 

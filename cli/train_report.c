@@ -65,6 +65,9 @@ void train_tell_weights(train *t) {
                     t->split.vocab.count);
     else
         report_note(&t->s->r, "weights of %s, the head included", path);
+    if (t->s->a.fine_tune > 0)
+        report_note(&t->s->r, "fine-tuning: 1 epoch of the head alone, then %d of all",
+                    t->s->a.fine_tune);
 }
 
 void train_tell_rate(train *t, const kn_lr_suggestion *found) {

@@ -1,6 +1,7 @@
 /* test_cli_transfer.c - kiln train from given weights: a head for other classes, the preprocessing
  * they learned with, and fine-tuning. */
 #include "core/ctx.h"
+#include "data/shapes.h"
 #include "support/check.h"
 #include "support/command.h"
 #include "support/tree.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* root holds d (4 classes), other (3 classes) and run (a training on d). */
+/* root holds d (4 classes of the shapes), other (3 others) and run (a training on d). */
 static char root[TREE_PATH];
 
 #define HERE                                                                                       \
@@ -33,11 +34,35 @@ static bool there(const char *relative) {
     return stat(path_of(relative), &st) == 0;
 }
 
+/* From other to d. */
+static void move_class(const char *part, int c) {
+    char from[256], to[TREE_PATH + 256];
+    snprintf(from, sizeof from, "d/%s", part);
+    tree_folder(root, from);
+    snprintf(from, sizeof from, "d/%s/%s", part, kn_shapes_class(c));
+    snprintf(to, sizeof to, "%s", path_of(from));
+    snprintf(from, sizeof from, "other/%s/%s", part, kn_shapes_class(c));
+    assert_int_equal(rename(path_of(from), to), 0);
+}
+
+/* The start of a text file of a run. */
+static const char *text_of(const char *relative) {
+    static char text[4096];
+    FILE *f = fopen(path_of(relative), "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
-    command_data(root, "d", 4, 12, 4);
-    command_data(root, "other", 3, 12, 4);
+    command_data(root, "other", 7, 12, 4);
+    for (int c = 0; c < 4; c++) {
+        move_class("train", c);
+        move_class("valid", c);
+    }
     command_run run;
     COMMAND(&run, HERE, "train", "d", "--epochs", "2", "-o", "run", "-q", SMALL);
     command_expect(&run, 0);
@@ -149,11 +174,40 @@ static void test_what_does_not_fit(void **state) {
     assert_false(there("never"));
 }
 
+/* ---- fine-tuning ---- */
+
+/* One run of 1 + 3 epochs: the first leaves the body's bits alone. */
+static void test_fine_tune(void **state) {
+    (void)state;
+    static float body[MOST], after[MOST];
+    command_run run;
+    char value[COMMAND_VALUE];
+    COMMAND(&run, HERE, "train", "other", "--weights", "run/model.safetensors", "--fine-tune", "3",
+            "--lr", "0.05", "-o", "tuned", "--json", SMALL);
+    command_expect(&run, 0);
+    for (int e = 0; e < 4; e++) {
+        command_value(run.out, "\"event\":\"epoch\"", e, "epoch", value);
+        assert_int_equal(value[0] - '0', e);
+    }
+    check_contains(run.err, "fine-tuning: 1 epoch of the head alone, then 3 of all");
+    command_value(run.out, "\"event\":\"weights\"", 0, "head_replaced", value);
+    assert_string_equal(value, "true");
+    command_free(&run);
+    assert_int_equal(command_lines(text_of("tuned/history.csv")), 5);
+    check_contains(text_of("tuned/args.json"), "\"epochs\":4,");
+    check_contains(text_of("tuned/args.json"), "\"fine-tune\":3,");
+    check_contains(text_of("tuned/args.json"), "\"sched\":\"one-cycle-cos\"");
+    int count = read_tensor("run", "model", "layers.0.weight", body);
+    assert_int_equal(read_tensor("tuned", "last", "layers.0.weight", after), count);
+    assert_true(memcmp(body, after, (size_t)count * sizeof *body) != 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_classes),
         cmocka_unit_test(test_other_classes),
         cmocka_unit_test(test_what_does_not_fit),
+        cmocka_unit_test(test_fine_tune),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }
