@@ -100,6 +100,21 @@ static void test_terminal(void **state) {
     case_cache_whole();
 }
 
+/* Elsewhere a line every ten seconds, which no quick test can wait for. */
+static void test_lines(void **state) {
+    (void)state;
+    if (getenv("KILN_TEST_FULL") == NULL) {
+        print_message("SKIPPED: twelve seconds of a slow server: for ./test.sh --full\n");
+        skip();
+    }
+    command_run run;
+    const char *url = CASE_SERVE({CASE_GOOD, .stall = case_good.bytes / 2, .pause = 12000});
+    CASE_RUN(&run, url, &case_good, NULL);
+    server_stop(&case_server);
+    case_ended(&run, 0, "\npictures: 30.");
+    case_cache_whole();
+}
+
 /* ---- connections that break ---- */
 
 static void test_cut(void **state) {
@@ -331,25 +346,16 @@ static void test_ends_early(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE_TEST(test_whole),
-        CASE_TEST(test_no_length),
-        CASE_TEST(test_redirect),
-        CASE_TEST(test_terminal),
-        CASE_TEST(test_cut),
-        CASE_TEST(test_resume),
-        CASE_TEST(test_resume_complete),
-        CASE_TEST(test_ignores_range),
-        CASE_TEST(test_wrong_range),
-        CASE_TEST(test_no_such_range),
-        CASE_TEST(test_changed_etag),
-        CASE_TEST(test_changed_no_etag),
-        CASE_TEST(test_part_too_long),
-        CASE_TEST(test_stall),
-        CASE_TEST(test_too_short),
-        CASE_TEST(test_nothing),
-        CASE_TEST(test_too_long),
-        CASE_TEST(test_more_than_said),
-        CASE_TEST(test_endless),
+        CASE_TEST(test_whole),           CASE_TEST(test_no_length),
+        CASE_TEST(test_redirect),        CASE_TEST(test_terminal),
+        CASE_TEST(test_lines),           CASE_TEST(test_cut),
+        CASE_TEST(test_resume),          CASE_TEST(test_resume_complete),
+        CASE_TEST(test_ignores_range),   CASE_TEST(test_wrong_range),
+        CASE_TEST(test_no_such_range),   CASE_TEST(test_changed_etag),
+        CASE_TEST(test_changed_no_etag), CASE_TEST(test_part_too_long),
+        CASE_TEST(test_stall),           CASE_TEST(test_too_short),
+        CASE_TEST(test_nothing),         CASE_TEST(test_too_long),
+        CASE_TEST(test_more_than_said),  CASE_TEST(test_endless),
         CASE_TEST(test_ends_early),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
