@@ -63,6 +63,8 @@ static kn_status make_room(kn_ctx *ctx, kn_predictions *p, int64_t samples, int 
     p->classes = classes;
     p->room = samples;
     p->bytes = bytes;
+    kn_report(ctx, KN_LOG_INFO, "predictions of %lld samples: %zu KiB", (long long)samples,
+              (bytes + 1023) >> 10);
     return KN_OK;
 }
 
