@@ -2,6 +2,7 @@
  * whatever classes are called, and shows the pictures it should. */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/page.h"
 #include "support/tree.h"
 
 #include <kiln/kiln.h>
@@ -104,11 +105,9 @@ static void test_self_contained(void **state) {
     assert_int_equal(count(page, "<script") + count(page, "href") + count(page, "@import") +
                          count(page, "url(") + count(page, "<link"),
                      0);
-    check_contains(page,
-                   "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"");
+    page_check(page);
     check_contains(page, "<meta name=\"viewport\"");
     check_contains(page, "prefers-color-scheme: dark");
-    assert_memory_equal(page + strlen(page) - 8, "</html>\n", 8);
 }
 
 static void test_escaped(void **state) {
@@ -148,7 +147,7 @@ static void test_top_losses(void **state) {
     for (int i = 0; i < 7; i++) {
         card = strstr(card + 1, "<figure>");
         assert_non_null(card);
-        assert_int_equal(sscanf(strstr(card, ">loss ") + 6, "%lf", &shown), 1);
+        assert_int_equal(sscanf(strstr(card, " sure, loss ") + 12, "%lf", &shown), 1);
         int higher = 0;
         for (int k = 0; k < ALL; k++)
             higher += loss[k] > shown + 0.0051;
@@ -197,7 +196,7 @@ static void test_pictures(void **state) {
     }
     assert_int_equal(pictures, 14);
     assert_int_equal(different, 7);
-    assert_int_equal(count(page, "class=\"heat\""), 7);
+    assert_int_equal(count(page, "class=\"over\""), 7);
     kn_image_reader_free(&reader);
 }
 

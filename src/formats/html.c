@@ -20,9 +20,9 @@ static const char head[] =
 static const char style[] =
     "<style>\n"
     ":root { color-scheme: light dark; --back: #f3f4f6; --card: #ffffff; --text: #24292f; "
-    "--pale: #57606a; --line: #e4e7eb; --mark: #00609a; }\n"
+    "--pale: #57606a; --line: #e4e7eb; --mark: #00609a; --wrong: #b34700; }\n"
     "@media (prefers-color-scheme: dark) { :root { --back: #0d0f12; --card: #16191e; "
-    "--text: #e6e9ec; --pale: #a3acb6; --line: #2c3138; --mark: #56b4e9; } }\n"
+    "--text: #e6e9ec; --pale: #a3acb6; --line: #2c3138; --mark: #56b4e9; --wrong: #ff9a4d; } }\n"
     "* { box-sizing: border-box; }\n"
     "body { margin: 0; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, "
     "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, "
@@ -66,6 +66,20 @@ static const char style[] =
     "figure img { display: block; width: 100%; height: auto; }\n"
     "figcaption { font-size: 12px; text-align: center; overflow: hidden; white-space: nowrap; "
     "text-overflow: ellipsis; }\n"
+    ".words1 tr > :first-child, .words2 tr > :nth-child(-n+2) { text-align: left; }\n"
+    "#over { width: 18px; height: 18px; margin: 12px 8px 0 0; vertical-align: -4px; }\n"
+    ".cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); "
+    "gap: 16px 12px; margin-top: 16px; }\n"
+    ".picture { position: relative; background: var(--back); border-radius: 6px; "
+    "overflow: hidden; }\n"
+    ".picture img { aspect-ratio: 1; object-fit: contain; }\n"
+    ".picture .over { position: absolute; inset: 0; opacity: 0; transition: opacity 0.2s; }\n"
+    "#over:checked ~ .cards .over { opacity: 1; }\n"
+    ".cards figcaption { display: block; font-size: 13px; line-height: 1.4; text-align: left; "
+    "white-space: normal; padding-top: 4px; }\n"
+    ".cards span { display: block; color: var(--pale); }\n"
+    ".cards .path { font-size: 12px; }\n"
+    ".wrong { color: var(--wrong); }\n"
     "@media (max-width: 783px) {\n"
     "main { padding: 16px 12px; }\n"
     ".pairs { grid-template-columns: auto 1fr; }\n"
@@ -134,7 +148,14 @@ void kn_html_facts_close(kn_text *t) {
 }
 
 void kn_html_table_open(kn_text *t, const char *const *heads, int count) {
-    kn_text_printf(t, "<div class=\"scroll rows\" tabindex=\"0\">\n<table>\n<thead>\n<tr>");
+    kn_html_words_table_open(t, heads, count, 0);
+}
+
+void kn_html_words_table_open(kn_text *t, const char *const *heads, int count, int words) {
+    kn_text_printf(t,
+                   "<div class=\"scroll rows\" tabindex=\"0\">\n<table class=\"words%d\">\n"
+                   "<thead>\n<tr>",
+                   words);
     for (int i = 0; i < count; i++)
         element(t, "th", NULL, heads[i]);
     kn_text_printf(t, "</tr>\n</thead>\n<tbody>\n");
@@ -197,5 +218,37 @@ void kn_html_picture(kn_text *t, const char *uri, const char *caption) {
 }
 
 void kn_html_grid_close(kn_text *t) {
+    kn_text_printf(t, "</div>\n");
+}
+
+/* ---- cards ---- */
+
+void kn_html_cards_open(kn_text *t, const char *switch_label) {
+    if (switch_label != NULL) {
+        kn_text_printf(t, "<input type=\"checkbox\" id=\"over\"><label for=\"over\">");
+        kn_html_text(t, switch_label);
+        kn_text_printf(t, "</label>\n");
+    }
+    kn_text_printf(t, "<div class=\"cards\">\n");
+}
+
+void kn_html_put_card(kn_text *t, const kn_html_card *card) {
+    kn_text_printf(t, "<figure><div class=\"picture\"><img alt=\"");
+    kn_html_text(t, card->path);
+    kn_text_printf(t, "\" src=\"%s\">", card->picture);
+    if (card->over != NULL)
+        kn_text_printf(t, "<img class=\"over\" alt=\"\" src=\"%s\">", card->over);
+    kn_text_printf(t, "</div>\n<figcaption>");
+    element(t, "b", NULL, card->head);
+    kn_text_printf(t, "<br>");
+    kn_html_text(t, card->text);
+    if (card->wrong != NULL)
+        element(t, "b", "wrong", card->wrong);
+    element(t, "span", NULL, card->note);
+    element(t, "span", "path", card->path);
+    kn_text_printf(t, "</figcaption></figure>\n");
+}
+
+void kn_html_cards_close(kn_text *t) {
     kn_text_printf(t, "</div>\n");
 }

@@ -24,6 +24,8 @@ void kn_html_facts_close(kn_text *t);
 
 /* A table: numbers below heads, the marked row in bold. */
 void kn_html_table_open(kn_text *t, const char *const *heads, int count);
+/* The same where the first columns, 1 or 2, hold words. */
+void kn_html_words_table_open(kn_text *t, const char *const *heads, int count, int words);
 void kn_html_row(kn_text *t, const char *const *cells, int count, bool marked);
 void kn_html_table_close(kn_text *t);
 
@@ -47,5 +49,20 @@ void kn_html_drawing(kn_text *t, const kn_text *wide, const kn_text *narrow);
 void kn_html_grid_open(kn_text *t);
 void kn_html_picture(kn_text *t, const char *uri, const char *caption);
 void kn_html_grid_close(kn_text *t);
+
+/* Pictures with what is to be said about each. over is laid over the picture, and shown by one
+ * switch for all; NULL: there is none. */
+typedef struct kn_html_card {
+    const char *picture, *over; /* data URIs */
+    const char *head;           /* in bold */
+    const char *text;           /* and after it, marked as a mistake: */
+    const char *wrong;          /* NULL: none */
+    const char *note;
+    const char *path; /* also what stands for the picture where it cannot be seen */
+} kn_html_card;
+
+void kn_html_cards_open(kn_text *t, const char *switch_label /* NULL: no switch */);
+void kn_html_put_card(kn_text *t, const kn_html_card *card);
+void kn_html_cards_close(kn_text *t);
 
 #endif
