@@ -310,6 +310,51 @@ static void state_is_all_that_a_step_depends_on(void **state) {
     assert_string_equal(s.names, "lr steps parameter_steps average square_average ");
 }
 
+/* ---- memory ---- */
+
+/* Makes an optimizer and takes two steps; false when something failed. The first step makes what it
+ * remembers, the second has all it needs. */
+static bool two_steps(const optim_case *c, box *m) {
+    kn_ctx *ctx = kn_module_ctx(&m->base);
+    kn_optimizer *opt = c->make(&m->base);
+    bool good = opt != NULL;
+    for (int step = 0; step < 2 && good; step++) {
+        kn_tensor *p = kn_param_value(m->p[3]);
+        good = kn_backward(ctx, kn_sum(ctx, p, KN_ALL, (kn_reduce_opts){0})) == KN_OK &&
+               kn_optimizer_step(opt) == KN_OK;
+        kn_optimizer_zero_grad(opt);
+        kn_step_end(ctx);
+    }
+    kn_optimizer_free(opt);
+    return good;
+}
+
+/* Each allocation in turn is refused: that is said, nothing leaks, and the next try succeeds. */
+static void without_memory_a_step_fails_and_says_so(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++)
+        for (long nth = 1;; nth++) {
+            counted c = {0};
+            kn_ctx *ctx = counted_ctx(&c, "cpu");
+            box *m = new_box(ctx);
+            c.fail_at = c.made + nth;
+            bool good = two_steps(&cases[i], m);
+            bool refused = c.refused > 0;
+            c.fail_at = 0;
+            if (!good) {
+                check_error(ctx, KN_ERR_MEMORY, "memory");
+                assert_true(refused);
+                for (int k = 0; k < PARAMS; k++)
+                    kn_param_zero_grad(m->p[k]);
+                assert_true(two_steps(&cases[i], m));
+            }
+            kn_module_free(&m->base);
+            counted_ctx_free(&c, ctx);
+            if (!refused)
+                break;
+        }
+}
+
 /* ---- refusals ---- */
 
 static void nesterov_needs_momentum(void **state) {
@@ -413,6 +458,7 @@ int main(void) {
         MODEL_CASE(optimizers_go_where_the_originals_go),
         MODEL_CASE(repacking_keeps_state),
         MODEL_CASE(state_is_all_that_a_step_depends_on),
+        cmocka_unit_test(without_memory_a_step_fails_and_says_so),
         MODEL_CASE(nesterov_needs_momentum),
         MODEL_CASE(no_model_no_optimizer),
         cmocka_unit_test(schedules_go_where_fastais_go),

@@ -1,6 +1,7 @@
 /* test_step_callbacks.c - the callbacks around a step: the schedule, clipping, accumulation and the
  * average of the weights. */
 #include "support/check.h"
+#include "support/counted.h"
 #include "support/made_data.h"
 #include "support/tiny_run.h"
 
@@ -401,6 +402,51 @@ static void callbacks_show_their_state(void **state) {
     run_free(&r);
 }
 
+/* ---- memory ---- */
+
+/* A fit with all of them; false when something failed. */
+static bool fit_with_all(kn_ctx *ctx, kn_dataset *data) {
+    kn_normalize norm = {{.5f, .5f, .5f}, {.25f, .25f, .25f}};
+    kn_loaders loaders = {kn_loader_new(ctx, data, BATCH, (kn_loader_opts){.workers = 1}),
+                          kn_loader_new(ctx, data, BATCH, (kn_loader_opts){.workers = 1})};
+    kn_module *model = kn_sequential(ctx, kn_conv_layer(ctx, 3, 4, (kn_conv_opts){.stride = 2}),
+                                     kn_batch_norm(ctx, 4, (kn_batch_norm_opts){0}),
+                                     kn_adaptive_pool(ctx), kn_linear(ctx, 4, CLASSES));
+    kn_learner *l =
+        kn_learner_new(ctx, (kn_learner_opts){.model = model, .loaders = loaders, .lr = 0.1});
+    kn_learner_add(l, kn_setup_cb(ctx, &norm));
+    kn_learner_add(l, kn_schedule_cb(ctx, (kn_schedule){.kind = KN_SCHED_COSINE}));
+    kn_learner_add(l, kn_accumulate_cb(ctx, 2));
+    kn_learner_add(l, kn_clip_cb(ctx, 0.1));
+    kn_learner_add(l, kn_ema_cb(ctx, 0.9));
+    bool good = kn_learner_fit(l, 2) == KN_OK;
+    kn_learner_free(l);
+    kn_module_free(model);
+    kn_loader_free(loaders.train);
+    kn_loader_free(loaders.valid);
+    return good;
+}
+
+/* Each allocation in turn is refused: that is said, and nothing leaks. */
+static void without_memory_a_fit_fails_and_says_so(void **state) {
+    (void)state;
+    kn_dataset *data = made_data(TRAIN, SIDE, CLASSES);
+    bool refused = true;
+    for (long nth = 1; refused; nth++) {
+        counted c = {0};
+        kn_ctx *ctx = counted_ctx(&c, "cpu");
+        c.fail_at = c.made + nth;
+        bool good = fit_with_all(ctx, data);
+        refused = c.refused > 0;
+        c.fail_at = 0;
+        assert_true(good || refused);
+        if (!good)
+            check_error(ctx, KN_ERR_MEMORY, "memory");
+        counted_ctx_free(&c, ctx);
+    }
+    kn_dataset_free(data);
+}
+
 /* ---- refusals ---- */
 
 static void nonsense_is_refused(void **state) {
@@ -432,6 +478,7 @@ int main(void) {
         cmocka_unit_test(averages_are_kept_by_a_cancelled_fit),
         cmocka_unit_test(averages_outlast_repacking),
         cmocka_unit_test(callbacks_show_their_state),
+        cmocka_unit_test(without_memory_a_fit_fails_and_says_so),
         cmocka_unit_test(nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
