@@ -4,8 +4,8 @@
  * rounding to a byte happens once after each axis, so which axis comes first matters
  * (height_first). An axis that only shifts by whole samples is skipped: its weights are 1 and 0.
  *
- * Both axes run the same kernel (resize_kernel.h) over a contiguous line of 16-bit samples: a
- * channel of a row, then a channel of a column. */
+ * A row is resized by splitting it into a contiguous line of 16-bit samples for each channel, a
+ * height by adding up whole rows (resize_kernel.h). */
 #include "core/ctx.h"
 #include "formats/picture.h"
 #include "formats/resize_axis.h"
@@ -19,11 +19,11 @@ enum { MAX_SIDE = 1 << 28 };
 typedef struct plan {
     kn_resize_axis x, y;
     bool height_first;
-    /* One channel of a row or a column each. Padded taps read past the samples' end: what they find
-     * there has no weight, but must be there. */
+    /* One channel of a row each. Padded taps read past the samples' end: what they find there has
+     * no weight, but must be there. */
     int16_t *line[3];
     size_t line_bytes;
-    uint8_t *middle; /* after the first pass: [out_w,3,rows], or [out_h,columns,3] if height is
+    uint8_t *middle; /* after the first pass: [rows,out_w,3], or [out_h,columns,3] if height is
                         first */
     double *weights; /* of one output, while the axes are filled */
     const kn_resize_kernels *kernels;
@@ -43,6 +43,7 @@ static void *carve(uint8_t *base, size_t *used, size_t count, size_t size) {
 static size_t lay_axis(kn_resize_axis *a, uint8_t *base, size_t *used) {
     size_t out = (size_t)a->out, taps = (size_t)kn_resize_axis_taps((float)a->in, a->out);
     a->first = carve(base, used, out, sizeof *a->first);
+    a->used = carve(base, used, out, sizeof *a->used);
     a->high = carve(base, used, out * taps, sizeof *a->high);
     a->low = carve(base, used, out * taps, sizeof *a->low);
     return taps;
@@ -59,9 +60,8 @@ static size_t lay_out(plan *p, uint8_t *base) {
     size_t used = 0;
     carve(base, &used, 1, sizeof *p);
     size_t x_taps = lay_axis(&p->x, base, &used), y_taps = lay_axis(&p->y, base, &used);
-    size_t side = (size_t)(p->x.in > p->y.in ? p->x.in : p->y.in);
     size_t taps = x_taps > y_taps ? x_taps : y_taps;
-    p->line_bytes = (side + taps) * sizeof *p->line[0];
+    p->line_bytes = ((size_t)p->x.in + x_taps) * sizeof *p->line[0];
     for (int c = 0; c < 3; c++)
         p->line[c] = carve(base, &used, 1, p->line_bytes);
     p->weights = carve(base, &used, taps, sizeof *p->weights);
@@ -103,32 +103,26 @@ static kn_status plan_for(kn_image_reader *r, const plan *wanted, plan **out, kn
 
 /* ---- the two passes ---- */
 
-static void filter(const plan *p, const kn_resize_axis *a, const int16_t *line, uint8_t *out,
-                   ptrdiff_t stride) {
-    kn_filter f = {
+/* Input row y begins at in + y * down; out is [rows,out_w,3]. */
+static void resize_width(plan *p, const uint8_t *in, ptrdiff_t down, int rows, uint8_t *out) {
+    const kn_resize_axis *a = &p->x;
+    const kn_filter f = {
         .count = a->out, .taps = a->taps, .first = a->first, .high = a->high, .low = a->low};
-    p->kernels->filter(&f, line, out, stride);
-}
-
-/* Input row y begins at in + y * in_down; output (y, x, c) goes to
- * out[y * down + (x * 3 + c) * channel]. */
-static void resize_width(plan *p, const uint8_t *in, ptrdiff_t in_down, int rows, uint8_t *out,
-                         ptrdiff_t down, ptrdiff_t channel) {
-    for (int y = 0; y < rows; y++, out += down, in += in_down) {
-        p->kernels->split(in, p->x.count, p->line[0], p->line[1], p->line[2]);
+    for (int y = 0; y < rows; y++, out += (ptrdiff_t)a->out * 3, in += down) {
+        p->kernels->split(in, a->count, p->line[0], p->line[1], p->line[2]);
         for (int c = 0; c < 3; c++)
-            filter(p, &p->x, p->line[c], out + c * channel, 3 * channel);
+            p->kernels->filter(&f, p->line[c], out + c);
     }
 }
 
-/* Input (y, i) is at in[y * down + i * right], i counting columns and channels. */
-static void resize_height(plan *p, const uint8_t *restrict in, ptrdiff_t down, ptrdiff_t right,
-                          ptrdiff_t columns, uint8_t *out) {
-    int16_t *restrict line = p->line[0];
-    for (ptrdiff_t i = 0; i < columns; i++, in += right) {
-        for (int y = 0; y < p->y.count; y++)
-            line[y] = in[y * down];
-        filter(p, &p->y, line, out + i, columns);
+/* The same; out is [out_h,bytes], a row's bytes being columns and channels. */
+static void resize_height(const plan *p, const uint8_t *in, ptrdiff_t down, ptrdiff_t bytes,
+                          uint8_t *out) {
+    const kn_resize_axis *a = &p->y;
+    for (int y = 0; y < a->out; y++, out += bytes) {
+        ptrdiff_t at = (ptrdiff_t)y * a->taps;
+        p->kernels->add_rows(in + a->first[y] * down, down, a->used[y], a->high + at, a->low + at,
+                             bytes, out);
     }
 }
 
@@ -138,16 +132,16 @@ static void run(plan *p, const uint8_t *pixels, uint8_t *out) {
     const uint8_t *in = pixels + p->y.begin * row + (ptrdiff_t)p->x.begin * 3;
     if (kn_resize_axis_copies(&p->y)) {
         const uint8_t *top = pixels + (ptrdiff_t)p->y.from * row + (ptrdiff_t)p->x.begin * 3;
-        resize_width(p, top, row, p->y.out, out, out_row, 1);
+        resize_width(p, top, row, p->y.out, out);
     } else if (kn_resize_axis_copies(&p->x)) {
         const uint8_t *left = pixels + p->y.begin * row + (ptrdiff_t)p->x.from * 3;
-        resize_height(p, left, row, 1, out_row, out);
+        resize_height(p, left, row, out_row, out);
     } else if (p->height_first) {
-        resize_height(p, in, row, 1, columns, p->middle);
-        resize_width(p, p->middle, columns, p->y.out, out, out_row, 1);
+        resize_height(p, in, row, columns, p->middle);
+        resize_width(p, p->middle, columns, p->y.out, out);
     } else {
-        resize_width(p, in, row, p->y.count, p->middle, 1, p->y.count);
-        resize_height(p, p->middle, 1, p->y.count, out_row, out);
+        resize_width(p, in, row, p->y.count, p->middle);
+        resize_height(p, p->middle, out_row, out_row, out);
     }
 }
 

@@ -32,6 +32,8 @@ bool kn_resize_axis_copies(const kn_resize_axis *a) {
 
 int kn_resize_axis_taps(float length, int out) {
     int taps = (int)ceil(2 * widening((double)length / out)) * 2 + 1;
+    if (taps <= KN_FEW_TAPS)
+        return KN_FEW_TAPS;
     return (taps + KN_TAP_LANES - 1) / KN_TAP_LANES * KN_TAP_LANES;
 }
 
@@ -71,9 +73,9 @@ void kn_resize_axis_fill(kn_resize_axis *a, double *weights) {
     memset(a->high, 0, (size_t)a->out * taps * sizeof *a->high);
     memset(a->low, 0, (size_t)a->out * taps * sizeof *a->low);
     for (int i = 0; i < a->out; i++) {
-        int used = weigh(a, i, weights, &a->first[i]);
-        split_weights(weights, used, a->high + (size_t)i * taps, a->low + (size_t)i * taps);
-        end = a->first[i] + used;
+        a->used[i] = weigh(a, i, weights, &a->first[i]);
+        split_weights(weights, a->used[i], a->high + (size_t)i * taps, a->low + (size_t)i * taps);
+        end = a->first[i] + a->used[i];
     }
     a->begin = a->first[0];
     a->count = end - a->begin;

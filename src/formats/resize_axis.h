@@ -5,14 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The input from `from` to `to` becomes out samples. Output i is the sum over k of
+/* The input from `from` to `to` becomes out samples. Output i is the sum over k < used[i] of
  * input[begin + first[i] + k] * weight(i, k), where weight is high * 2^KN_LOW_BITS + low. */
 typedef struct kn_resize_axis {
     int in, out;
     float from, to;
     int taps;            /* of every output, padding included */
     int begin, count;    /* the input samples that have a weight */
-    int *first;          /* [out] */
+    int *first, *used;   /* [out] */
     int16_t *high, *low; /* [out,taps] */
 } kn_resize_axis;
 
@@ -22,7 +22,7 @@ bool kn_resize_axis_copies(const kn_resize_axis *a);
 /* Taps that every output needs, padded, when length samples become out. */
 int kn_resize_axis_taps(float length, int out);
 
-/* Fills first, high, low, begin and count; weights has room for the taps of one output. */
+/* Fills first, used, high, low, begin and count; weights has room for the taps of one output. */
 void kn_resize_axis_fill(kn_resize_axis *a, double *weights);
 
 #endif
