@@ -38,7 +38,7 @@ else
     run=runs/shapes-$number
     mkdir -p runs
     # 2,000 pictures are few: more and smaller steps than the recipe takes for Imagenette.
-    build/kiln train shapes --epochs 30 --batch-size 32 --output "$run"
+    build/kiln train shapes --recipe chapter --epochs 30 --batch-size 32 --output "$run"
     echo "$binary $run" >"$last"
 fi
 echo

@@ -113,7 +113,7 @@ bool args_want_json(int argc, char **argv);
 
 /* ---- recipes.c: options set many at once ---- */
 
-#define RECIPE_DEFAULT  "chapter"
+#define RECIPE_DEFAULT  "quick"
 #define RECIPE_COMMANDS FIT_COMMANDS /* those that have the option */
 
 /* What a recipe sets an option to; NULL: nothing, or there is no such recipe. */

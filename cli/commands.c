@@ -21,11 +21,12 @@ static const command table[] = {
      .id = CMD_TRAIN,
      .words = "DATA",
      .summary = "train a model; writes a run folder",
-     .examples = "  kiln train photos                    photos/CLASS/*.jpg; results in runs/1\n"
-                 "  kiln train photos -o flowers         results in flowers\n"
-                 "  kiln train photos --lr auto          finds its learning rate first\n"
-                 "  kiln train shapes --epochs 4         pictures that Kiln draws itself\n"
-                 "  kiln train photos --json >log.jsonl  for programs\n",
+     .examples =
+         "  kiln train photos                    photos/CLASS/*.jpg; results in runs/1\n"
+         "  kiln train photos -o flowers         results in flowers\n"
+         "  kiln train photos --recipe best      takes more time for a better model\n"
+         "  kiln train shapes --recipe chapter   pictures that Kiln draws itself, in seconds\n"
+         "  kiln train photos --json >log.jsonl  for programs\n",
      .details = DATA_TEXT,
      .min_words = 1,
      .max_words = 1},
@@ -90,7 +91,7 @@ static const command table[] = {
      .summary = "suggest a learning rate for a training on DATA",
      .examples = "  kiln lr-find photos                  then: kiln train photos --lr F\n"
                  "  kiln lr-find photos --opt adamw      for that optimizer\n"
-                 "  kiln train photos --lr auto          both at once\n",
+                 "  kiln train photos                    both at once\n",
      .details = DATA_TEXT
      "A short training whose rate grows with every batch, until the loss runs away. It takes the\n"
      "options of train, since a rate is good for one model, optimizer and batch size. valley is\n"

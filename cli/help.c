@@ -9,7 +9,7 @@ static const char general[] =
     "  kiln check photos                              what is in photos/CLASS/*.jpg\n"
     "  kiln train photos                              train; results in runs/1\n"
     "  kiln predict runs/1/model.safetensors cat.jpg  use the model\n"
-    "  kiln train shapes                              try it on pictures that Kiln draws\n"
+    "  kiln train shapes --recipe chapter             try it on pictures that Kiln draws\n"
     "\n"
     "Commands:\n";
 

@@ -9,6 +9,22 @@ typedef struct setting {
     const char *option, *value; /* without the dashes */
 } setting;
 
+/* A folder of photos, some minutes, no questions: a small resnet from nothing. */
+static const setting quick[] = {
+    {"model", "resnet18"}, {"epochs", "5"},   {"batch-size", "64"}, {"img-size", "96"},
+    {"resize", "crop"},    {"aug", "light"},  {"lr", "auto"},       {"sched", "one-cycle-cos"},
+    {"opt", "adamw"},      {"momentum", "0"}, {"wd", "0.01"},       {"dtype", "f32"},
+    {NULL, NULL},
+};
+
+/* More time for more: fastai's network, larger pictures that vary more. */
+static const setting best[] = {
+    {"model", "xresnet18"}, {"epochs", "5"},     {"batch-size", "64"}, {"img-size", "128"},
+    {"resize", "crop"},     {"aug", "standard"}, {"lr", "auto"},       {"sched", "one-cycle-cos"},
+    {"opt", "adamw"},       {"momentum", "0"},   {"wd", "0.01"},       {"dtype", "f32"},
+    {NULL, NULL},
+};
+
 /* Chapter 19 of the fastai book. */
 static const setting chapter[] = {
     {"model", "simple_cnn"},
@@ -29,7 +45,7 @@ static const setting chapter[] = {
 static const struct {
     const char *name;
     const setting *setting; /* up to one without a name */
-} recipes[] = {{"chapter", chapter}};
+} recipes[] = {{"quick", quick}, {"best", best}, {"chapter", chapter}};
 
 const char *recipe_name(int i) {
     return i >= 0 && (size_t)i < sizeof recipes / sizeof recipes[0] ? recipes[i].name : NULL;

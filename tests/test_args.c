@@ -44,11 +44,11 @@ static void refused(const char *line, const char *part) {
         fail_msg("%s: \"%s\" is not in: %s", line, part, error.message);
 }
 
-/* ---- defaults: the chapter's ---- */
+/* ---- defaults: of --recipe chapter, and of none ---- */
 
 static void test_defaults(void **state) {
     (void)state;
-    args a = good("kiln train photos");
+    args a = good("kiln train photos --recipe chapter");
     assert_int_equal(a.command->id, CMD_TRAIN);
     assert_int_equal(a.words, 1);
     assert_string_equal(a.word[0], "photos");
@@ -128,6 +128,11 @@ static void test_given(void **state) {
     assert_int_equal(a.epochs, 3);
     assert_int_equal(a.batch_size, 64);
     assert_int_equal(a.img_size, 64);
+    assert_string_equal(a.model, "simple_cnn");
+    a = good("kiln train d");
+    assert_string_equal(a.recipe, "quick");
+    assert_string_equal(a.model, "resnet18");
+    assert_true(a.lr == 0); /* auto */
     a = good("kiln train --recipe chapter --epochs 3 d");
     assert_int_equal(a.epochs, 3);
     assert_int_equal(a.batch_size, 128);
@@ -267,7 +272,7 @@ static const struct {
     {"kiln train d --clip 0", "--clip \"0\": expected a number above 0"},
     {"kiln train d --accumulate 0", "--accumulate \"0\": expected a whole number from 1"},
     {"kiln train d --ema 1", "--ema \"1\": expected a number above 0 and below 1"},
-    {"kiln train d --warmup 8", "--warmup 8: expected less than the 8 epochs"},
+    {"kiln train d --warmup 8 --epochs 8", "--warmup 8: expected less than the 8 epochs"},
     {"kiln train d --warmup -1", "--warmup \"-1\": expected a number from 0"},
     {"kiln train d --aug heavy", "--aug \"heavy\": expected"},
     {"kiln train d --resize stretch", "--resize \"stretch\": expected"},

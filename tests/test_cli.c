@@ -44,7 +44,8 @@ static int prepare(void **state) {
     tree_make(root);
     command_data(root, "d", CLASSES, TRAIN, VALID);
     command_run run;
-    COMMAND(&run, HERE, "train", "d", "--epochs", "3", "-o", "run", "--json", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "3", "-o", "run", "--json",
+            SMALL);
     command_expect(&run, 0);
     snprintf(trained, sizeof trained, "%s", run.out);
     command_free(&run);
@@ -143,7 +144,8 @@ static void test_run_folder(void **state) {
 static void test_human(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "d", "--epochs", "2", "-o", "human run", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "2", "-o", "human run",
+            SMALL);
     command_expect(&run, 0);
     check_contains(run.out, "best accuracy ");
     check_contains(run.out, "\nmodel     human run/model.safetensors\n"
@@ -156,7 +158,8 @@ static void test_human(void **state) {
     assert_null(strchr(run.err, '\r')); /* no bar: stderr is no terminal */
     assert_int_equal(command_lines(run.err), 2 + 1 + 2);
     command_free(&run);
-    COMMAND(&run, HERE, "train", "d", "--epochs", "1", "-o", "quiet", "-q", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "1", "-o", "quiet", "-q",
+            SMALL);
     command_expect(&run, 0);
     assert_string_equal(run.err, "");
     check_contains(run.out, "best accuracy ");
@@ -169,7 +172,7 @@ static void test_bar(void **state) {
     command_run run;
     command_opts opts = HERE;
     opts.terminal = true;
-    COMMAND(&run, opts, "train", "d", "--epochs", "2", "-o", "bar", SMALL);
+    COMMAND(&run, opts, "train", "--recipe", "chapter", "d", "--epochs", "2", "-o", "bar", SMALL);
     command_expect(&run, 0);
     check_contains(run.err, "\r\033[Kepoch 1/2 train [");
     check_contains(run.err, "/5, ");
@@ -181,8 +184,8 @@ static void test_bar(void **state) {
 
 static void sha_of(const char *seed, const char *workers, char value[COMMAND_VALUE]) {
     char out[8192];
-    RUN_WELL(out, "train", "d", "--epochs", "2", "-q", "--json", "--seed", seed, "-j", workers,
-             "-o", "sha", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "2", "-q", "--json", "--seed",
+             seed, "-j", workers, "-o", "sha", SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", value);
     tree_remove(path_of("sha"));
 }
@@ -229,8 +232,8 @@ static void test_eval_repeats_training(void **state) {
 static void test_eval_held_out(void **state) {
     (void)state;
     char best[COMMAND_VALUE], loss[COMMAND_VALUE], acc[COMMAND_VALUE], out[8192];
-    RUN_WELL(out, "train", "d/train", "--epochs", "2", "-q", "--json", "--valid-pct", "30", "-o",
-             "held", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d/train", "--epochs", "2", "-q", "--json",
+             "--valid-pct", "30", "-o", "held", SMALL);
     check_contains(out, "\"train\":24,\"valid\":12,");
     command_value(out, "\"event\":\"done\"", 0, "best_epoch", best);
     command_value(out, "\"event\":\"epoch\"", atoi(best), "valid_loss", loss);
@@ -278,8 +281,9 @@ static void test_bare_weights(void **state) {
     RUN_WELL(out, "predict", "--weights", "bare.st", "--model", "simple_cnn", "d", "--json");
     command_value(out, "path", 0, "label", acc); /* d's folders name the classes */
     assert_true(acc[0] == '"' && isalpha((unsigned char)acc[1]));
-    RUN_WELL(out, "train", "d", "--weights", "bare.st", "--epochs", "1", "-q", "--json", "-o", "on",
-             "--lr", "1e-9", "--mean", mean + 1, "--std", std + 1, SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--weights", "bare.st", "--epochs", "1",
+             "-q", "--json", "-o", "on", "--lr", "1e-9", "--mean", mean + 1, "--std", std + 1,
+             SMALL);
     command_value(out, "epoch", 0, "valid_acc", mean);
     RUN_WELL(out, "eval", "run/model.safetensors", "d", "--json");
     command_value(out, "eval", 0, "acc", acc);
@@ -403,7 +407,7 @@ static void test_numbered_runs(void **state) {
     tree_folder(root, "runs/x9");
     for (int i = 8; i < 10; i++) {
         char want[32];
-        RUN_WELL(out, "train", "d", "--epochs", "1", "-q", "--json", SMALL);
+        RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "1", "-q", "--json", SMALL);
         command_value(out, "done", 0, "run", value);
         snprintf(want, sizeof want, "\"runs/%d\"", i);
         assert_string_equal(value, want);
@@ -415,7 +419,7 @@ static void test_never_overwritten(void **state) {
     command_run run;
     struct stat before, after;
     assert_int_equal(stat(path_of("run/model.safetensors"), &before), 0);
-    COMMAND(&run, HERE, "train", "d", "--epochs", "1", "-o", "run", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "1", "-o", "run", SMALL);
     command_expect(&run, 2);
     assert_string_equal(run.err, "kiln: run: already holds something; a run is never "
                                  "overwritten\n");
@@ -430,9 +434,9 @@ static void test_never_overwritten(void **state) {
 static void interrupt(const char *folder, const char *until, command_run *run) {
     const struct timespec moment = {.tv_nsec = 10000000};
     char wait_for[256];
-    command_start(
-        run, HERE,
-        (const char *const[]){"train", "d", "--epochs", "100000", "-o", folder, SMALL, NULL});
+    command_start(run, HERE,
+                  (const char *const[]){"train", "--recipe", "chapter", "d", "--epochs", "100000",
+                                        "-o", folder, SMALL, NULL});
     snprintf(wait_for, sizeof wait_for, "%s/%s", folder, until);
     for (int i = 0; i < 6000 && !there(wait_for); i++)
         nanosleep(&moment, NULL);

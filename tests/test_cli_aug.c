@@ -83,7 +83,8 @@ static void check_args(const char *part) {
 
 static void sha_of(const char *aug, const char *workers, char value[COMMAND_VALUE]) {
     char out[8192];
-    RUN_WELL(out, "train", "d", "--aug", aug, "-j", workers, "-o", "run", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--aug", aug, "-j", workers, "-o", "run",
+             SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", value);
     tree_remove(path_of("run"));
 }
@@ -137,7 +138,8 @@ static void test_methods(void **state) {
     static const char *const methods[] = {"squash", "crop", "pad", "squash"};
     char out[8192];
     for (int i = 0; i < 3; i++) {
-        RUN_WELL(out, "train", "d", "--resize", methods[i], "-o", "run", SMALL);
+        RUN_WELL(out, "train", "--recipe", "chapter", "d", "--resize", methods[i], "-o", "run",
+                 SMALL);
         check_repeats(out, methods[i], methods[i + 1]);
         check_predicts(methods[i], methods[i + 1]);
         tree_remove(path_of("run"));
@@ -148,15 +150,16 @@ static void test_methods(void **state) {
 static void test_method_of_crops(void **state) {
     (void)state;
     char out[8192];
-    RUN_WELL(out, "train", "d", "--aug", "strong", "-o", "run", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--aug", "strong", "-o", "run", SMALL);
     check_args("\"resize\":\"crop\",\"aug\":\"strong\"");
     check_repeats(out, "crop", "squash");
     tree_remove(path_of("run"));
-    RUN_WELL(out, "train", "d", "--aug", "light", "--resize", "squash", "-o", "run", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--aug", "light", "--resize", "squash", "-o",
+             "run", SMALL);
     check_args("\"resize\":\"squash\",\"aug\":\"light\"");
     check_repeats(out, "squash", "crop");
     tree_remove(path_of("run"));
-    RUN_WELL(out, "train", "d", "--crop-min", "0.5", "-o", "run", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--crop-min", "0.5", "-o", "run", SMALL);
     check_args("\"resize\":\"crop\",\"aug\":\"none\",\"crop-min\":0.5");
     tree_remove(path_of("run"));
 }
@@ -170,7 +173,8 @@ static void test_overrides(void **state) {
                                             {"--aug=standard", "--crop-min", "0.9"},
                                             {"--aug=none", "--crop-min", "0.35"}};
     for (int i = 0; i < 4; i++) {
-        RUN_WELL(out, "train", "d", lines[i][0], lines[i][1], lines[i][2], "-o", "run", SMALL);
+        RUN_WELL(out, "train", "--recipe", "chapter", "d", lines[i][0], lines[i][1], lines[i][2],
+                 "-o", "run", SMALL);
         command_value(out, "\"event\":\"done\"", 0, "weights_sha256", sha[i]);
         tree_remove(path_of("run"));
     }

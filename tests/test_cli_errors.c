@@ -54,7 +54,7 @@ static int prepare(void **state) {
     truncated("zebra/train/arrow/000.jpg", "zebra/valid/zebra/0.jpg", 1000);
     tree_folder(root, "empty");
     command_run run;
-    COMMAND(&run, HERE, "train", "good", "-o", "run", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "run", SMALL);
     command_expect(&run, 0);
     command_free(&run);
     return 0;
@@ -106,7 +106,7 @@ static void test_train(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         command_run run;
-        COMMAND(&run, HERE, "train", faults[i].data, "-o", "never", SMALL);
+        COMMAND(&run, HERE, "train", "--recipe", "chapter", faults[i].data, "-o", "never", SMALL);
         assert_string_equal(run.out, "");
         check_line(&run, 3, faults[i].part);
         assert_false(there("never")); /* so that the same command can be given again */
@@ -130,7 +130,7 @@ static void test_eval(void **state) {
 static void test_json(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "text", "-o", "never", "--json", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "text", "-o", "never", "--json", SMALL);
     check_contains(run.out,
                    "{\"event\":\"error\",\"message\":\"text/train/arrow/note.jpg: is text");
     check_line(&run, 3, "note.jpg");
@@ -139,7 +139,7 @@ static void test_json(void **state) {
     check_contains(run.out, "\"bad_images\":[{\"path\":\"cut/train/arrow/half.jpeg\",\"error\":\"");
     assert_int_equal(command_lines(run.out), 1);
     check_line(&run, 3, "half.jpeg");
-    COMMAND(&run, HERE, "train", "--json", "--epoch", "3");
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "--json", "--epoch", "3");
     assert_string_equal(run.out,
                         "{\"event\":\"error\",\"message\":\"unknown option --epoch; did you "
                         "mean --epochs?\"}\n");
@@ -149,8 +149,8 @@ static void test_json(void **state) {
 static void test_image_memory(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "good", "-o", "never", "--epochs", "1", "--img-size", "4096", "-b",
-            "1", "--max-image-memory", "1", "-q");
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "never", "--epochs", "1",
+            "--img-size", "4096", "-b", "1", "--max-image-memory", "1", "-q");
     check_line(&run, 3, "the limit is 1048576");
     COMMAND(&run, HERE, "predict", "run/model.safetensors", "good/valid/arrow/000.jpg",
             "--img-size", "4096", "-b", "1", "--max-image-memory", "1");
@@ -171,7 +171,8 @@ static void test_models(void **state) {
     COMMAND(&run, HERE, "eval", "--weights", "run/model.safetensors", "--model", "simple_cnn",
             "good");
     check_line(&run, 2, "run/model.safetensors: is a model file");
-    COMMAND(&run, HERE, "train", "good", "-o", "never", "--weights", "gone.safetensors", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "never", "--weights",
+            "gone.safetensors", SMALL);
     check_line(&run, 1, "gone.safetensors: cannot open: No such file");
     assert_false(there("never"));
 }
@@ -183,11 +184,11 @@ static void test_file_limit(void **state) {
     command_run run;
     command_opts opts = HERE;
     opts.file_limit = 100000; /* a model takes 400,000 */
-    COMMAND(&run, opts, "train", "good", "-o", "never", SMALL);
+    COMMAND(&run, opts, "train", "--recipe", "chapter", "good", "-o", "never", SMALL);
     check_line(&run, 1, "never/model.safetensors: cannot write: File too large");
     assert_false(there("never"));
     opts.file_limit = 100;
-    COMMAND(&run, opts, "train", "good", "-o", "never", SMALL);
+    COMMAND(&run, opts, "train", "--recipe", "chapter", "good", "-o", "never", SMALL);
     check_line(&run, 1, "never/args.json: cannot write: File too large");
     assert_false(there("never"));
 }
@@ -201,7 +202,7 @@ static void test_full_disk(void **state) {
         skip();
     }
     command_run run;
-    COMMAND(&run, HERE, "train", "good", "-o", "disk/run", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "disk/run", SMALL);
     bool kept = there("disk/run/model.safetensors") && !there("disk/run/last.safetensors");
     command_run again;
     COMMAND(&again, HERE, "eval", "disk/run/model.safetensors", "good");
@@ -216,7 +217,7 @@ static void test_unwritable(void **state) {
     (void)state;
     command_run run;
     command_opts opts = HERE;
-    COMMAND(&run, opts, "train", "good", "-o", "run/args.json/x", SMALL);
+    COMMAND(&run, opts, "train", "--recipe", "chapter", "good", "-o", "run/args.json/x", SMALL);
     check_line(&run, 1, "run/args.json/x: cannot make the folder: ");
     opts.home = "run/args.json/home";
     COMMAND(&run, opts, "check", "shapes");
@@ -240,10 +241,11 @@ static void test_stdout(void **state) {
     COMMAND(&run, closed, "check", "good");
     check_line(&run, 1, "standard output: Bad file descriptor");
     /* A training that nobody listens to is finished all the same. */
-    COMMAND(&run, full, "train", "good", "-o", "unheard", "--json", SMALL);
+    COMMAND(&run, full, "train", "--recipe", "chapter", "good", "-o", "unheard", "--json", SMALL);
     check_line(&run, 1, "standard output: No space left on device");
     assert_true(there("unheard/model.safetensors") && there("unheard/schedule.svg"));
-    COMMAND(&run, closed, "train", "good", "-o", "unheard too", "--json", SMALL);
+    COMMAND(&run, closed, "train", "--recipe", "chapter", "good", "-o", "unheard too", "--json",
+            SMALL);
     check_line(&run, 1, "standard output: Bad file descriptor");
     assert_true(there("unheard too/last.safetensors"));
 }

@@ -60,8 +60,8 @@ static int prepare(void **state) {
     char out[8192];
     tree_make(root);
     command_data(root, "d", CLASSES, TRAIN, VALID);
-    RUN_WELL(out, "train", "d", "--epochs", "3", "-o", "run", "-q", "-b", "8", "--img-size", "32",
-             "--threads", "2");
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "3", "-o", "run", "-q", "-b",
+             "8", "--img-size", "32", "--threads", "2");
     RUN_WELL(out, "eval", "run/model.safetensors", "d", "-o", "ev", "--threads", "2");
     return 0;
 }
@@ -129,8 +129,8 @@ static void test_few_classes(void **state) {
     (void)state;
     char out[8192];
     command_data(root, "few", 2, 4, 2);
-    RUN_WELL(out, "train", "few", "--epochs", "1", "-o", "few-run", "-q", "-b", "4", "--img-size",
-             "16");
+    RUN_WELL(out, "train", "--recipe", "chapter", "few", "--epochs", "1", "-o", "few-run", "-q",
+             "-b", "4", "--img-size", "16");
     RUN_WELL(out, "eval", "few-run/model.safetensors", "few", "--json");
     assert_null(strstr(out, "top5"));
     RUN_WELL(out, "eval", "few-run/model.safetensors", "few");
@@ -293,8 +293,8 @@ static void test_odd_names(void **state) {
         snprintf(to, sizeof to, "%s/odd/%s/a \"b\", c", root, parts[i]);
         assert_int_equal(rename(from, to), 0);
     }
-    RUN_WELL(out, "train", "odd", "--epochs", "1", "-o", "odd-run", "-q", "-b", "4", "--img-size",
-             "16");
+    RUN_WELL(out, "train", "--recipe", "chapter", "odd", "--epochs", "1", "-o", "odd-run", "-q",
+             "-b", "4", "--img-size", "16");
     RUN_WELL(out, "eval", "odd-run/model.safetensors", "odd", "-o", "odd-ev", "--json");
     check_contains(out, "\"output\":\"odd-ev\"");
     read_file("odd-ev/confusion.csv", text, sizeof text);

@@ -79,8 +79,8 @@ static int prepare(void **state) {
     command_data(root, "d", CLASSES, TRAIN, VALID);
     rename_class("train");
     rename_class("valid");
-    RUN_WELL(out, "train", "d", "--epochs", "2", "-o", "run", "-q", "-b", "8", "--img-size", "32",
-             "--threads", "2");
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "2", "-o", "run", "-q", "-b",
+             "8", "--img-size", "32", "--threads", "2");
     RUN_WELL(out, "explain", "run/model.safetensors", "d", "-o", "ex", "--threads", "2", "--top",
              "7");
     check_contains(out, "15 pictures: loss ");

@@ -71,7 +71,7 @@ static int count(const char *text, const char *part) {
 static void each_step_and_the_suggestions_are_events(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "lr-find", "d", "-o", "a", "--json", SMALL);
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "-o", "a", "--json", SMALL);
     command_expect(&run, 0);
     int steps = count(run.out, "\"event\":\"lr\"");
     assert_in_range(steps, 20, 200);
@@ -110,8 +110,8 @@ static void each_step_and_the_suggestions_are_events(void **state) {
 static void the_chapter_raises_by_a_fifth(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "lr-find", "d", "-o", "c", "--json", "--mode", "chapter", "-b", "36",
-            "--img-size", "32", "--threads", "2");
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "-o", "c", "--json", "--mode",
+            "chapter", "-b", "36", "--img-size", "32", "--threads", "2");
     command_expect(&run, 0);
     for (int i = 0; i < 20; i++) {
         double lr = number_in(run.out, "\"event\":\"lr\"", i, "lr");
@@ -123,7 +123,8 @@ static void the_chapter_raises_by_a_fifth(void **state) {
 static void people_read_lines(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "lr-find", "d", "--threads", "2", "-b", "8", "--img-size", "32");
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "--threads", "2", "-b", "8",
+            "--img-size", "32");
     command_expect(&run, 0);
     check_contains(run.out, "valley   ");
     check_contains(run.out, "\nminimum  ");
@@ -131,7 +132,7 @@ static void people_read_lines(void **state) {
     assert_int_equal(command_lines(run.out), 5);
     assert_true(there("lr-find/1/lr_find.csv"));
     command_free(&run);
-    COMMAND(&run, HERE, "lr-find", "d", "-o", "lr-find/1", SMALL);
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "-o", "lr-find/1", SMALL);
     command_expect(&run, 2);
     check_contains(run.err, "lr-find/1: already holds something");
     command_free(&run);
@@ -140,17 +141,17 @@ static void people_read_lines(void **state) {
 static void what_does_not_fit_is_refused(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "lr-find", "d", "--epochs", "3");
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "--epochs", "3");
     command_expect(&run, 2);
     check_contains(run.err, "--epochs is no option of lr-find");
     command_free(&run);
-    COMMAND(&run, HERE, "lr-find", "none", "-o", "x");
+    COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "none", "-o", "x");
     command_expect(&run, 3);
     assert_false(there("x"));
     command_free(&run);
     command_opts small = HERE;
     small.file_limit = 2000; /* the table has no room; what was begun goes away */
-    COMMAND(&run, small, "lr-find", "d", "-o", "x", SMALL);
+    COMMAND(&run, small, "lr-find", "--recipe", "chapter", "d", "-o", "x", SMALL);
     command_expect(&run, 1);
     check_contains(run.err, "x/lr_find.");
     assert_false(there("x"));
@@ -163,8 +164,8 @@ static void a_found_rate_trains_as_one_given(void **state) {
     (void)state;
     command_run run;
     char found[COMMAND_VALUE], sha[2][COMMAND_VALUE];
-    COMMAND(&run, HERE, "train", "d", "-o", "auto", "--json", "--epochs", "2", "--lr", "auto",
-            SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "auto", "--json", "--epochs",
+            "2", "--lr", "auto", SMALL);
     command_expect(&run, 0);
     command_value(run.out, "\"lr_found\"", 0, "lr", found);
     command_value(run.out, "\"done\"", 0, "weights_sha256", sha[0]);
@@ -177,8 +178,8 @@ static void a_found_rate_trains_as_one_given(void **state) {
     char want[COMMAND_VALUE + 16];
     snprintf(want, sizeof want, "\"lr\":%s", found);
     check_contains(slurp("auto/args.json"), want); /* what was used */
-    COMMAND(&run, HERE, "train", "d", "-o", "given", "--json", "--epochs", "2", "--lr", found,
-            SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "given", "--json", "--epochs",
+            "2", "--lr", found, SMALL);
     command_expect(&run, 0);
     command_value(run.out, "\"done\"", 0, "weights_sha256", sha[1]);
     assert_string_equal(sha[0], sha[1]);

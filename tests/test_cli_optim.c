@@ -59,12 +59,13 @@ static void test_optimizers(void **state) {
             snprintf(folder, sizeof folder, "%s-%d", optimizers[i], k);
             const char *workers = k == 2 ? "3" : "1";
             if (k == 0)
-                RUN_WELL(out, "train", "d", "-o", folder, "-j", workers, "--lr", "0.01", "--opt",
-                         optimizers[i], SMALL);
+                RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", folder, "-j", workers,
+                         "--lr", "0.01", "--opt", optimizers[i], SMALL);
             else
-                RUN_WELL(out, "train", "d", "-o", folder, "-j", workers, "--lr", "0.01", "--opt",
-                         optimizers[i], "--momentum", "0.8", "--sched", "one-cycle-cos", "--clip",
-                         "0.5", "--accumulate", "2", "--ema", "0.9", SMALL);
+                RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", folder, "-j", workers,
+                         "--lr", "0.01", "--opt", optimizers[i], "--momentum", "0.8", "--sched",
+                         "one-cycle-cos", "--clip", "0.5", "--accumulate", "2", "--ema", "0.9",
+                         SMALL);
             command_value(out, "\"event\":\"done\"", 0, "weights_sha256",
                           k < 2 ? sha[2 * i + k] : again);
         }
@@ -79,13 +80,14 @@ static void test_optimizers(void **state) {
 static void test_nesterov_and_bias(void **state) {
     (void)state;
     char out[8192], sha[4][COMMAND_VALUE];
-    RUN_WELL(out, "train", "d", "-o", "n0", "--momentum", "0.9", "--wd", "0.1", SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", "n0", "--momentum", "0.9", "--wd",
+             "0.1", SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", sha[0]);
-    RUN_WELL(out, "train", "d", "-o", "n1", "--momentum", "0.9", "--wd", "0.1", "--nesterov",
-             SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", "n1", "--momentum", "0.9", "--wd",
+             "0.1", "--nesterov", SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", sha[1]);
-    RUN_WELL(out, "train", "d", "-o", "n2", "--momentum", "0.9", "--wd", "0.1", "--no-bias-wd",
-             SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", "n2", "--momentum", "0.9", "--wd",
+             "0.1", "--no-bias-wd", SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", sha[2]);
     assert_string_not_equal(sha[0], sha[1]);
     assert_string_not_equal(sha[0], sha[2]);
@@ -99,8 +101,8 @@ static void test_schedules(void **state) {
         for (int warm = 0; warm < (kind == KN_SCHED_COSINE ? 2 : 1); warm++) {
             kn_schedule s = {.kind = (kn_schedule_kind)kind, .warmup = warm ? 1.5 / EPOCHS : 0};
             snprintf(folder, sizeof folder, "s-%d-%d", kind, warm);
-            RUN_WELL(out, "train", "d", "-o", folder, "--lr", "0.02", "--sched",
-                     kn_schedule_name(s.kind), "--warmup", warm ? "1.5" : "0", SMALL);
+            RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", folder, "--lr", "0.02",
+                     "--sched", kn_schedule_name(s.kind), "--warmup", warm ? "1.5" : "0", SMALL);
             for (int epoch = 0; epoch < EPOCHS; epoch++) {
                 double last = (double)(epoch + 1) * STEPS / EPOCHS - 1;
                 double want = kn_schedule_lr(&s, 0.02, last / STEPS);
@@ -115,9 +117,10 @@ static void test_schedules(void **state) {
 static void test_averages_are_saved(void **state) {
     (void)state;
     char raw[8192], out[8192], trained[COMMAND_VALUE], value[COMMAND_VALUE];
-    RUN_WELL(raw, "train", "d", "-o", "raw", "--opt", "muon", "--lr", "0.02", SMALL);
-    RUN_WELL(out, "train", "d", "-o", "ema", "--opt", "muon", "--lr", "0.02", "--ema", "0.7",
+    RUN_WELL(raw, "train", "--recipe", "chapter", "d", "-o", "raw", "--opt", "muon", "--lr", "0.02",
              SMALL);
+    RUN_WELL(out, "train", "--recipe", "chapter", "d", "-o", "ema", "--opt", "muon", "--lr", "0.02",
+             "--ema", "0.7", SMALL);
     for (int epoch = 0; epoch < EPOCHS; epoch++) { /* training goes on with the raw weights */
         command_value(raw, "\"event\":\"epoch\"", epoch, "train_loss", trained);
         command_value(out, "\"event\":\"epoch\"", epoch, "train_loss", value);

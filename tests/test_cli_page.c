@@ -45,8 +45,8 @@ static int prepare(void **state) {
     rename_classes("train");
     rename_classes("valid");
     command_run run;
-    COMMAND(&run, HERE, "train", "d", "--epochs", "3", "-o", "it's <run>", "-b", "8", "--img-size",
-            "24", "--threads", "1", "-q");
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "3", "-o", "it's <run>",
+            "-b", "8", "--img-size", "24", "--threads", "1", "-q");
     command_expect(&run, 0);
     command_free(&run);
     return 0;
@@ -84,7 +84,8 @@ static void the_page_is_sound(void **state) {
         ">Learning rate</text>",
         ">Confusion</text>",
         ">First training batch</h2>",
-        "kiln train d --epochs 3 --batch-size 8 --img-size 24 --threads 1 --output "
+        "kiln train d --recipe chapter --epochs 3 --batch-size 8 --img-size 24 --threads 1 "
+        "--output "
         "&#39;it&#39;\\&#39;&#39;s &lt;run&gt;&#39;",
         "<dt class=\"marked\">img-size</dt><dd class=\"marked\">24</dd>",
         "<dt>trained on</dt><dd>18</dd>",
@@ -118,8 +119,9 @@ static void the_page_follows_the_training(void **state) {
     snprintf(path, sizeof path, "%s/long/report.html", root);
     command_run run;
     command_start(&run, HERE,
-                  (const char *const[]){"train", "d", "--epochs", "100000", "-o", "long", "-b", "8",
-                                        "--img-size", "24", "--threads", "1", "-q", NULL});
+                  (const char *const[]){"train", "--recipe", "chapter", "d", "--epochs", "100000",
+                                        "-o", "long", "-b", "8", "--img-size", "24", "--threads",
+                                        "1", "-q", NULL});
     for (int i = 0; i < 3000 && access(path, F_OK) != 0; i++)
         usleep(10000);
     char *page = slurp("long/report.html");

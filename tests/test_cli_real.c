@@ -50,8 +50,8 @@ static double number(const char *text, const char *part, const char *key) {
 static void test_shapes(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "shapes", "--epochs", "30", "-b", "32", "-q", "--json", "-o",
-            "shapes-run");
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "shapes", "--epochs", "30", "-b", "32",
+            "-q", "--json", "-o", "shapes-run");
     command_expect(&run, 0);
     check_contains(run.out, "\"train\":2000,\"valid\":500,\"classes\":[\"arrow\",");
     double acc = number(run.out, "\"event\":\"done\"", "best_acc");
@@ -79,8 +79,8 @@ static void test_check_imagenette(void **state) {
 static void test_one_epoch(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", imagenette(), "--epochs", "1", "--sched", "constant", "-q",
-            "--json", "-o", "one");
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", imagenette(), "--epochs", "1", "--sched",
+            "constant", "-q", "--json", "-o", "one");
     command_expect(&run, 0);
     assert_true(number(run.out, "\"event\":\"data\"", "batches") == 74);
     double loss = number(run.out, "\"event\":\"epoch\"", "train_loss");
@@ -103,8 +103,8 @@ static void test_eight_epochs(void **state) {
         command_run run;
         char folder[32];
         snprintf(folder, sizeof folder, "eight-%s", seeds[i]);
-        COMMAND(&run, HERE, "train", imagenette(), "--seed", seeds[i], "-q", "--json", "-o",
-                folder);
+        COMMAND(&run, HERE, "train", "--recipe", "chapter", imagenette(), "--seed", seeds[i], "-q",
+                "--json", "-o", folder);
         command_expect(&run, 0);
         sum += number(run.out, "\"event\":\"done\"", "valid_acc");
         command_free(&run);

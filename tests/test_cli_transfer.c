@@ -64,7 +64,8 @@ static int prepare(void **state) {
         move_class("valid", c);
     }
     command_run run;
-    COMMAND(&run, HERE, "train", "d", "--epochs", "2", "-o", "run", "-q", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "2", "-o", "run", "-q",
+            SMALL);
     command_expect(&run, 0);
     command_free(&run);
     return 0;
@@ -108,8 +109,8 @@ static int read_tensor(const char *run, const char *file_name, const char *name,
 
 /* The rate is next to nothing, so what was loaded is what is saved. */
 #define LOADS(run, data, weights, out, ...)                                                        \
-    COMMAND(run, HERE, "train", data, "--weights", weights, "--epochs", "1", "--sched",            \
-            "constant", "--lr", "1e-12", "-o", out, __VA_ARGS__, SMALL)
+    COMMAND(run, HERE, "train", "--recipe", "chapter", data, "--weights", weights, "--epochs",     \
+            "1", "--sched", "constant", "--lr", "1e-12", "-o", out, __VA_ARGS__, SMALL)
 
 static void test_same_classes(void **state) {
     (void)state;
@@ -182,8 +183,9 @@ static void test_fine_tune(void **state) {
     static float body[MOST], after[MOST];
     command_run run;
     char value[COMMAND_VALUE];
-    COMMAND(&run, HERE, "train", "other", "--weights", "run/model.safetensors", "--fine-tune", "3",
-            "--lr", "0.05", "-o", "tuned", "--json", SMALL);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "other", "--weights",
+            "run/model.safetensors", "--fine-tune", "3", "--lr", "0.05", "-o", "tuned", "--json",
+            SMALL);
     command_expect(&run, 0);
     for (int e = 0; e < 4; e++) {
         command_value(run.out, "\"event\":\"epoch\"", e, "epoch", value);

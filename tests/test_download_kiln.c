@@ -113,8 +113,8 @@ static void test_train_and_eval(void **state) {
     (void)state;
     command_run run;
     SERVE({GOOD});
-    COMMAND(&run, at_home(), "train", "flowers", "-o", "run", "--epochs", "1", "-b", "4",
-            "--img-size", "16", "--threads", "1", "-q");
+    COMMAND(&run, at_home(), "train", "--recipe", "chapter", "flowers", "-o", "run", "--epochs",
+            "1", "-b", "4", "--img-size", "16", "--threads", "1", "-q");
     case_ended(&run, 0, "");
     tree_remove(case_path("cache"));
     COMMAND(&run, at_home(), "eval", "run/model.safetensors", "flowers", "-q", "--json");
@@ -139,7 +139,8 @@ static void test_fails(void **state) {
     (void)state;
     command_run run;
     SERVE({.status = 404});
-    COMMAND(&run, at_home(), "train", "flowers", "--json", "-q", "-o", "never");
+    COMMAND(&run, at_home(), "train", "--recipe", "chapter", "flowers", "--json", "-q", "-o",
+            "never");
     server_stop(&here);
     assert_int_equal(command_lines(run.out), 1);
     check_contains(run.out, "{\"event\":\"error\",\"message\":\"http://127.0.0.1:");
