@@ -61,7 +61,7 @@ foreach(source ${KILN_TESTS_FOUND})
         target_link_libraries(${target} PRIVATE kiln_test_support)
     endif()
     add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
-    if(name STREQUAL "args")
+    if(name MATCHES "^(args|heat_picture)$")
         target_link_libraries(${target} PRIVATE kiln_cli_parts)
     elseif(name MATCHES "^download")
         target_link_libraries(${target} PRIVATE kiln_download_support)
