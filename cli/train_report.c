@@ -4,6 +4,8 @@
 #include "shell_word.h"
 #include "train.h"
 
+#include "learner/history_line.h"
+
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -98,17 +100,7 @@ void train_on_epoch(void *user, const kn_history_row *row) {
     train *t = user;
     if (t->s->r.json) {
         kn_text out = {0};
-        line_open(&out);
-        line_string(&out, "event", "epoch");
-        line_int(&out, "epoch", row->epoch);
-        line_real(&out, "train_loss", row->train_loss);
-        line_real(&out, "train_acc", row->train_acc);
-        line_real(&out, "valid_loss", row->valid_loss);
-        line_real(&out, "valid_acc", row->valid_acc);
-        line_real(&out, "lr", row->lr);
-        line_real(&out, "seconds", row->seconds);
-        line_real(&out, "train_img_per_s", row->train_img_per_s);
-        line_close(&out);
+        kn_history_line(&out, row);
         report_out(&t->s->r, &out); /* a reader that went away is no reason to lose the run */
     }
     if (!isfinite(row->train_loss) || !isfinite(row->valid_loss))

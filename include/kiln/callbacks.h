@@ -37,9 +37,9 @@ typedef struct kn_history_row {
 } kn_history_row;
 
 typedef struct kn_recorder_opts {
-    const char *folder; /* history.csv, and after the fit loss.svg, accuracy.svg, schedule.svg,
-                           and momentum.svg where that varied;
-                           NULL: nothing is written */
+    const char *folder; /* history.csv, log.jsonl (the same, a line of JSON an epoch), and after the
+                           fit loss.svg, accuracy.svg, schedule.svg, and momentum.svg where that
+                           varied; NULL: nothing is written */
     void (*on_epoch)(void *user, const kn_history_row *row);
     void *user;
 } kn_recorder_opts;
@@ -107,6 +107,27 @@ KN_API kn_callback *kn_mixup_cb(kn_ctx *ctx, double alpha);
  * of the area around a random pixel, is cut at the picture's edge, and is filled from the partner;
  * lambda is then what the box has left. */
 KN_API kn_callback *kn_cutmix_cb(kn_ctx *ctx, double alpha);
+
+/* ---- when to stop ---- */
+
+typedef enum kn_monitor { KN_MONITOR_LOSS, KN_MONITOR_ACC } kn_monitor;
+
+typedef struct kn_early_stopping_opts {
+    int patience;       /* so many epochs in a row without a better one; 0: 1 */
+    double min_delta;   /* better is: by more than this */
+    kn_monitor monitor; /* of validation; where there is none, of training */
+} kn_early_stopping_opts;
+
+/* Cancels the fit when it no longer gets better, as fastai's EarlyStoppingCallback. NaN is not
+ * better. Needs kn_track_results_cb. The weights are those of the last epoch; kn_save_model_cb has
+ * the best. */
+KN_API kn_callback *kn_early_stopping_cb(kn_ctx *ctx, kn_early_stopping_opts opts);
+KN_API int kn_early_stopping_at(const kn_learner *l); /* the epoch after which; -1: it did not */
+
+/* Fails the fit, KN_ERR_STATE naming epoch and batch, as soon as the loss of a training batch is
+ * NaN or infinite: before its backward pass, so that this batch does not reach the weights
+ * (fastai's TerminateOnNaNCallback cancels the fit, after the step). */
+KN_API kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx);
 
 /* ---- transfer: from a model that has learned something else ---- */
 

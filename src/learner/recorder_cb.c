@@ -1,8 +1,9 @@
 /* recorder_cb.c - keeps the history: a row an epoch, the rate and the loss of every step; writes it
- * as CSV and as charts. All its memory is taken before the first batch. */
+ * as CSV, as lines of JSON and as charts. All its memory is taken before the first batch. */
 #include "core/file.h"
 #include "core/text.h"
 #include "learner/history_charts.h"
+#include "learner/history_line.h"
 #include "tensor/tensor.h"
 
 #include <kiln/callbacks.h>
@@ -23,7 +24,7 @@ typedef struct recorder {
     int64_t steps, most, epoch_steps;
     kn_device *device;
     kn_storage *loss; /* f32 [most], on the device: read when it is drawn */
-    kn_text csv;
+    kn_text text;     /* of a file being written */
     double epoch_lr;
     bool cancelled; /* the epoch under way */
 } recorder;
@@ -35,7 +36,7 @@ static void release(recorder *r) {
     kn_free(r->ctx, r->lr);
     kn_free(r->ctx, r->momentum);
     kn_storage_drop(r->loss);
-    kn_text_free(&r->csv);
+    kn_text_free(&r->text);
     r->row = NULL;
     r->lr = r->momentum = NULL;
     r->loss = NULL;
@@ -72,7 +73,7 @@ static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
     return status == KN_OK ? KN_GO : KN_FAIL;
 }
 
-/* ---- history.csv ---- */
+/* ---- history.csv, log.jsonl ---- */
 
 static void add_row(kn_text *t, const kn_history_row *row) {
     const double column[] = {row->train_loss, row->train_acc, row->valid_loss,     row->valid_acc,
@@ -86,27 +87,43 @@ static void add_row(kn_text *t, const kn_history_row *row) {
     kn_text_append(t, "\n", 1);
 }
 
-static kn_status write_csv(recorder *r) {
-    char path[KN_PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/history.csv", r->opts.folder);
-    if (length < 0 || (size_t)length >= sizeof path)
-        return kn_fail(r->ctx, KN_ERR_IO, "%.64s...: the path is too long", r->opts.folder);
-    r->csv.length = 0;
-    kn_text_printf(&r->csv, "epoch,train_loss,train_acc,valid_loss,valid_acc,lr,seconds,"
-                            "train_img_per_s\n");
+static void add_csv(kn_text *t, const recorder *r) {
+    kn_text_printf(t, "epoch,train_loss,train_acc,valid_loss,valid_acc,lr,seconds,"
+                      "train_img_per_s\n");
     for (int i = 0; i < r->rows; i++)
-        add_row(&r->csv, &r->row[i]);
-    if (r->csv.failed)
-        return kn_fail(r->ctx, KN_ERR_MEMORY, "%s: no memory to write it", path);
-    return kn_file_write(path, r->csv.data, r->csv.length, &r->ctx->error);
+        add_row(t, &r->row[i]);
 }
 
-/* Room for every row, so that later epochs only write. A number takes at most 24 characters. */
-static kn_status make_csv_room(recorder *r, int epochs) {
-    void *data = r->csv.data;
-    bool room =
-        kn_mem_grow(r->csv.allocator, &data, &r->csv.capacity, (size_t)(epochs + 1) * 256, 1);
-    r->csv.data = data;
+static void add_lines(kn_text *t, const recorder *r) {
+    for (int i = 0; i < r->rows; i++)
+        kn_history_line(t, &r->row[i]);
+}
+
+/* The whole history, in place of the file of the epoch before. */
+static kn_status write_history(recorder *r, const char *file,
+                               void (*add)(kn_text *t, const recorder *r)) {
+    char path[KN_PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/%s", r->opts.folder, file);
+    if (length < 0 || (size_t)length >= sizeof path)
+        return kn_fail(r->ctx, KN_ERR_IO, "%.64s...: the path is too long", r->opts.folder);
+    r->text.length = 0;
+    add(&r->text, r);
+    if (r->text.failed)
+        return kn_fail(r->ctx, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    return kn_file_write(path, r->text.data, r->text.length, &r->ctx->error);
+}
+
+static kn_status write_files(recorder *r) {
+    kn_status status = write_history(r, "history.csv", add_csv);
+    return status == KN_OK ? write_history(r, "log.jsonl", add_lines) : status;
+}
+
+/* Room for every row in the longer form, so that later epochs only write. */
+static kn_status make_room(recorder *r, int epochs) {
+    void *data = r->text.data;
+    bool room = kn_mem_grow(r->text.allocator, &data, &r->text.capacity,
+                            (size_t)(epochs + 1) * KN_HISTORY_LINE, 1);
+    r->text.data = data;
     return room ? KN_OK : kn_fail(r->ctx, KN_ERR_MEMORY, "out of memory: the history's text");
 }
 
@@ -114,7 +131,7 @@ static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
     recorder *r = (recorder *)cb;
     r->cancelled = false;
     r->epoch_lr = NAN;
-    return make_csv_room(r, l->epochs) == KN_OK ? KN_GO : KN_FAIL;
+    return make_room(r, l->epochs) == KN_OK ? KN_GO : KN_FAIL;
 }
 
 static kn_flow after_cancel_epoch(kn_callback *cb, kn_learner *l) {
@@ -140,7 +157,7 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
         .seconds = train.seconds + (l->loaders.valid != NULL ? valid.seconds : 0),
         .train_img_per_s = (double)train.samples / train.seconds,
     };
-    if (r->opts.folder != NULL && write_csv(r) != KN_OK)
+    if (r->opts.folder != NULL && write_files(r) != KN_OK)
         return KN_FAIL;
     if (r->opts.on_epoch != NULL)
         r->opts.on_epoch(r->opts.user, row);
@@ -228,7 +245,7 @@ kn_callback *kn_recorder_cb(kn_ctx *ctx, kn_recorder_opts opts) {
     r->base.cls = &recorder_class;
     r->ctx = ctx;
     r->opts = opts;
-    r->csv.allocator = &ctx->allocator;
+    r->text.allocator = &ctx->allocator;
     return &r->base;
 }
 
