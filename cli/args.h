@@ -46,16 +46,18 @@ typedef struct args {
     char **word;            /* [words]: DATA, MODEL, IMAGE...; borrowed from argv */
     int words;
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
-    const char *mode;             /* of lr-find */
+    const char *mode; /* of lr-find */
+    const char *class_weights;
     const char *output, *weights; /* NULL: not given */
     int epochs, batch_size, img_size, accumulate;
     int fine_tune;        /* 0: not; epochs counts them all */
+    int patience;         /* 0: all epochs */
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
     int top;
     uint64_t seed;
     double lr; /* 0: auto */
-    double momentum, wd, warmup, clip, ema, valid_pct;
+    double momentum, wd, warmup, clip, ema, mixup, cutmix, smoothing, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     double crop_min;        /* 0: that of aug */
     bool nesterov, no_bias_wd, no_flip;

@@ -37,7 +37,11 @@ static int fit(train *t) {
         status = train_page_write(t, interrupted() ? PAGE_INTERRUPTED : PAGE_DONE);
     if (status != KN_OK) {
         (void)!train_page_write(t, PAGE_FAILED); /* the first failure is the one that is told */
-        return session_fail(t->s);
+        int code = session_fail(t->s);
+        if (best >= 0)
+            report_note(&t->s->r, "%s/model.safetensors is the best so far, of epoch %d",
+                        t->run.path, best);
+        return code;
     }
     if (!interrupted())
         return train_tell_done(t) == KN_OK ? EXIT_DONE : session_fail(t->s);

@@ -45,6 +45,9 @@ kn_learner *train_trial_learner(train *t);
 /* train_optimizer.c: a kn_opt_fn; user is the args. */
 kn_optimizer *train_optimizer(kn_module *model, double lr, void *user);
 
+/* train_loss.c: what --class-weights asks for, [classes] and the caller's to free; NULL: none. */
+kn_status train_class_weights(train *t, float **weights);
+
 /* train_callbacks.c: adds those of the commands (a CMD bit or more) that the options want. */
 kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands);
 

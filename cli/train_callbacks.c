@@ -101,6 +101,38 @@ static kn_callback *make_ema(train *t) {
     return kn_ema_cb(t->s->ctx, t->s->a.ema);
 }
 
+/* ---- what is mixed, and when it ends ---- */
+
+static bool wants_mixup(const args *a) {
+    return a->mixup > 0;
+}
+
+static kn_callback *make_mixup(train *t) {
+    return kn_mixup_cb(t->s->ctx, t->s->a.mixup);
+}
+
+static bool wants_cutmix(const args *a) {
+    return a->cutmix > 0;
+}
+
+static kn_callback *make_cutmix(train *t) {
+    return kn_cutmix_cb(t->s->ctx, t->s->a.cutmix);
+}
+
+static kn_callback *make_terminate_on_nan(train *t) {
+    return kn_terminate_on_nan_cb(t->s->ctx);
+}
+
+static bool wants_early_stopping(const args *a) {
+    return a->patience > 0;
+}
+
+/* By accuracy, as the best model is: its epoch then is the one that was not bettered. */
+static kn_callback *make_early_stopping(train *t) {
+    return kn_early_stopping_cb(t->s->ctx, (kn_early_stopping_opts){.patience = t->s->a.patience,
+                                                                    .monitor = KN_MONITOR_ACC});
+}
+
 /* ---- the table; of equal order, the first is called first ---- */
 
 static const struct {
@@ -117,6 +149,10 @@ static const struct {
     {FIT_COMMANDS, wants_accumulate, make_accumulate},
     {FIT_COMMANDS, wants_clip, make_clip},
     {CMD_TRAIN, wants_ema, make_ema},
+    {FIT_COMMANDS, wants_mixup, make_mixup},
+    {FIT_COMMANDS, wants_cutmix, make_cutmix},
+    {CMD_TRAIN, NULL, make_terminate_on_nan},
+    {CMD_TRAIN, wants_early_stopping, make_early_stopping},
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, train_page_cb},

@@ -111,7 +111,11 @@ void train_on_epoch(void *user, const kn_history_row *row) {
 
 static void done_lines(const train *t, kn_text *out, const char *model, int best, double acc) {
     const char *run = t->run.path;
-    int epochs = t->s->a.epochs;
+    int epochs, waited = t->s->a.patience;
+    kn_recorder_rows(t->learner, &epochs);
+    if (kn_early_stopping_at(t->learner) >= 0)
+        kn_text_printf(out, "stopped early: %d epoch%s without a better accuracy\n", waited,
+                       waited == 1 ? "" : "s");
     kn_text_printf(out,
                    "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
                    "model     %s\n"
@@ -138,6 +142,7 @@ static void done_event(const train *t, kn_text *out, const char *model, int best
     line_int(out, "best_epoch", best);
     line_real(out, "best_acc", acc);
     line_real(out, "seconds", t->seconds);
+    line_bool(out, "stopped_early", kn_early_stopping_at(t->learner) >= 0);
     line_close(out);
 }
 

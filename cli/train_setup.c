@@ -1,6 +1,8 @@
 /* train_setup.c - what every command that trains begins with: data, model, learner. */
 #include "train.h"
 
+#include <stdlib.h>
+
 /* What "auto" and "the processors" became: args.json says what was used. */
 static kn_status settle_args(train *t) {
     args *a = &t->s->a;
@@ -28,11 +30,19 @@ int train_open(train *t) {
 
 static kn_learner *make_learner(train *t, unsigned commands) {
     args *a = &t->s->a;
+    kn_learner_loss loss = {.smoothing = a->smoothing};
+    float *weights = NULL;
+    if (train_class_weights(t, &weights) != KN_OK)
+        return NULL;
+    loss.class_weights = weights;
+    loss.class_count = weights != NULL ? t->split.vocab.count : 0;
     kn_learner *l = kn_learner_new(t->s->ctx, (kn_learner_opts){.model = t->model,
                                                                 .loaders = t->loaders,
                                                                 .opt_fn = train_optimizer,
                                                                 .opt_user = a,
-                                                                .lr = a->lr});
+                                                                .lr = a->lr,
+                                                                .loss = loss});
+    free(weights);
     if (l == NULL || train_add_callbacks(t, l, commands) == KN_OK)
         return l;
     kn_learner_free(l);
