@@ -100,7 +100,8 @@ static void schedule_sets_rate_and_momentum(void **state) {
         }
         assert_int_equal(there(folder, "momentum.svg"), with);
         assert_true(there(folder, "schedule.svg") && there(folder, "loss.svg") &&
-                    there(folder, "accuracy.svg") && there(folder, "history.csv"));
+                    there(folder, "accuracy.svg") && there(folder, "history.csv") &&
+                    there(folder, "log.jsonl"));
         assert_int_equal(rmdir(folder), 0);
         run_free(&r);
     }
