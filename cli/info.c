@@ -193,7 +193,7 @@ static int open_model(info *f) {
         return model_open(s, &f->m);
     f->m.size = s->a.img_size > 0 ? s->a.img_size : CHAPTER_SIZE;
     snprintf(f->m.arch, sizeof f->m.arch, "%s", s->a.model);
-    f->m.model = kn_model_new(s->ctx, s->a.model, CHAPTER_CLASSES);
+    f->m.model = kn_model_empty(s->ctx, s->a.model, CHAPTER_CLASSES);
     return f->m.model != NULL ? EXIT_DONE : session_fail(s);
 }
 

@@ -17,7 +17,7 @@ const double imagenet_std[3] = {0.229, 0.224, 0.225};
 static int64_t head_rows(session *s, const kn_st_file *file) {
     kn_named_list list;
     int64_t rows = 0;
-    kn_module *any = kn_model_new(s->ctx, s->a.model, 2);
+    kn_module *any = kn_model_empty(s->ctx, s->a.model, 2);
     if (any != NULL && kn_module_parameters(any, &list) == KN_OK) {
         for (int i = 0; i < list.count; i++) {
             const kn_st_entry *e = kn_st_find(file, list.item[i].name);
@@ -69,7 +69,7 @@ static kn_status build(session *s, const kn_st_file *file, kn_loaded_model *m) {
     kn_status status = number_classes(s, classes, &m->vocab);
     if (status != KN_OK)
         return status;
-    m->model = kn_model_new(s->ctx, s->a.model, (int)classes);
+    m->model = kn_model_empty(s->ctx, s->a.model, (int)classes);
     return m->model != NULL ? kn_weights_load(m->model, path) : kn_ctx_status(s->ctx);
 }
 

@@ -110,6 +110,10 @@ KN_API kn_module *kn_xresnet(kn_ctx *ctx, int depth, int classes, kn_xresnet_opt
  * none such. */
 KN_API kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes);
 
+/* The same with weights of zeros, for who fills them from a file: drawing some of the larger
+ * models' takes a second. */
+KN_API kn_module *kn_model_empty(kn_ctx *ctx, const char *name, int classes);
+
 /* Parts such a model's parameters into three groups by depth: early body, late body, head. fastai's
  * for resnets and xresnets (the late body begins at layer3, and after the stem). */
 KN_API kn_status kn_model_split(kn_module *model, const char *name);

@@ -12,6 +12,7 @@ struct kn_ctx {
     int threads;
     char device[32];
     uint16_t init_layer; /* initialised parameters so far: the layer of their random streams */
+    bool no_init;        /* new parameters stay zeros: they are about to be filled */
     uint16_t dropouts;   /* made so far: likewise */
     uint32_t step;       /* of the training: kn_ctx_set_step */
     uint64_t serial;     /* source of numbers that are never given twice */

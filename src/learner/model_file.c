@@ -117,7 +117,7 @@ static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
         return bad(ctx, path, "kiln.arch");
     for (int i = 0; kn_model_name(i) != NULL; i++)
         if (strcmp(kn_model_name(i), out->arch) == 0) {
-            out->model = kn_model_new(ctx, out->arch, classes);
+            out->model = kn_model_empty(ctx, out->arch, classes);
             return out->model != NULL
                        ? kn_weights_fill(out->model, file, path, (kn_weights_opts){0}, NULL)
                        : kn_ctx_status(ctx);

@@ -2,11 +2,13 @@
  */
 #include "nn/init.h"
 
+#include "core/parallel.h"
+
 #include <kiln/random.h>
 
 #include <math.h>
 
-/* Writes the parameter's four numbers that one block of the generator gives, from element i on. */
+/* Writes the two numbers that one block of the generator gives. */
 typedef void (*draw_fn)(kn_rng *rng, double scale, float *out);
 
 /* Two draws of a normal number take the block's four words. */
@@ -20,18 +22,37 @@ static void draw_uniform(kn_rng *rng, double scale, float *out) {
     out[1] = (float)(scale * (2 * kn_rng_uniform(rng) - 1));
 }
 
+/* Elements that one call fills: an even number, so that a block serves two of the same call. */
+enum { GRAIN = 1 << 14 };
+
+typedef struct filling {
+    uint64_t seed;
+    uint16_t layer;
+    draw_fn draw;
+    double scale;
+    float *host;
+} filling;
+
+static void fill_range(void *args, int64_t begin, int64_t end) {
+    const filling *f = args;
+    for (int64_t i = begin; i < end; i += 2) {
+        kn_rng rng = kn_rng_at(f->seed, KN_RANDOM_INIT, f->layer, 0, (uint32_t)(i / 2));
+        f->draw(&rng, f->scale, f->host + i); /* host has room for one more */
+    }
+}
+
 static kn_status fill(kn_ctx *ctx, kn_param *p, draw_fn draw, double scale) {
     if (p == NULL)
         return kn_ctx_status(ctx);
+    if (ctx->no_init)
+        return KN_OK;
     int64_t numel = p->value.numel;
     float *host = kn_alloc(ctx, (size_t)(numel + 1) * sizeof *host, "initial weights");
     if (host == NULL)
         return KN_ERR_MEMORY;
-    uint16_t layer = ctx->init_layer++;
-    for (int64_t i = 0; i < numel; i += 2) {
-        kn_rng rng = kn_rng_at(ctx->seed, KN_RANDOM_INIT, layer, 0, (uint32_t)(i / 2));
-        draw(&rng, scale, host + i);
-    }
+    filling f = {
+        .seed = ctx->seed, .layer = ctx->init_layer++, .draw = draw, .scale = scale, .host = host};
+    kn_parallel(ctx->threads, numel, GRAIN, fill_range, &f);
     kn_status status = kn_tensor_write(ctx, &p->value, host, (size_t)numel * sizeof *host);
     kn_free(ctx, host);
     return status;

@@ -1,4 +1,6 @@
 /* models.c - the chapter's network, and finding one by its name. */
+#include "core/ctx.h"
+
 #include <kiln/layers.h>
 
 #include <string.h>
@@ -46,6 +48,13 @@ kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes) {
             return models[i].make(ctx, models[i].depth, classes);
     kn_fail(ctx, KN_ERR_ARG, "model %s: unknown", name);
     return NULL;
+}
+
+kn_module *kn_model_empty(kn_ctx *ctx, const char *name, int classes) {
+    ctx->no_init = true;
+    kn_module *model = kn_model_new(ctx, name, classes);
+    ctx->no_init = false;
+    return model;
 }
 
 kn_status kn_model_split(kn_module *model, const char *name) {
