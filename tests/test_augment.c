@@ -6,6 +6,7 @@
 
 #include "core/ctx.h"
 #include "data/augment.h"
+#include "data/rotate_row.h"
 
 #include <kiln/data.h>
 
@@ -161,6 +162,38 @@ static void test_rotation_of_one_colour(void **state) {
             kn_rotate(in, 40, 3, degrees, (kn_edge)edge, out);
             assert_memory_equal(out, in, sizeof in);
         }
+}
+
+/* The processor's best row and the plain one, on pictures of all small sizes, whose ends are the
+ * heap's: AddressSanitizer would see what lies beyond. */
+static void test_rows_agree(void **state) {
+    (void)state;
+    kn_rng rng = kn_rng_at(6, KN_RANDOM_USER, 0, 0, 0);
+    if (kn_turn_row_best() == kn_turn_row_plain)
+        print_message("SKIPPED: this processor has no rows but the plain ones to compare\n");
+    for (int round = 0; round < 3000; round++) {
+        int h = 1 + (int)kn_rng_below(&rng, 20), w = 1 + (int)kn_rng_below(&rng, 20);
+        size_t size = (size_t)(h * w * 3), row = (size_t)w * 3;
+        uint8_t *pixels = malloc(size), *plain = malloc(row), *best = malloc(row);
+        assert_true(pixels != NULL && plain != NULL && best != NULL);
+        for (size_t i = 0; i < size; i++)
+            pixels[i] = (uint8_t)kn_rng_u32(&rng);
+        double turn = (double)kn_rng_uniform(&rng) * 6.3, unit = ldexp(1, KN_TURN_POINT);
+        kn_turn t = {pixels,
+                     h,
+                     w,
+                     (kn_edge)(round % 2),
+                     .down = (int64_t)(sin(turn) * unit),
+                     .right = (int64_t)(cos(turn) * unit)};
+        int64_t y = (int64_t)(((double)kn_rng_uniform(&rng) * 40 - 10) * unit);
+        int64_t x = (int64_t)(((double)kn_rng_uniform(&rng) * 40 - 10) * unit);
+        kn_turn_row_plain(&t, y, x, plain);
+        kn_turn_row_best()(&t, y, x, best);
+        assert_memory_equal(plain, best, row);
+        free(pixels);
+        free(plain);
+        free(best);
+    }
 }
 
 static void test_erase(void **state) {
@@ -389,6 +422,7 @@ int main(void) {
         cmocka_unit_test(test_flip),
         cmocka_unit_test(test_quarter_turn),
         cmocka_unit_test(test_rotation_of_one_colour),
+        cmocka_unit_test(test_rows_agree),
         cmocka_unit_test(test_erase),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_each_kind_acts),
