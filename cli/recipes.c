@@ -13,16 +13,16 @@ typedef struct setting {
 static const setting quick[] = {
     {"model", "resnet18"}, {"epochs", "5"},   {"batch-size", "64"}, {"img-size", "96"},
     {"resize", "crop"},    {"aug", "light"},  {"lr", "auto"},       {"sched", "one-cycle-cos"},
-    {"opt", "adamw"},      {"momentum", "0"}, {"wd", "0.01"},       {"dtype", "f32"},
-    {NULL, NULL},
+    {"opt", "adamw"},      {"momentum", "0"}, {"wd", "0.01"},       {"smoothing", "0.1"},
+    {"dtype", "f32"},      {NULL, NULL},
 };
 
 /* More time for more: fastai's network, larger pictures that vary more. */
 static const setting best[] = {
     {"model", "xresnet18"}, {"epochs", "5"},     {"batch-size", "64"}, {"img-size", "128"},
     {"resize", "crop"},     {"aug", "standard"}, {"lr", "auto"},       {"sched", "one-cycle-cos"},
-    {"opt", "adamw"},       {"momentum", "0"},   {"wd", "0.01"},       {"dtype", "f32"},
-    {NULL, NULL},
+    {"opt", "adamw"},       {"momentum", "0"},   {"wd", "0.01"},       {"smoothing", "0.1"},
+    {"dtype", "f32"},       {NULL, NULL},
 };
 
 /* Chapter 19 of the fastai book. */

@@ -39,8 +39,8 @@ static bool there(const char *file) {
 
 /* Two epochs on pictures of 16x16; run: the folder to write. The words go on at arguments. */
 #define TRAIN(run, data, folder, ...)                                                              \
-    COMMAND(run, here, "train", data, "-o", folder, "--json", "-q", "-b", "8", "--img-size", "16", \
-            __VA_ARGS__)
+    COMMAND(run, here, "train", "--recipe", "chapter", data, "-o", folder, "--json", "-q", "-b",   \
+            "8", "--img-size", "16", __VA_ARGS__)
 
 typedef char value[COMMAND_VALUE];
 
@@ -150,8 +150,8 @@ static void patience_ends_it(void **state) {
     command_value(run.out, "\"event\":\"done\"", 0, "stopped_early", stopped);
     assert_string_equal(stopped, "false");
     command_free(&run);
-    COMMAND(&run, here, "train", "even", "-o", "told", "-b", "8", "--img-size", "16", "--epochs",
-            "9", "--lr", "1e-12", "--patience", "1");
+    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "told", "-b", "8",
+            "--img-size", "16", "--epochs", "9", "--lr", "1e-12", "--patience", "1");
     command_expect(&run, 0);
     assert_non_null(strstr(run.out, "stopped early: 1 epoch without a better accuracy"));
     assert_non_null(strstr(run.out, "in epoch 0; 2 epochs in"));
@@ -162,8 +162,9 @@ static void patience_ends_it(void **state) {
 static void a_loss_that_is_no_number_ends_it(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, here, "train", "even", "-o", "diverged", "--json", "-b", "8", "--img-size", "16",
-            "--epochs", "40", "--sched", "constant", "--lr", "0.003", "--wd", "1000");
+    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "diverged", "--json", "-b",
+            "8", "--img-size", "16", "--epochs", "40", "--sched", "constant", "--lr", "0.003",
+            "--wd", "1000");
     command_expect(&run, 1);
     assert_non_null(strstr(run.err, ": the loss is "));
     assert_non_null(strstr(run.err, "a lower learning rate may help"));
@@ -173,8 +174,9 @@ static void a_loss_that_is_no_number_ends_it(void **state) {
     assert_true(there("diverged/model.safetensors") && there("diverged/log.jsonl"));
     command_free(&run);
     /* At once: nothing was saved, and the same command may be given again. */
-    COMMAND(&run, here, "train", "even", "-o", "nothing", "-b", "8", "--img-size", "16", "--epochs",
-            "2", "--sched", "constant", "--lr", "1000", "--wd", "1000");
+    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "nothing", "-b", "8",
+            "--img-size", "16", "--epochs", "2", "--sched", "constant", "--lr", "1000", "--wd",
+            "1000");
     command_expect(&run, 1);
     assert_non_null(strstr(run.err, "kiln: epoch 0, batch "));
     assert_null(strstr(run.err, "best so far"));
@@ -192,7 +194,7 @@ static void settings_out_of_range_are_refused(void **state) {
                                          {"--patience", "0"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         command_run run;
-        COMMAND(&run, here, "train", "even", bad[i][0], bad[i][1]);
+        COMMAND(&run, here, "train", "--recipe", "chapter", "even", bad[i][0], bad[i][1]);
         command_expect(&run, 2);
         assert_non_null(strstr(run.err, bad[i][0]));
         command_free(&run);
