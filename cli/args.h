@@ -61,6 +61,7 @@ typedef struct args {
     double mean[3], std[3]; /* NaN and 0: not given */
     double crop_min;        /* 0: that of aug */
     bool nesterov, no_bias_wd, no_flip;
+    bool activations;
     bool tta, shapes, json, quiet, verbose, help, version;
     bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
 } args;

@@ -1,4 +1,5 @@
 /* info.c - kiln info: the layers of a model, what they put out, and what they cost. */
+#include "column.h"
 #include "json_line.h"
 #include "model.h"
 #include "number.h"
@@ -154,35 +155,55 @@ static void tell_file(const info *f, kn_text *t) {
     kn_text_printf(t, "written  by kiln %s\n", f->m.version);
 }
 
-static void tell_row(kn_text *t, const char *name, const char *kind, const kn_shape *shape,
-                     int64_t numbers, int64_t macs, const char *about) {
+/* As wide as the longest name, in whole steps of four. */
+static int name_width(const info *f) {
+    int width = 12;
+    for (size_t i = 0; i < f->layers; i++)
+        while (column_width(f->layer[i].name) > width)
+            width += 4;
+    return width;
+}
+
+static void tell_row(kn_text *t, int width, const char *name, const char *kind,
+                     const kn_shape *shape, int64_t numbers, int64_t macs, const char *about) {
     char text[KN_SHAPE_TEXT], count[NUMBER_TEXT], cost[NUMBER_TEXT];
-    kn_text_printf(t, "%-12s %-14s %-18s %12s %14s%s%s\n", name, kind, kn_shape_text(shape, text),
+    column_text(t, name, width);
+    kn_text_printf(t, " %-14s %-18s %12s %14s%s%s\n", kind, kn_shape_text(shape, text),
                    number_text(numbers, count), number_text(macs, cost),
                    about[0] != '\0' ? "  " : "", about);
 }
 
-static void tell_shapes(const info *f, kn_text *t) {
+static void tell_shape(kn_text *t, int width, const char *name, const kn_shape *shape) {
     char text[KN_SHAPE_TEXT];
-    kn_text_printf(t, "%-12s %s\n", "input", kn_shape_text(&f->in, text));
+    column_text(t, name, width);
+    kn_text_printf(t, " %s\n", kn_shape_text(shape, text));
+}
+
+static void tell_shapes(const info *f, kn_text *t) {
+    int width = name_width(f);
+    tell_shape(t, width, "input", &f->in);
     for (size_t i = 0; i < f->layers; i++)
-        kn_text_printf(t, "%-12s %s\n", f->layer[i].name, kn_shape_text(&f->layer[i].out, text));
+        tell_shape(t, width, f->layer[i].name, &f->layer[i].out);
 }
 
 static void tell(const info *f, kn_text *t) {
     int64_t batch = f->in.dim[0];
+    int width = name_width(f);
+    char text[KN_SHAPE_TEXT];
     kn_text_printf(t, "model    %s\n", f->m.arch);
     if (f->s->a.words > 0)
         tell_file(f, t);
-    kn_text_printf(t, "\n%-12s %-14s %-18s %12s %14s\n", "layer", "kind", "output", "numbers",
-                   "MACs a picture");
-    char text[KN_SHAPE_TEXT];
-    kn_text_printf(t, "%-12s %-14s %s\n", "input", "", kn_shape_text(&f->in, text));
+    kn_text_append(t, "\n", 1);
+    column_text(t, "layer", width);
+    kn_text_printf(t, " %-14s %-18s %12s %14s\n", "kind", "output", "numbers", "MACs a picture");
+    column_text(t, "input", width);
+    kn_text_printf(t, " %-14s %s\n", "", kn_shape_text(&f->in, text));
     for (size_t i = 0; i < f->layers; i++) {
         const layer *l = &f->layer[i];
-        tell_row(t, l->name, l->module->cls->name, &l->out, l->numbers, l->macs / batch, l->about);
+        tell_row(t, width, l->name, l->module->cls->name, &l->out, l->numbers, l->macs / batch,
+                 l->about);
     }
-    tell_row(t, "total", "", &f->out, f->numbers, f->macs / batch, "");
+    tell_row(t, width, "total", "", &f->out, f->numbers, f->macs / batch, "");
 }
 
 /* ---- the command ---- */

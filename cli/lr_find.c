@@ -8,12 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* fine, the default: with fastai's hundred steps and its smoothing, valley is a matter of chance
+ * where batches differ much (docs/design.md has figures). */
+static kn_lr_find_opts options_of(const char *mode) {
+    if (mode != NULL && strcmp(mode, "fastai") == 0)
+        return (kn_lr_find_opts){0};
+    if (mode != NULL && strcmp(mode, "chapter") == 0)
+        return (kn_lr_find_opts){.chapter = true};
+    return (kn_lr_find_opts){.steps = 200, .raw_valley = true};
+}
+
 /* EXIT_DONE or the exit code, reported. found is the caller's to free. */
 static int find(train *t, bool events, kn_lr_found *found) {
     lr_report told = {.t = t, .events = events};
-    kn_lr_find_opts opts = {.chapter = t->s->a.mode != NULL && strcmp(t->s->a.mode, "chapter") == 0,
-                            .on_step = lr_find_on_step,
-                            .user = &told};
+    kn_lr_find_opts opts = options_of(t->s->a.mode);
+    opts.on_step = lr_find_on_step;
+    opts.user = &told;
     interrupt_install();
     kn_learner *l = train_trial_learner(t);
     kn_status status = l != NULL ? kn_lr_find(l, opts, found) : kn_ctx_status(t->s->ctx);

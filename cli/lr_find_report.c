@@ -100,14 +100,15 @@ static void rate_text(double rate, char text[LABEL]) {
     snprintf(text, LABEL, "%.3g", rate);
 }
 
-/* The smoothed loss decides what is seen; single batches far above it are cut off. */
-static void set_range(kn_chart *chart, const double *smooth, int count) {
+/* Down to the lowest batch; up to the smoothed losses, with single batches far above them cut off.
+ */
+static void set_range(kn_chart *chart, const double *smooth, const double *loss, int count) {
     double low = INFINITY, high = -INFINITY;
     for (int i = 0; i < count; i++) {
-        low = isfinite(smooth[i]) ? fmin(low, smooth[i]) : low;
+        low = isfinite(loss[i]) ? fmin(low, fmin(loss[i], smooth[i])) : low;
         high = isfinite(smooth[i]) ? fmax(high, smooth[i]) : high;
     }
-    double margin = (high - low) * 0.15;
+    double margin = (high - low) * 0.1;
     if (!(margin > 1e-6 * fabs(high)) || !(high < 1e30)) /* too even, or too wide: as it comes */
         return;
     chart->y_min = low - margin;
@@ -147,7 +148,7 @@ static kn_status write_chart(const train *t, const kn_lr_found *found) {
                       .log_x = true,
                       .marks = mark,
                       .mark_count = SUGGESTIONS};
-    set_range(&chart, smooth, count);
+    set_range(&chart, smooth, loss, count);
     kn_error error = {0};
     kn_status status = kn_chart_write(&chart, path, NULL, &error);
     kn_free(ctx, block);

@@ -173,10 +173,10 @@ int run_folder_make(session *s, run_folder *run, const char *numbered) {
 
 void run_folder_discard(const run_folder *run) {
     static const char *const names[] = {
-        "args.json",     "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
-        "accuracy.svg",  "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
-        "per_class.csv", "predictions.csv", "sheet.svg",    "report.html",      "explain.html",
-        "lr_find.csv",   "lr_find.svg"};
+        "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
+        "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
+        "per_class.csv",   "predictions.csv", "sheet.svg",    "report.html",      "explain.html",
+        "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg"};
     char path[PATH_MAX];
     struct stat st;
     if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)

@@ -5,6 +5,7 @@
 
 #include "run_folder.h"
 
+#include <kiln/activations.h>
 #include <kiln/callbacks.h>
 #include <kiln/lr_find.h>
 #include <kiln/metrics.h>

@@ -133,6 +133,21 @@ static kn_callback *make_early_stopping(train *t) {
                                                                     .monitor = KN_MONITOR_ACC});
 }
 
+/* ---- a look inside ---- */
+
+static bool wants_activations(const args *a) {
+    return a->activations;
+}
+
+/* At most so many records: a chart shows no more. */
+static kn_callback *make_activations(train *t) {
+    enum { MOST_RECORDS = 1000 };
+    int64_t batches = (int64_t)t->s->a.epochs * kn_loader_len(t->loaders.train);
+    int64_t every = (batches + MOST_RECORDS - 1) / MOST_RECORDS;
+    return kn_activation_stats_cb(t->s->ctx,
+                                  (kn_activation_opts){.folder = t->run.path, .every = (int)every});
+}
+
 /* ---- the table; of equal order, the first is called first ---- */
 
 static const struct {
@@ -153,6 +168,7 @@ static const struct {
     {FIT_COMMANDS, wants_cutmix, make_cutmix},
     {CMD_TRAIN, NULL, make_terminate_on_nan},
     {CMD_TRAIN, wants_early_stopping, make_early_stopping},
+    {CMD_TRAIN, wants_activations, make_activations},
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, train_page_cb},

@@ -120,10 +120,11 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
                    "model     %s\n"
                    "history   %s/history.csv\n"
-                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg, sheet.svg\n"
+                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg, sheet.svg%s\n"
                    "report    %s/report.html\n"
                    "try      ",
-                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run, run);
+                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run,
+                   t->s->a.activations ? ", activations.svg" : "", run);
     shell_word(out, t->s->program);
     kn_text_append(out, " predict", 8);
     shell_word(out, model);

@@ -89,6 +89,18 @@ static void rates_and_smoothing_are_those_of_fastai(void **state) {
     assert_int_equal(kn_lr_suggest(t.ctx, lr, loss, 18, &want), KN_OK);
     assert_memory_equal(&found.suggestion, &want, sizeof want);
     assert_true(isfinite(want.valley));
+    /* Or the valley alone from the losses as they are. */
+    kn_lr_found raw;
+    kn_lr_suggestion from_losses;
+    opts.on_step = NULL;
+    opts.raw_valley = true;
+    assert_int_equal(kn_lr_find(t.l, opts, &raw), KN_OK);
+    for (int i = 0; i < 18; i++)
+        loss[i] = found.point[i + 2].loss;
+    assert_int_equal(kn_lr_suggest(t.ctx, lr, loss, 18, &from_losses), KN_OK);
+    want.valley = from_losses.valley;
+    assert_memory_equal(&raw.suggestion, &want, sizeof want);
+    kn_lr_found_free(t.ctx, &raw);
     kn_lr_found_free(t.ctx, &found);
     close_trial(&t);
 }

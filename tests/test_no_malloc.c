@@ -159,7 +159,9 @@ static void add_all(kn_learner *l, const variant *v, kn_normalize *norm, const k
     assert_int_equal(kn_learner_add(l, kn_setup_cb(ctx, norm)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_track_results_cb(ctx)), KN_OK);
     if (!v->around)
-        assert_int_equal(kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0})), KN_OK);
+        assert_int_equal(kn_learner_add(l, kn_activation_stats_cb(ctx, (kn_activation_opts){0})),
+                         KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_one_cycle_cb(ctx, (kn_one_cycle_opts){0})), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_mixup_cb(ctx, 0.4)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_cutmix_cb(ctx, 1)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_recorder_cb(ctx, (kn_recorder_opts){.folder = folder})),

@@ -15,6 +15,7 @@
 #include <kiln/learner.h>
 #include <kiln/callbacks.h>
 #include <kiln/lr_find.h>
+#include <kiln/activations.h>
 #include <kiln/metrics.h>
 #include <kiln/predict.h>
 #include <kiln/grad_cam.h>

@@ -46,6 +46,9 @@ typedef struct kn_lr_find_opts {
     int steps;     /* 0: 100; not with chapter */
     double factor; /* 0: 1.2; only with chapter */
     double stop;   /* 0: 4; chapter 3 */
+    /* The suggestions come from the smoothed losses; if true, valley from those of each batch. A
+     * longest fall forgives noise by itself, and smoothing drowns its end in its beginning. */
+    bool raw_valley;
     void (*on_step)(void *user, int step,
                     const kn_lr_point *point); /* after each batch; may be NULL */
     void *user;
@@ -58,8 +61,8 @@ typedef struct kn_lr_find_opts {
  */
 KN_API kn_callback *kn_lr_finder_cb(kn_ctx *ctx, kn_lr_find_opts opts);
 
-/* Of the last fit with the finder that l has; the points are the callback's. The suggestion comes
- * from the smoothed losses but for the first tenth of the steps and the last five. */
+/* Of the last fit with the finder that l has; the points are the callback's. The first tenth of
+ * the steps and the last five points are left out of the suggestion. */
 KN_API const kn_lr_point *kn_lr_finder_points(const kn_learner *l, int *count);
 KN_API kn_lr_suggestion kn_lr_finder_suggestion(const kn_learner *l);
 

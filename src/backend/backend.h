@@ -246,6 +246,8 @@ struct kn_backend {
     /* Picture n: x[n], but inside the box x[partner[n]]. */
     kn_status (*mix_box)(kn_device *d, const kn_mix_box *box, const float *x,
                          const int32_t *partner, float *y);
+    /* Mean, standard deviation (n - 1) and share of |x| <= near into out[3]. */
+    kn_status (*stats)(kn_device *d, int64_t n, float near, const float *x, double *out);
     /* total[0] += rows * *loss, total[1] += rows whose largest pred is the target, total[2] +=
      * rows. */
     kn_status (*track)(kn_device *d, int64_t rows, int64_t cols, const float *preds,

@@ -122,6 +122,7 @@ const kn_backend kn_backend_cpu = {
     .normalize = kn_cpu_normalize,
     .mix_rows = kn_cpu_mix_rows,
     .mix_box = kn_cpu_mix_box,
+    .stats = kn_cpu_stats,
     .track = kn_ref_track,
     .sgd = kn_cpu_sgd,
     .adam = kn_cpu_adam,

@@ -25,6 +25,8 @@ void kn_cpu_scratch_free(kn_device *d);
 
 /* ---- kernels ---- */
 
+kn_status kn_cpu_stats(kn_device *d, int64_t n, float near, const float *x, double *out);
+
 kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y);
 kn_status kn_cpu_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
                             const float *y, const float *dy, float *dx);

@@ -308,6 +308,7 @@ const kn_backend kn_backend_reference = {
     .normalize = kn_ref_normalize,
     .mix_rows = kn_ref_mix_rows,
     .mix_box = kn_ref_mix_box,
+    .stats = kn_ref_stats,
     .track = kn_ref_track,
     .sgd = kn_ref_sgd,
     .adam = kn_ref_adam,

@@ -103,6 +103,7 @@ kn_status kn_ref_mix_rows(kn_device *d, int64_t rows, int64_t cols, const float 
                           const int32_t *partner, const float *lambda, float *y);
 kn_status kn_ref_mix_box(kn_device *d, const kn_mix_box *box, const float *x,
                          const int32_t *partner, float *y);
+kn_status kn_ref_stats(kn_device *d, int64_t n, float near, const float *x, double *out);
 kn_status kn_ref_track(kn_device *d, int64_t rows, int64_t cols, const float *preds,
                        const int32_t *target, const float *loss, double *total);
 kn_status kn_ref_sgd(kn_device *d, int64_t n, const kn_sgd_rule *rule, const float *g, float *v,

@@ -52,26 +52,34 @@ static bool add_point(finder *f, double lr, double loss) {
     return isfinite(judged) && judged <= o->stop * f->lowest && f->count < o->steps;
 }
 
-static kn_lr_suggestion suggestion_of(finder *f) {
-    kn_lr_suggestion found = {NAN, NAN, NAN, NAN};
+/* The points that speak: from *first on, so many. */
+static int speaking(const finder *f, int *first) {
     /* A trial that ends with a NaN stops there; had it gone on, the last five were NaN too. */
-    int first = f->opts.steps / 10, end = f->count - LAST_DROPPED;
+    int end = f->count - LAST_DROPPED, most = f->opts.steps - LAST_DROPPED, count = 0;
     if (f->nan && !f->opts.chapter)
-        end = f->count - 1 < f->opts.steps - LAST_DROPPED ? f->count - 1
-                                                          : f->opts.steps - LAST_DROPPED;
-    int count = 0;
-    while (first + count < end && isfinite(f->point[first + count].smooth))
+        end = f->count - 1 < most ? f->count - 1 : most;
+    *first = f->opts.steps / 10;
+    while (*first + count < end && isfinite(f->point[*first + count].smooth))
         count++;
-    if (count == 0)
-        return found;
-    double *lr = kn_calloc(f->ctx, (size_t)count * 2, sizeof *lr, "the rate finder");
+    return count;
+}
+
+static kn_lr_suggestion suggestion_of(finder *f) {
+    kn_lr_suggestion found = {NAN, NAN, NAN, NAN}, raw = found;
+    int first, count = speaking(f, &first);
+    double *lr =
+        count > 0 ? kn_calloc(f->ctx, (size_t)count * 3, sizeof *lr, "the rate finder") : NULL;
     if (lr == NULL)
         return found;
+    double *smooth = lr + count, *loss = smooth + count;
     for (int i = 0; i < count; i++) {
         lr[i] = f->point[first + i].lr;
-        lr[count + i] = f->point[first + i].smooth;
+        smooth[i] = f->point[first + i].smooth;
+        loss[i] = f->point[first + i].loss;
     }
-    kn_lr_suggest(f->ctx, lr, lr + count, count, &found);
+    kn_lr_suggest(f->ctx, lr, smooth, count, &found);
+    if (f->opts.raw_valley && kn_lr_suggest(f->ctx, lr, loss, count, &raw) == KN_OK)
+        found.valley = raw.valley;
     kn_free(f->ctx, lr);
     return found;
 }

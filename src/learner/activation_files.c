@@ -1,0 +1,92 @@
+/* activation_files.c - see activation_files.h. */
+#include "learner/activation_files.h"
+
+#include "core/file.h"
+#include "core/text.h"
+
+#include <kiln/chart.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static kn_status path_of(kn_ctx *ctx, const char *folder, const char *file,
+                         char path[KN_PATH_MAX]) {
+    int length = snprintf(path, KN_PATH_MAX, "%s/%s", folder, file);
+    if (length >= 0 && length < KN_PATH_MAX)
+        return KN_OK;
+    return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", folder);
+}
+
+/* A row a record and layer. Names are those of modules: without commas and quotes. */
+static void add_row(kn_text *t, const kn_activations *a, int layer, int record) {
+    size_t at = (size_t)layer * (size_t)a->records + (size_t)record;
+    const double column[] = {a->mean[at], a->std[at], a->near_zero[at]};
+    t->length = 0;
+    kn_text_printf(t, "%.0f,%s", a->batch[record], a->name[layer]);
+    for (size_t c = 0; c < KN_COUNT(column); c++) {
+        kn_text_append(t, ",", 1);
+        if (isfinite(column[c])) /* else an empty cell, as in history.csv */
+            kn_text_number(t, column[c], 9);
+    }
+    kn_text_append(t, "\n", 1);
+}
+
+static kn_status write_csv(kn_ctx *ctx, const kn_activations *a, const char *path) {
+    static const char head[] = "batch,layer,mean,std,near_zero\n";
+    kn_text row = {.allocator = &ctx->allocator};
+    kn_writer file;
+    kn_writer_open(&file, path, &ctx->error);
+    kn_writer_append(&file, head, sizeof head - 1);
+    for (int k = 0; k < a->records && !row.failed; k++)
+        for (int i = 0; i < a->layers && !row.failed; i++) {
+            add_row(&row, a, i, k);
+            if (!row.failed)
+                kn_writer_append(&file, row.data, row.length);
+        }
+    kn_status status = KN_OK;
+    if (row.failed) {
+        kn_writer_abort(&file);
+        status = kn_fail(ctx, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    } else
+        status = kn_writer_commit(&file);
+    kn_text_free(&row);
+    return status;
+}
+
+static kn_status write_svg(kn_ctx *ctx, const kn_activations *a, const char *path) {
+    static const char *const titles[] = {"Mean of each layer's output", "Standard deviation",
+                                         "Share near zero (at most 0.05 from it)"};
+    const double *const table[] = {a->mean, a->std, a->near_zero};
+    kn_series *series = kn_calloc(ctx, (size_t)a->layers * KN_COUNT(table) + 1, sizeof *series,
+                                  "the activations' chart");
+    if (series == NULL)
+        return KN_ERR_MEMORY;
+    kn_chart chart[KN_COUNT(table)];
+    for (size_t c = 0; c < KN_COUNT(table); c++) {
+        kn_series *own = series + c * (size_t)a->layers;
+        for (int i = 0; i < a->layers; i++)
+            own[i] = (kn_series){.name = a->name[i],
+                                 .x = a->batch,
+                                 .y = table[c] + (size_t)i * (size_t)a->records,
+                                 .count = a->records};
+        chart[c] = (kn_chart){.title = titles[c],
+                              .x_title = "training batches",
+                              .series = own,
+                              .series_count = a->layers,
+                              .height = 300};
+    }
+    kn_status status = kn_charts_write(chart, KN_COUNT(chart), path, &ctx->allocator, &ctx->error);
+    kn_free(ctx, series);
+    return status;
+}
+
+kn_status kn_activation_files_write(kn_ctx *ctx, const kn_activations *a, const char *folder) {
+    char path[KN_PATH_MAX];
+    kn_status status = path_of(ctx, folder, "activations.csv", path);
+    if (status == KN_OK)
+        status = write_csv(ctx, a, path);
+    if (status == KN_OK)
+        status = path_of(ctx, folder, "activations.svg", path);
+    return status == KN_OK ? write_svg(ctx, a, path) : status;
+}

@@ -1,0 +1,67 @@
+/* test_cli_activations.c - kiln train --activations: its files, and that it changes no bit. */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/svg.h"
+#include "support/tree.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+#define SMALL                                                                                      \
+    "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn", "--epochs", "2",     \
+        "--json"
+
+static int prepare(void **state) {
+    (void)state;
+    tree_make(root);
+    command_data(root, "d", 3, 12, 4);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+static char *slurp(const char *relative) {
+    static char text[1 << 18], path[TREE_PATH + 64];
+    snprintf(path, sizeof path, "%s/%s", root, relative);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
+static void files_are_there_and_the_weights_the_same(void **state) {
+    (void)state;
+    command_run run;
+    char sha[2][COMMAND_VALUE];
+    COMMAND(&run, HERE, "train", "d", "-o", "plain", SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"done\"", 0, "weights_sha256", sha[0]);
+    command_free(&run);
+    COMMAND(&run, HERE, "train", "d", "-o", "watched", "--activations", SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"done\"", 0, "weights_sha256", sha[1]);
+    command_free(&run);
+    assert_string_equal(sha[0], sha[1]);
+    /* Two epochs of 5 batches, 5 layers with parameters. */
+    assert_int_equal(command_lines(slurp("watched/activations.csv")), 1 + 10 * 5);
+    svg_contains(slurp("watched/activations.svg"), ">layers.5</text>");
+    svg_contains(slurp("watched/args.json"), "\"activations\":true");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_there_and_the_weights_the_same),
+    };
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
