@@ -120,7 +120,10 @@ typedef struct kn_early_stopping_opts {
 
 /* Cancels the fit when it no longer gets better, as fastai's EarlyStoppingCallback. NaN is not
  * better. Needs kn_track_results_cb. The weights are those of the last epoch; kn_save_model_cb has
- * the best. */
+ * the best.
+ *
+ *     kn_learner_add(l, kn_early_stopping_cb(ctx, (kn_early_stopping_opts){.patience = 3}));
+ */
 KN_API kn_callback *kn_early_stopping_cb(kn_ctx *ctx, kn_early_stopping_opts opts);
 KN_API int kn_early_stopping_at(const kn_learner *l); /* the epoch after which; -1: it did not */
 
