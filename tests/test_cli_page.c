@@ -166,13 +166,18 @@ static void browse(const char *options, const char *file) {
     }
 }
 
-/* A copy of the page, which says how wide it is to the page around it; that has it in a frame of a
- * phone's width, as a browser's window may not be so narrow. */
+/* A copy of the page, which says to the page around it how wide it is, and how far right something
+ * of it reaches that does not scroll; that has it in a frame of a phone's width, as a browser's
+ * window may not be so narrow. */
 static void put_frame(int width) {
     static const char policy[] = "default-src 'none';";
     static const char probe[] =
-        "<script>addEventListener('load', () => parent.postMessage('frame ' + innerWidth + ' page '"
-        " + document.documentElement.scrollWidth, '*'))</script>\n</body>";
+        "<script>addEventListener('load', () => parent.postMessage('frame ' + innerWidth + ' page "
+        "' +"
+        " Math.max(document.documentElement.scrollWidth, ...[...document.querySelectorAll('body "
+        "*')]"
+        ".filter(e => !e.closest('.scroll, pre, figcaption, script'))"
+        ".map(e => Math.ceil(e.getBoundingClientRect().right))), '*'))</script>\n</body>";
     char *page = slurp("it's <run>/report.html"), *copy = calloc(1, 1 << 22), frame[512];
     char *at = strstr(page, policy), *end = strstr(page, "</body>");
     assert_true(at != NULL && end != NULL && end > at);
