@@ -266,6 +266,15 @@ static kn_status check_training(const args *a, kn_error *error) {
     return KN_OK;
 }
 
+/* An option is never ignored. */
+static kn_status check_sheet(const args *a, kn_error *error) {
+    const option *o;
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (a->command->id == CMD_CHECK && !a->sheet && o->with_sheet && a->given[i])
+            return kn_error_set(error, KN_ERR_ARG, "check: --%s goes with --sheet", o->name);
+    return KN_OK;
+}
+
 static kn_status check_together(args *a, kn_error *error) {
     bool stored = a->command->id & (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN);
     if (stored && (a->weights != NULL) != (a->model != NULL))
@@ -275,6 +284,8 @@ static kn_status check_together(args *a, kn_error *error) {
     kn_status status = settle_fine_tune(a, error);
     if (status == KN_OK)
         status = check_training(a, error);
+    if (status == KN_OK)
+        status = check_sheet(a, error);
     return status == KN_OK ? check_words(a, error) : status;
 }
 

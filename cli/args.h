@@ -62,6 +62,7 @@ typedef struct args {
     double crop_min;        /* 0: that of aug */
     bool nesterov, no_bias_wd, no_flip;
     bool activations;
+    bool sheet;
     bool tta, shapes, json, quiet, verbose, help, version;
     bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
 } args;
@@ -81,6 +82,7 @@ typedef enum option_kind {
 typedef struct option {
     const char *name;
     unsigned commands; /* 0: not in this version */
+    bool with_sheet;   /* check takes it only together with --sheet */
     char letter;       /* the short form; 0: none */
     option_kind kind;
     size_t at;           /* offsetof(args, ...) */
@@ -117,7 +119,7 @@ bool args_want_json(int argc, char **argv);
 /* ---- recipes.c: options set many at once ---- */
 
 #define RECIPE_DEFAULT  "quick"
-#define RECIPE_COMMANDS FIT_COMMANDS /* those that have the option */
+#define RECIPE_COMMANDS (FIT_COMMANDS | CMD_CHECK) /* those that have the option */
 
 /* What a recipe sets an option to; NULL: nothing, or there is no such recipe. */
 const char *recipe_value(const char *recipe, const char *name);

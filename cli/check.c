@@ -1,5 +1,6 @@
 /* check.c - kiln check: what is in DATA, and what is wrong with it, before a training finds out. */
 #include "check_read.h"
+#include "check_sheet.h"
 #include "column.h"
 #include "json_line.h"
 #include "number.h"
@@ -18,6 +19,7 @@ typedef struct check {
     int *size;            /* [good], for sorting */
     int good, bad, deep, turned, form[FORMS];
     int width[3], height[3]; /* least, median, most */
+    char sheet[PATH_MAX];    /* where it was drawn; empty: nowhere */
 } check;
 
 /* ---- counting ---- */
@@ -136,6 +138,8 @@ static void tell_json(const check *c, kn_text *t) {
     line_int(t, "deep", c->deep);
     line_int(t, "turned", c->turned);
     json_bad(c, t);
+    if (c->sheet[0] != '\0')
+        line_string(t, "sheet", c->sheet);
     line_close(t);
 }
 
@@ -182,6 +186,8 @@ static void tell(const check *c, kn_text *t) {
     if (c->turned > 0)
         kn_text_printf(t, "; %s turned upright (EXIF)", number_text(c->turned, text));
     kn_text_printf(t, "\nbad      %s\n", number_text(c->bad, text));
+    if (c->sheet[0] != '\0')
+        kn_text_printf(t, "sheet    %s\n", c->sheet);
 }
 
 /* One line for each bad picture; those of --json are in the object. */
@@ -214,7 +220,9 @@ int check_run(session *s) {
         return code;
     if (gather(&c, folder) != KN_OK)
         code = session_fail(s);
-    else {
+    if (code == EXIT_DONE && s->a.sheet)
+        code = check_sheet(s, &c.split, c.result, c.sheet);
+    if (code == EXIT_DONE) {
         kn_text t = {0};
         if (s->r.json)
             tell_json(&c, &t);

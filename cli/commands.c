@@ -72,7 +72,8 @@ static const command table[] = {
      .id = CMD_CHECK,
      .words = "DATA",
      .summary = "what is in DATA, and what is wrong with it",
-     .examples = "  kiln check photos\n",
+     .examples = "  kiln check photos\n"
+                 "  kiln check photos --sheet            and draw some of it: sheet.svg\n",
      .details = DATA_TEXT "Every picture is decoded whole. Exit code 3 when something is wrong.\n",
      .min_words = 1,
      .max_words = 1},

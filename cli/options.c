@@ -7,6 +7,7 @@
 #define MODEL_COMMANDS (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN)
 #define RUN_COMMANDS   (FIT_COMMANDS | MODEL_COMMANDS | CMD_INFO)
 #define READ_COMMANDS  (DATA_COMMANDS | CMD_PREDICT)
+#define SEEN_COMMANDS  (FIT_COMMANDS | CMD_CHECK) /* what a model sees; check: with --sheet */
 #define AT(field)      offsetof(args, field)
 
 /* An option may have a row for train and another for the commands that take its value from a model
@@ -15,6 +16,7 @@
 static const option table[] = {
     {.name = "recipe",
      .commands = RECIPE_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_CHOICE,
      .at = AT(recipe),
      .start = RECIPE_DEFAULT,
@@ -95,7 +97,8 @@ static const option table[] = {
      .max = 65536,
      .help = "of training; here twice as many go at once"},
     {.name = "img-size",
-     .commands = FIT_COMMANDS,
+     .commands = SEEN_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_INT,
      .at = AT(img_size),
      .value = "N",
@@ -112,7 +115,8 @@ static const option table[] = {
      .max = 4096,
      .help = "pictures become N by N"},
     {.name = "resize",
-     .commands = FIT_COMMANDS,
+     .commands = SEEN_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_CHOICE,
      .at = AT(resize),
      .choices = "squash|crop|pad",
@@ -127,7 +131,8 @@ static const option table[] = {
      .value = "HOW",
      .help = "squash, crop the middle or pad with black"},
     {.name = "aug",
-     .commands = FIT_COMMANDS,
+     .commands = SEEN_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_CHOICE,
      .at = AT(aug),
      .choices = "none|light|standard|strong",
@@ -135,7 +140,8 @@ static const option table[] = {
      .help = "light: random crops of 60% or more, mirrored; standard: of 35%; strong: also turned, "
              "recoloured, partly erased"},
     {.name = "crop-min",
-     .commands = FIT_COMMANDS,
+     .commands = SEEN_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_REAL,
      .at = AT(crop_min),
      .shown = "of --aug",
@@ -144,7 +150,8 @@ static const option table[] = {
      .above_min = true,
      .help = "random crops keep this share of a picture or more"},
     {.name = "no-flip",
-     .commands = FIT_COMMANDS,
+     .commands = SEEN_COMMANDS,
+     .with_sheet = true,
      .kind = KIND_FLAG,
      .at = AT(no_flip),
      .help = "never mirrored: for text and whatever else has a right side"},
@@ -424,6 +431,20 @@ static const option table[] = {
      .shown = "runs/N",
      .value = "DIR",
      .help = "run folder; an existing run is never overwritten"},
+    {.name = "sheet",
+     .commands = CMD_CHECK,
+     .kind = KIND_FLAG,
+     .at = AT(sheet),
+     .help = "draw pictures of the first training batch, as a model sees them: sheet.svg"},
+    {.name = "output",
+     .letter = 'o',
+     .commands = CMD_CHECK,
+     .with_sheet = true,
+     .kind = KIND_TEXT,
+     .at = AT(output),
+     .start = ".",
+     .value = "DIR",
+     .help = "folder for sheet.svg; where there is one, sheet-2.svg and so on"},
     {.name = "output",
      .letter = 'o',
      .commands = CMD_LR_FIND,
@@ -486,7 +507,6 @@ static const option table[] = {
     {.name = "cache"},
     {.name = "checkpoint-every"},
     {.name = "resume"},
-    {.name = "sheet"},
 };
 
 _Static_assert(sizeof table / sizeof table[0] <= OPTIONS_MOST, "raise OPTIONS_MOST");

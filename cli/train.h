@@ -36,6 +36,10 @@ void train_close(train *t);
 kn_status train_open_data(train *t, const char *folder);
 kn_resize_method train_resize(const train *t); /* once the data is open */
 void train_close_data(train *t);
+/* train_data.c: those pictures as a training sees them, and how they are read: for check too, whose
+ * t holds only s. */
+kn_dataset *train_set(train *t, const kn_labelled *items, int count);
+kn_loader_opts train_loading(const args *a);
 kn_status train_open_model(train *t);
 kn_status train_open_learner(train *t);
 

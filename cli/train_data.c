@@ -23,25 +23,27 @@ kn_resize_method train_resize(const train *t) {
     return method;
 }
 
-/* Pictures to validate on are never augmented. */
-static void make_sets(train *t) {
-    kn_ctx *ctx = t->s->ctx;
-    const args *a = &t->s->a;
-    const kn_split *split = &t->split;
-    kn_image_opts opts = {.resize = train_resize(t)};
-    t->valid_set = kn_image_dataset(ctx, split->valid, split->valid_count, a->img_size, opts);
-    opts.augment = augmentation(a);
-    t->train_set = kn_image_dataset(ctx, split->train, split->train_count, a->img_size, opts);
+kn_dataset *train_set(train *t, const kn_labelled *items, int count) {
+    args *a = &t->s->a;
+    settle_resize(a);
+    kn_image_opts opts = {.resize = train_resize(t), .augment = augmentation(a)};
+    return kn_image_dataset(t->s->ctx, items, count, a->img_size, opts);
 }
 
-static kn_loader_opts loading(const args *a) {
+/* Pictures to validate on are never augmented. */
+static kn_dataset *valid_set(train *t, const kn_labelled *items, int count) {
+    kn_image_opts opts = {.resize = train_resize(t)};
+    return kn_image_dataset(t->s->ctx, items, count, t->s->a.img_size, opts);
+}
+
+kn_loader_opts train_loading(const args *a) {
     return (kn_loader_opts){.workers = a->workers,
                             .max_image_memory = (size_t)a->max_image_memory << 20};
 }
 
 static void open_loaders(train *t) {
     const args *a = &t->s->a;
-    kn_loader_opts valid = loading(a), training = loading(a);
+    kn_loader_opts valid = train_loading(a), training = train_loading(a);
     training.shuffle = true;
     t->loaders.valid = kn_loader_new(t->s->ctx, t->valid_set, 2 * a->batch_size, valid);
     t->loaders.train = kn_loader_new(t->s->ctx, t->train_set, a->batch_size, training);
@@ -53,8 +55,8 @@ kn_status train_open_data(train *t, const char *folder) {
     kn_status status = kn_split_folder(ctx, folder, opts, &t->split);
     if (status != KN_OK)
         return status;
-    settle_resize(&t->s->a);
-    make_sets(t);
+    t->train_set = train_set(t, t->split.train, t->split.train_count);
+    t->valid_set = valid_set(t, t->split.valid, t->split.valid_count);
     if (t->train_set == NULL || t->valid_set == NULL)
         return kn_ctx_status(ctx);
     open_loaders(t);
