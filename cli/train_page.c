@@ -112,6 +112,8 @@ static kn_status put_charts(train *t, kn_text *out) {
     for (int i = 0; i < KN_HISTORY_CHARTS && status == KN_OK; i++) {
         kn_text wide = {0}, narrow = {0};
         kn_history_chart chart = (kn_history_chart)i;
+        if (!kn_recorder_shows(t->learner, chart))
+            continue;
         status = kn_recorder_draw(t->learner, chart, KN_HTML_WIDE, CHART_HEIGHT, &wide);
         if (status == KN_OK)
             status = kn_recorder_draw(t->learner, chart, KN_HTML_NARROW, NARROW_HEIGHT, &narrow);

@@ -35,6 +35,9 @@ const char *kn_history_chart_file(kn_history_chart chart);
 kn_status kn_history_draw(kn_ctx *ctx, const kn_history *h, kn_history_chart chart, int width,
                           int height, kn_text *out);
 
+/* recorder_cb.c: whether there is something to see: a momentum that never varies is none. */
+bool kn_recorder_shows(const kn_learner *l, kn_history_chart chart);
+
 /* recorder_cb.c: the same for what l's recorder has kept so far. KN_ERR_STATE when it has none. */
 kn_status kn_recorder_draw(const kn_learner *l, kn_history_chart chart, int width, int height,
                            kn_text *out);

@@ -201,11 +201,11 @@ static kn_status write_chart(const recorder *r, kn_history_chart chart) {
     return status;
 }
 
-static bool momentum_varies(const recorder *r) {
-    for (int64_t i = 1; i < r->steps; i++)
-        if (r->momentum[i] != r->momentum[0])
-            return true;
-    return false;
+static bool shows(const recorder *r, kn_history_chart chart) {
+    bool varies = chart != KN_HISTORY_MOMENTUM;
+    for (int64_t i = 1; i < r->steps && !varies; i++)
+        varies = r->momentum[i] != r->momentum[0];
+    return r->steps > 0 && varies;
 }
 
 static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
@@ -213,8 +213,7 @@ static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     if (l->epochs == 0 || r->opts.folder == NULL || r->steps == 0)
         return KN_GO;
     for (int i = 0; i < KN_HISTORY_CHARTS; i++)
-        if ((i != KN_HISTORY_MOMENTUM || momentum_varies(r)) &&
-            write_chart(r, (kn_history_chart)i) != KN_OK)
+        if (shows(r, (kn_history_chart)i) && write_chart(r, (kn_history_chart)i) != KN_OK)
             return KN_FAIL;
     return KN_GO;
 }
@@ -257,6 +256,11 @@ const kn_history_row *kn_recorder_rows(const kn_learner *l, int *count) {
     const recorder *r = recorder_of(l);
     *count = r != NULL ? r->rows : 0;
     return r != NULL ? r->row : NULL;
+}
+
+bool kn_recorder_shows(const kn_learner *l, kn_history_chart chart) {
+    const recorder *r = recorder_of(l);
+    return r != NULL && shows(r, chart);
 }
 
 kn_status kn_recorder_draw(const kn_learner *l, kn_history_chart chart, int width, int height,
