@@ -12,12 +12,17 @@
 enum { STEPS = 100, ROWS = 2 };
 
 static float loss[STEPS];
-static double lr[STEPS];
+static double lr[STEPS], momentum[STEPS];
 static const kn_history_row rows[ROWS] = {
     {.epoch = 0, .train_loss = 2, .train_acc = 0.25, .valid_loss = 2, .valid_acc = 0.5},
     {.epoch = 1, .train_loss = 2, .train_acc = 0.75, .valid_loss = 2, .valid_acc = 0.5}};
-static const kn_history history = {
-    .row = rows, .rows = ROWS, .lr = lr, .loss = loss, .steps = STEPS, .epoch_steps = STEPS / 2};
+static const kn_history history = {.row = rows,
+                                   .rows = ROWS,
+                                   .lr = lr,
+                                   .momentum = momentum,
+                                   .loss = loss,
+                                   .steps = STEPS,
+                                   .epoch_steps = STEPS / 2};
 
 /* The chart, which is sound and has this size. */
 static char *draw(kn_history_chart chart, const kn_history *h) {
@@ -93,12 +98,16 @@ static void accuracy_and_rate_are_drawn(void **state) {
     svg = draw(KN_HISTORY_SCHEDULE, &history);
     svg_contains(svg, ">learning rate</text>");
     kn_mem_free(NULL, svg);
+    svg = draw(KN_HISTORY_MOMENTUM, &history);
+    svg_contains(svg, ">momentum</text>");
+    kn_mem_free(NULL, svg);
 }
 
 /* A run that is interrupted at once, and one that diverges. */
 static void nothing_and_nan_are_no_trouble(void **state) {
     (void)state;
-    const kn_history none = {.row = rows, .lr = lr, .loss = loss, .epoch_steps = 1};
+    const kn_history none = {
+        .row = rows, .lr = lr, .momentum = momentum, .loss = loss, .epoch_steps = 1};
     for (int i = 0; i < STEPS; i++)
         loss[i] = i < 10 ? 1 : (float)NAN;
     for (int i = 0; i < KN_HISTORY_CHARTS; i++) {
