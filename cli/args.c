@@ -266,11 +266,12 @@ static kn_status check_training(const args *a, kn_error *error) {
     return KN_OK;
 }
 
-/* An option is never ignored. */
+/* An option is never ignored: what only the sheet uses is refused without it. */
 static kn_status check_sheet(const args *a, kn_error *error) {
     const option *o;
     for (int i = 0; (o = option_at(i)) != NULL; i++)
-        if (a->command->id == CMD_CHECK && !a->sheet && o->with_sheet && a->given[i])
+        if (a->command->id == CMD_CHECK && !a->sheet && a->given[i] &&
+            (o->with_sheet || strcmp(o->name, "output") == 0))
             return kn_error_set(error, KN_ERR_ARG, "check: --%s goes with --sheet", o->name);
     return KN_OK;
 }

@@ -19,7 +19,7 @@ enum { PICTURES = 64 };
 /* Makes an empty file under the first free name: so of two commands at once each gets its own, and
  * nothing is overwritten. */
 static int take_name(session *s, char path[PATH_MAX]) {
-    const char *folder = s->a.output;
+    const char *folder = s->a.output != NULL ? s->a.output : ".";
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return report_fail(&s->r, EXIT_FAILED, "%s: cannot make the folder: %s", folder,
                            strerror(errno));

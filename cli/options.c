@@ -10,6 +10,13 @@
 #define SEEN_COMMANDS  (FIT_COMMANDS | CMD_CHECK) /* what a model sees; check: with --sheet */
 #define AT(field)      offsetof(args, field)
 
+/* A folder to write into: each command has its own. */
+#define OUTPUT(command, where, what)                                                               \
+    {                                                                                              \
+        .name = "output", .letter = 'o', .commands = (command), .kind = KIND_TEXT,                 \
+        .at = AT(output), .shown = (where), .value = "DIR", .help = (what)                         \
+    }
+
 /* An option may have a row for train and another for the commands that take its value from a model
  * file. What a recipe sets (recipes.c) goes before start; a row without a start is set by every
  * recipe, or is zero until it is given. */
@@ -423,52 +430,17 @@ static const option table[] = {
      .kind = KIND_FLAG,
      .at = AT(activations),
      .help = "also activations.svg and .csv: what each layer gives while it trains"},
-    {.name = "output",
-     .letter = 'o',
-     .commands = CMD_TRAIN,
-     .kind = KIND_TEXT,
-     .at = AT(output),
-     .shown = "runs/N",
-     .value = "DIR",
-     .help = "run folder; an existing run is never overwritten"},
+    OUTPUT(CMD_TRAIN, "runs/N", "run folder; an existing run is never overwritten"),
     {.name = "sheet",
      .commands = CMD_CHECK,
      .kind = KIND_FLAG,
      .at = AT(sheet),
      .help = "draw pictures of the first training batch, as a model sees them: sheet.svg"},
-    {.name = "output",
-     .letter = 'o',
-     .commands = CMD_CHECK,
-     .with_sheet = true,
-     .kind = KIND_TEXT,
-     .at = AT(output),
-     .start = ".",
-     .value = "DIR",
-     .help = "folder for sheet.svg; where there is one, sheet-2.svg and so on"},
-    {.name = "output",
-     .letter = 'o',
-     .commands = CMD_LR_FIND,
-     .kind = KIND_TEXT,
-     .at = AT(output),
-     .shown = "lr-find/N",
-     .value = "DIR",
-     .help = "new folder for lr_find.svg and lr_find.csv"},
-    {.name = "output",
-     .letter = 'o',
-     .commands = CMD_EVAL,
-     .kind = KIND_TEXT,
-     .at = AT(output),
-     .shown = "nothing is written",
-     .value = "DIR",
-     .help = "new folder for confusion.svg, tables of classes and pictures"},
-    {.name = "output",
-     .letter = 'o',
-     .commands = CMD_EXPLAIN,
-     .kind = KIND_TEXT,
-     .at = AT(output),
-     .shown = "explain/N",
-     .value = "DIR",
-     .help = "new folder for explain.html"},
+    OUTPUT(CMD_CHECK, ".", "folder for sheet.svg; where there is one, sheet-2.svg and so on"),
+    OUTPUT(CMD_LR_FIND, "lr-find/N", "new folder for lr_find.svg and lr_find.csv"),
+    OUTPUT(CMD_EVAL, "nothing is written",
+           "new folder for confusion.svg, tables of classes and pictures"),
+    OUTPUT(CMD_EXPLAIN, "explain/N", "new folder for explain.html"),
     {.name = "shapes",
      .commands = CMD_INFO,
      .kind = KIND_FLAG,
