@@ -260,7 +260,7 @@ static kn_status settle_fine_tune(args *a, kn_error *error) {
 static kn_status check_training(const args *a, kn_error *error) {
     if (a->nesterov && !(strcmp(a->opt, "sgd") == 0 && a->momentum > 0))
         return kn_error_set(error, KN_ERR_ARG, "--nesterov goes with --opt sgd and a --momentum");
-    if (a->warmup > 0 && a->warmup >= a->epochs)
+    if (a->warmup > 0 && a->epochs > 0 && a->warmup >= a->epochs)
         return kn_error_set(error, KN_ERR_ARG, "--warmup %g: expected less than the %d epochs",
                             a->warmup, a->epochs);
     return KN_OK;

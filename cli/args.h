@@ -70,6 +70,7 @@ typedef struct args {
 typedef enum option_kind {
     KIND_FLAG,   /* bool */
     KIND_INT,    /* int, from min to max */
+    KIND_COUNT,  /* int, from min to max, or "auto": 0 */
     KIND_SEED,   /* uint64_t */
     KIND_REAL,   /* double, from min to max */
     KIND_RATE,   /* the same, or "auto": 0 */

@@ -55,7 +55,9 @@ static void model_list(char *out, size_t size) {
 /* ---- messages ---- */
 
 static void expected(const option *o, char *out, size_t size) {
-    const char *what = o->kind == KIND_INT   ? "a whole number"
+    bool automatic = o->kind == KIND_RATE || o->kind == KIND_COUNT,
+         integer = o->kind == KIND_INT || o->kind == KIND_COUNT;
+    const char *what = integer               ? "a whole number"
                        : o->kind == KIND_RGB ? "three numbers R,G,B, each"
                                              : "a number";
     char list[256];
@@ -69,7 +71,7 @@ static void expected(const option *o, char *out, size_t size) {
     else if (o->kind == KIND_SEED)
         snprintf(out, size, "a whole number from 0 to 18446744073709551615");
     else
-        snprintf(out, size, "%s%s %s %.10g%s %.10g", o->kind == KIND_RATE ? "auto, or " : "", what,
+        snprintf(out, size, "%s%s %s %.10g%s %.10g", automatic ? "auto, or " : "", what,
                  o->above_min ? "above" : "from", o->min,
                  o->below_max   ? " and below"
                  : o->above_min ? ", at most"
@@ -147,6 +149,11 @@ static bool set(const option *o, const char *text, void *at) {
         return true;
     case KIND_INT:
         return whole(text, o, at);
+    case KIND_COUNT:
+        if (strcmp(text, "auto") != 0)
+            return whole(text, o, at);
+        *(int *)at = 0;
+        return true;
     case KIND_SEED:
         return seed(text, at);
     case KIND_REAL:

@@ -108,6 +108,7 @@ static void put_option(kn_text *t, const option *o, const args *a) {
             line_bool(t, o->name, *(const bool *)(const void *)at);
         break;
     case KIND_INT:
+    case KIND_COUNT:
         line_int(t, o->name, *(const int *)(const void *)at);
         break;
     case KIND_SEED:

@@ -243,6 +243,7 @@ static void append_value(kn_text *out, const option *o, const args *a) {
         kn_text_printf(out, "%s", *(const bool *)(const void *)at ? "yes" : "no");
         break;
     case KIND_INT:
+    case KIND_COUNT:
         kn_text_printf(out, "%d", *(const int *)(const void *)at);
         break;
     case KIND_SEED:
