@@ -8,20 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* fine, the default: with fastai's hundred steps and its smoothing, valley is a matter of chance
- * where batches differ much (docs/design.md has figures). */
-static kn_lr_find_opts options_of(const char *mode) {
+/* fine, the default: with fastai's twelve steps a decade and its smoothing, valley is a matter of
+ * chance where batches differ much (docs/design.md has figures). Below 1e-5 nothing happens, and
+ * optimizers whose steps have a length of their own are past their best well before 1. */
+static kn_lr_find_opts options_of(const args *a) {
+    const char *mode = a->mode;
     if (mode != NULL && strcmp(mode, "fastai") == 0)
         return (kn_lr_find_opts){0};
     if (mode != NULL && strcmp(mode, "chapter") == 0)
         return (kn_lr_find_opts){.chapter = true};
-    return (kn_lr_find_opts){.steps = 200, .raw_valley = true};
+    bool sgd = strcmp(a->opt, "sgd") == 0;
+    return (kn_lr_find_opts){
+        .start = 1e-5, .end = sgd ? 10 : 1, .steps = sgd ? 150 : 125, .raw_valley = true};
 }
 
 /* EXIT_DONE or the exit code, reported. found is the caller's to free. */
 static int find(train *t, bool events, kn_lr_found *found) {
     lr_report told = {.t = t, .events = events};
-    kn_lr_find_opts opts = options_of(t->s->a.mode);
+    kn_lr_find_opts opts = options_of(&t->s->a);
     opts.on_step = lr_find_on_step;
     opts.user = &told;
     interrupt_install();

@@ -131,8 +131,9 @@ static void test_given(void **state) {
     assert_string_equal(a.model, "simple_cnn");
     a = good("kiln train d");
     assert_string_equal(a.recipe, "quick");
-    assert_string_equal(a.model, "resnet18");
-    assert_true(a.lr == 0); /* auto */
+    assert_string_equal(a.model, "xresnet18");
+    assert_int_equal(a.epochs, 0); /* auto */
+    assert_true(a.lr == 0);        /* auto */
     a = good("kiln train --recipe chapter --epochs 3 d");
     assert_int_equal(a.epochs, 3);
     assert_int_equal(a.batch_size, 128);
@@ -226,9 +227,11 @@ static const struct {
     {"kiln train d --epochs --json", "--epochs needs a value: N"},
     {"kiln train d -b", "--batch-size needs a value: N"},
     {"kiln train d --json=yes", "--json takes no value"},
-    {"kiln train d --epochs ten", "--epochs \"ten\": expected a whole number from 1 to 1000000"},
+    {"kiln train d --epochs ten",
+     "--epochs \"ten\": expected auto, or a whole number from 1 to 1000000"},
     {"kiln train d --epochs=", "--epochs \"\": expected a whole number"},
-    {"kiln train d --epochs 0", "--epochs \"0\": expected a whole number from 1 to 1000000"},
+    {"kiln train d --epochs 0",
+     "--epochs \"0\": expected auto, or a whole number from 1 to 1000000"},
     {"kiln train d --epochs 1000001", "from 1 to 1000000"},
     {"kiln train d --epochs -3", "from 1 to 1000000"},
     {"kiln train d --epochs 3.0", "a whole number"},

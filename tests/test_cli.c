@@ -137,7 +137,7 @@ static void test_run_folder(void **state) {
     check_contains(text, "\"epochs\":3,\"batch-size\":8,\"img-size\":32,");
     check_contains(text, "\"seed\":42,");
     check_contains(text, "\"lr\":0.1,\"sched\":\"one-cycle\"");
-    check_contains(text, "\"threads\":2,\"output\":\"run\"");
+    check_contains(text, "\"threads\":2,\"activations\":false,\"output\":\"run\"");
     assert_null(strstr(text, "auto")); /* what was used, not what was asked for */
 }
 

@@ -38,7 +38,7 @@ static void check_args(const char *run, const char *recipe, const char *model, c
     text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
     const char *const pairs[][2] = {
-        {"recipe", recipe}, {"model", model}, {"aug", aug}, {"resize", "crop"}, {"opt", "adamw"}};
+        {"recipe", recipe}, {"model", model}, {"aug", aug}, {"resize", "crop"}, {"opt", "muon"}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         snprintf(want, sizeof want, "\"%s\"", pairs[i][1]);
         command_value(text, "version", 0, pairs[i][0], value);
@@ -57,17 +57,16 @@ static void test_nothing_asked(void **state) {
     command_expect(&run, 0);
     check_contains(run.out, "best accuracy");
     command_free(&run);
-    check_args("none", "quick", "resnet18", "light");
+    check_args("none", "quick", "xresnet18", "standard");
     COMMAND(&run, HERE, "eval", "none/model.safetensors", "d", "--json");
     command_expect(&run, 0);
     command_free(&run);
 }
 
-/* Its rate is given, which saves the looking for one. */
 static void test_best(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "d", "-o", "best", "--lr", "1e-3", SMALL, "--recipe", "best");
+    COMMAND(&run, HERE, "train", "d", "-o", "best", SMALL, "--recipe", "best");
     command_expect(&run, 0);
     check_contains(run.out, "best accuracy");
     command_free(&run);
@@ -78,7 +77,7 @@ static void test_help_shows_a_recipes_values(void **state) {
     (void)state;
     static const struct {
         const char *recipe, *said, *model;
-    } recipes[] = {{"quick", "those of --recipe quick):", "(resnet18)"},
+    } recipes[] = {{"quick", "those of --recipe quick):", "(xresnet18)"},
                    {"best", "those of --recipe best):", "(xresnet18)"},
                    {"chapter", "those of --recipe chapter):", "(simple_cnn)"}};
     command_run run;
