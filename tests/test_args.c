@@ -229,7 +229,7 @@ static const struct {
     {"kiln train d --json=yes", "--json takes no value"},
     {"kiln train d --epochs ten",
      "--epochs \"ten\": expected auto, or a whole number from 1 to 1000000"},
-    {"kiln train d --epochs=", "--epochs \"\": expected a whole number"},
+    {"kiln train d --epochs=", "--epochs \"\": expected auto, or a whole number"},
     {"kiln train d --epochs 0",
      "--epochs \"0\": expected auto, or a whole number from 1 to 1000000"},
     {"kiln train d --epochs 1000001", "from 1 to 1000000"},
