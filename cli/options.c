@@ -202,7 +202,8 @@ static const option table[] = {
      .start = "fine",
      .choices = "fine|fastai|chapter",
      .value = "NAME",
-     .help = "fine: 25 steps a decade from 1e-5; fastai: 1e-7 to 10 in 100; chapter: from 1e-6, times 1.2 each"},
+     .help = "fine: 25 steps a decade from 1e-5; fastai: 1e-7 to 10 in 100; chapter: from 1e-6, "
+             "times 1.2 each"},
     {.name = "sched",
      .commands = CMD_TRAIN,
      .kind = KIND_CHOICE,
