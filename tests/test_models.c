@@ -271,6 +271,42 @@ static void models_begin_as_their_originals(void **state) {
     check_error(ctx, KN_ERR_ARG, "18, 34 or 50");
 }
 
+/* The one i64 that a model holds can be read, and is no operand. */
+static void batches_are_counted(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *norm = kn_batch_norm(ctx, 2, (kn_batch_norm_opts){0});
+    static const float values[6] = {1, 2, 3, 4, 5, 6};
+    kn_named_list all;
+    assert_int_equal(kn_module_state_list(norm, &all), KN_OK);
+    assert_string_equal(all.item[4].name, "num_batches_tracked");
+    kn_tensor *batches = all.item[4].buffer;
+    for (int i = 0; i < 3; i++)
+        assert_non_null(kn_forward(norm, kn_from(ctx, KN_F32, KN_SHAPE(3, 2), values)));
+    assert_true(fabs(kn_item(ctx, batches) - 3) < 1e-9);
+    assert_null(kn_cast(ctx, batches, KN_F32));
+    check_error(ctx, KN_ERR_SHAPE, "i64");
+    kn_module_train(norm, false);
+    assert_non_null(kn_forward(norm, kn_from(ctx, KN_F32, KN_SHAPE(3, 2), values)));
+    assert_true(fabs(kn_item(ctx, batches) - 3) < 1e-9);
+    kn_tensor *x = kn_from(ctx, KN_F32, KN_SHAPE(3, 2), values),
+              *row = kn_full(ctx, KN_SHAPE(2), 1);
+    assert_null(kn_batch_norm_op(ctx, x, row, row,
+                                 (kn_batch_norm_op_opts){.training = true, .batches = row}));
+    check_error(ctx, KN_ERR_SHAPE, "counter of batches");
+    kn_step_end(ctx);
+    kn_named_free(ctx, &all);
+    kn_module_free(norm);
+}
+
+/* A picture without rows has no maximum, whatever the padding. */
+static void pools_refuse_pictures_of_nothing(void **state) {
+    kn_ctx *ctx = *state;
+    kn_tensor *x = kn_zeros(ctx, KN_F32, KN_SHAPE(1, 0, 4, 8));
+    assert_null(kn_max_pool(ctx, x, (kn_pool_opts){.kernel = 2, .padding = 1}));
+    check_error(ctx, KN_ERR_SHAPE, "too small");
+    kn_step_end(ctx);
+}
+
 /* A stem of zeros would be no model; a step without memory must not leave half of one. */
 static void models_that_do_not_fit_into_memory_leave_nothing(void **state) {
     kn_ctx *ctx = *state;
@@ -293,6 +329,8 @@ int main(void) {
         MODEL_CASE(models_answer_as_pytorch_does),
         MODEL_CASE(hooks_see_every_module_and_change_no_bit),
         MODEL_CASE(models_begin_as_their_originals),
+        MODEL_CASE(batches_are_counted),
+        MODEL_CASE(pools_refuse_pictures_of_nothing),
         MODEL_CASE(models_that_do_not_fit_into_memory_leave_nothing),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include "support/counted.h"
 #include "support/op_run.h"
 
+#include "backend/cpu_exp.h"
+
 #include "core/ctx.h"
 #include "tensor/tensor.h"
 
@@ -68,6 +70,19 @@ static const op_row rows[] = {
     {"conv2d/1x1s2", run_conv2d, .in = {X(4, 9, 9, 16), X(32, 16, 1, 1)}, .conv = {2, 0, 0}},
     {"conv2d/stem", run_conv2d, .in = {X(2, 37, 41, 3), X(20, 3, 7, 7), X(20)}, .conv = {2, 3, 0}},
     {"conv2d/s3", run_conv2d, .in = {X(3, 23, 19, 12), X(7, 12, 4, 4), X(7)}, .conv = {3, 2, 0}},
+    {"swish", run_swish, .in = {X(33333)}},
+    {"mish", run_mish, .in = {X(33333)}},
+    {"max_pool", run_max_pool, .in = {X(5, 33, 31, 17)}, .pool = {3, 2, 1, 0}},
+    {"avg_pool", run_avg_pool, .in = {X(5, 33, 31, 17)}, .pool = {2, 2, 0, 1}},
+    {"batch_norm", run_batch_norm_op_residual, .in = {X(8, 33, 31, 13), X(13), X(13)},
+     .norm = {.training = 1}},
+    {"batch_norm/relu", run_batch_norm_op_residual, .in = {X(8, 33, 31, 64), X(64), X(64)},
+     .norm = {.training = 1, .relu = 1}},
+    {"batch_norm/residual", run_batch_norm_op_residual,
+     .in = {X(8, 33, 31, 13), X(13), X(13), X(8, 33, 31, 13)}, .norm = {.training = 1, .relu = 1}},
+    {"batch_norm/few_rows", run_batch_norm_op_residual, .in = {X(33, 2048), X(2048), X(2048)},
+     .norm = {.training = 1, .relu = 1}},
+    {"dropout", run_dropout_op, .in = {X(33333)}, .p = 0.3},
     {"cross_entropy", run_cross_entropy, .in = {X(1000, 31), I(31, 1000)}},
     {"log_softmax", run_log_softmax, .in = {X(700, 100)}},
 };
@@ -109,7 +124,7 @@ static float *all_numbers(const op_row *row, const char *device, int64_t *count)
     return out;
 }
 
-/* The bound of issue and design: relative to the whole, not to each number. */
+/* The bound of the design: relative to the whole, not to each number. */
 static double difference(const float *a, const float *b, int64_t n) {
     double square = 0, size = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -240,12 +255,24 @@ static void packed_weights_follow_the_weights(void **state) {
     kn_step_end(ctx);
 }
 
+/* In f32's units of the last place, from one end of its range to the other. */
+static void exp_is_exact(void **state) {
+    (void)state;
+    for (double x = -87; x <= 88; x += 0.0137) {
+        double want = exp((double)(float)x), off = fabs(kn_cpu_exp((float)x) / want - 1);
+        if (!(off <= 2 * 0x1p-23))
+            fail_msg("exp(%g) is off by %g", x, off);
+    }
+    assert_true(isnan(kn_cpu_exp(NAN)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_rows_match_the_reference),
         cmocka_unit_test(the_same_call_gives_the_same_bits),
         cmocka_unit_test(the_fused_relu_is_relu_bit_for_bit),
         cmocka_unit_test(packed_weights_follow_the_weights),
+        cmocka_unit_test(exp_is_exact),
     };
     return cmocka_run_group_tests_name("ops, large", tests, open_context, close_context);
 }

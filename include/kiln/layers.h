@@ -67,9 +67,9 @@ KN_API kn_module *kn_batch_norm(kn_ctx *ctx, int channels, kn_batch_norm_opts op
 
 typedef enum kn_act { KN_ACT_RELU, KN_ACT_SWISH, KN_ACT_MISH, KN_ACT_NONE } kn_act;
 
-KN_API kn_module *kn_activation(kn_ctx *ctx, kn_act act);
-KN_API kn_module *kn_max_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* kn_max_pool */
-KN_API kn_module *kn_avg_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* kn_avg_pool */
+KN_API kn_module *kn_activation(kn_ctx *ctx, kn_act act);            /* shapes stay */
+KN_API kn_module *kn_max_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* shapes as kn_max_pool */
+KN_API kn_module *kn_avg_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* shapes as kn_avg_pool */
 
 /* kn_dropout_op in training, nothing otherwise. Which elements it drops is a function of the seed,
  * of the how-many-th dropout of the context it is, and of kn_ctx_set_step (the Learner's doing). */
@@ -98,7 +98,7 @@ KN_API kn_module *kn_resnet(kn_ctx *ctx, int depth, int classes);
 
 typedef struct kn_xresnet_opts {
     kn_act act;
-    double dropout; /* before the last layer */
+    double dropout; /* probability in [0, 1), before the last layer; 0: none */
 } kn_xresnet_opts;
 
 /* fastai's xresnet: He et al., "Bag of Tricks for Image Classification" (2018): three 3x3
@@ -110,8 +110,8 @@ KN_API kn_module *kn_xresnet(kn_ctx *ctx, int depth, int classes, kn_xresnet_opt
  * none such. */
 KN_API kn_module *kn_model_new(kn_ctx *ctx, const char *name, int classes);
 
-/* The same with weights of zeros, for who fills them from a file: drawing some of the larger
- * models' takes a second. */
+/* The same without random weights, which are zeros, for who fills them from a file: drawing those
+ * of the larger models takes a second. */
 KN_API kn_module *kn_model_empty(kn_ctx *ctx, const char *name, int classes);
 
 /* Parts such a model's parameters into three groups by depth: early body, late body, head. fastai's

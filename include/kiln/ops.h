@@ -104,7 +104,7 @@ typedef struct kn_batch_norm_op_opts {
      * (the variance without the bias of a sample), and may be NULL; else they are what normalises.
      */
     kn_tensor *running_mean, *running_var;
-    kn_tensor *batches; /* i64 [1], counts training batches; may be NULL */
+    kn_tensor *batches; /* i64, one number: counts training batches; may be NULL */
     bool training;
     double momentum;     /* 0: 0.1, the batch's share in the running statistics */
     double eps;          /* 0: 1e-5, added to the variance */

@@ -52,7 +52,7 @@ struct kn_optimizer {
     kn_module *model; /* borrowed */
     double lr;        /* read at each step; schedules write it */
     kn_group group[KN_MAX_GROUPS];
-    int groups;
+    int groups;    /* in use when it was made, or last spread */
     int64_t steps; /* taken so far */
     size_t size;   /* of the object */
 };

@@ -21,7 +21,7 @@ extern "C" {
 
 enum { KN_MAX_RANK = 8 };
 
-/* i64 and f16: in files only. */
+/* i64: in files, and a norm layer's counter of batches; f16: in files only. */
 typedef enum kn_dtype { KN_F32, KN_BF16, KN_U8, KN_I32, KN_I64, KN_F16 } kn_dtype;
 
 KN_API size_t kn_dtype_size(kn_dtype dtype);      /* bytes an element */

@@ -1,6 +1,5 @@
 /* cpu_exp.h - exp in a form that the compiler turns into vector instructions, within 2 units in the
- * last place (checked in tests/test_ops.c against the reference). The standard one is a call for
- * each number. */
+ * last place (tests/test_ops_large.c). The standard one is a call for each number. */
 #ifndef KN_BACKEND_CPU_EXP_H
 #define KN_BACKEND_CPU_EXP_H
 

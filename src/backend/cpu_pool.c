@@ -1,9 +1,8 @@
-/* cpu_pool.c - pooling over windows, and dropout, on the cpu device. A picture belongs to one
+/* cpu_pool.c - pooling over windows on the cpu device. A picture belongs to one
  * thread, so neighbouring windows may write to the same pixel; the channels of a pixel lie next to
  * each other and are worked on together. */
 #include "backend/cpu_loops.h"
 
-#include "backend/reference.h"
 #include "core/multiversion.h"
 
 #include <math.h>

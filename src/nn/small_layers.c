@@ -3,6 +3,7 @@
 
 #include <kiln/ops.h>
 
+#include <assert.h>
 #include <stdio.h>
 
 /* ---- activation ---- */
@@ -24,6 +25,7 @@ static const kn_module_class act_class[] = {
 };
 
 kn_module *kn_activation(kn_ctx *ctx, kn_act act) {
+    assert(act >= KN_ACT_RELU && act <= KN_ACT_NONE);
     activation *a = kn_module_new(ctx, &act_class[act], sizeof *a);
     if (a == NULL)
         return NULL;

@@ -5,6 +5,7 @@
 
 #include <kiln/ops.h>
 
+#include <assert.h>
 #include <stdio.h>
 
 enum { MAX_CONVS = 3, STEM = 3 };
@@ -170,6 +171,7 @@ kn_module *kn_xresnet(kn_ctx *ctx, int depth, int classes, kn_xresnet_opts opts)
         kn_fail(ctx, KN_ERR_ARG, "xresnet: depth %d, expected 18, 34 or 50", depth);
         return NULL;
     }
+    assert(opts.act >= KN_ACT_RELU && opts.act <= KN_ACT_NONE);
     kn_module *part[PARTS];
     xresnet *r = kn_module_new(ctx, &xresnet_class, sizeof *r);
     if (r == NULL)

@@ -82,6 +82,18 @@ static bool norm_rows(kn_ctx *ctx, kn_tensor *weight, kn_tensor *bias, kn_batch_
     return true;
 }
 
+static bool counter_fits(kn_ctx *ctx, const kn_tensor *batches, const kn_device *d) {
+    if (batches == NULL ||
+        (batches->dtype == KN_I64 && batches->numel == 1 && batches->device == d))
+        return true;
+    kn_fail(ctx, KN_ERR_SHAPE,
+            "batch_norm: the counter of batches is %s, %lld of them, on %s; "
+            "expected one i64 on x's device",
+            kn_dtype_name(batches->dtype), (long long)batches->numel,
+            kn_device_name(batches->device));
+    return false;
+}
+
 static void touch(kn_tensor *t) {
     if (t != NULL)
         kn_tensor_touch(t);
@@ -99,6 +111,8 @@ kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
         !norm_dims(ctx, x, rows, count, opts, &args.dims))
         return NULL;
     kn_device *d = x->device;
+    if (!counter_fits(ctx, opts.batches, d))
+        return NULL;
     kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, x->shape);
     args.mean = y != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
     args.inv_std = args.mean != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;

@@ -33,7 +33,8 @@ static bool pool_dims(kn_ctx *ctx, const char *op, const kn_tensor *x, kn_pool_o
                         .kernel = kernel,
                         .stride = stride,
                         .padding = opts.padding};
-    if (dim[1] + 2 * opts.padding < kernel || dim[2] + 2 * opts.padding < kernel)
+    if (dim[1] < 1 || dim[2] < 1 || dim[1] + 2 * opts.padding < kernel ||
+        dim[2] + 2 * opts.padding < kernel)
         return kn_fail(ctx, KN_ERR_SHAPE, "%s: %s is too small for a window of %d", op, text,
                        kernel) == KN_OK;
     p->out_h = out_side(p->h, p, opts.ceil);

@@ -106,6 +106,11 @@ kn_tensor *kn_cast(kn_ctx *ctx, kn_tensor *x, kn_dtype dtype) {
         return NULL;
     if (x->dtype == dtype)
         return x;
+    if (x->dtype == KN_I64 || x->dtype == KN_F16) {
+        kn_fail(ctx, KN_ERR_SHAPE, "cast: operand 1 is %s, which is for files",
+                kn_dtype_name(x->dtype));
+        return NULL;
+    }
     kn_tensor *y = kn_tensor_new(ctx, x->device, dtype, x->shape);
     if (y == NULL)
         return NULL;

@@ -79,6 +79,10 @@ kn_status kn_optimizer_state(kn_optimizer *opt, const kn_state_visitor *visitor)
 }
 
 void kn_optimizer_spread(kn_optimizer *opt, double ratio) {
+    assert(ratio > 0);
+    int groups = kn_module_groups(opt->model); /* 0: no memory to look, and the context says so */
+    if (groups > 0)
+        opt->groups = groups;
     int last = opt->groups - 1;
     for (int g = 0; g < KN_MAX_GROUPS; g++)
         opt->group[g].lr_mult = g < last ? pow(ratio, (double)g / last - 1) : 1;
