@@ -221,7 +221,7 @@ static void long_lists_are_counted(void **state) {
     assert_int_equal(kn_ctx_new(&ctx, (kn_ctx_opts){.device = "cpu", .log = count_lines}, &error),
                      KN_OK);
     enum { EXTRA = 200 };
-    static char name[EXTRA][32];
+    static char name[EXTRA][48];
     kn_st_entry entry[EXTRA];
     for (int i = 0; i < EXTRA; i++) {
         snprintf(name[i], sizeof name[i], "encoder.layer.%d.weight", i);
