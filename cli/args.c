@@ -232,14 +232,6 @@ static kn_status check_words(const args *a, kn_error *error) {
     return KN_OK;
 }
 
-static bool is_given(const args *a, const char *name) {
-    const option *o;
-    for (int i = 0; (o = option_at(i)) != NULL; i++)
-        if (a->given[i] && strcmp(o->name, name) == 0)
-            return true;
-    return false;
-}
-
 /* Fine-tuning has its own epochs and schedule (kn_fine_tune_cb): what it comes to stands in the
  * arguments, and what would contradict it is refused. */
 static kn_status settle_fine_tune(args *a, kn_error *error) {
@@ -249,7 +241,7 @@ static kn_status settle_fine_tune(args *a, kn_error *error) {
     if (a->weights == NULL)
         return kn_error_set(error, KN_ERR_ARG, "--fine-tune goes with --weights FILE");
     for (size_t i = 0; i < KN_COUNT(own); i++)
-        if (is_given(a, own[i]))
+        if (args_given(a, own[i]))
             return kn_error_set(error, KN_ERR_ARG, "--fine-tune N has its own --%s", own[i]);
     a->epochs = 1 + a->fine_tune;
     a->sched = "one-cycle-cos";
