@@ -177,10 +177,13 @@ static void test_resume_complete(void **state) {
 static void test_ignores_range(void **state) {
     (void)state;
     command_run run;
+    char value[COMMAND_VALUE];
     cut_off(30000, &case_good, NULL);
     const char *url = CASE_SERVE({CASE_GOOD, .ignore_range = true});
-    CASE_RUN(&run, url, &case_good, "--retries", "0");
+    CASE_RUN(&run, url, &case_good, "--retries", "0", "--json");
     server_stop(&case_server);
+    command_value(run.out, "download", 0, "resumed", value);
+    assert_string_equal(value, "0"); /* nothing of what was there was used */
     case_ended(&run, 0, "starting over");
     asked(0, 30000);
     case_cache_whole();

@@ -41,15 +41,16 @@ static kn_status fetch(const job *j, const place *where, part *p, done *d, kn_er
     if (p->size > j->set.bytes && part_restart(p, "", error) != KN_OK)
         return error->status;
     for (;;) {
-        d->resumed = p->size;
         if (place_room(where, j->set.bytes - p->size, error) || transfer_run(j, p, error) ||
             check_sum(j, p, &same, error))
             return error->status;
+        bool resumed = p->kept > 0; /* after the transfer, which may have begun anew */
+        d->resumed = p->kept;
         if (same)
             return KN_OK;
         if (part_restart(p, "", error) != KN_OK)
             return error->status;
-        if (d->resumed == 0)
+        if (!resumed)
             return kn_error_set(error, KN_ERR_DATA,
                                 "%s: its SHA-256 is not %s; the file is removed, nothing was "
                                 "unpacked",

@@ -55,7 +55,7 @@ kn_status part_open(part *p, const char *folder, const char *name, kn_error *err
         return failed(p, "stat", error);
     if (!S_ISREG(st.st_mode))
         return kn_error_set(error, KN_ERR_IO, "%s: is not a regular file", p->path);
-    p->size = st.st_size;
+    p->size = p->kept = st.st_size;
     if (p->size > 0)
         read_etag(p);
     return KN_OK;
@@ -77,7 +77,7 @@ kn_status part_append(part *p, const void *data, size_t bytes, kn_error *error) 
 }
 
 kn_status part_restart(part *p, const char *etag, kn_error *error) {
-    p->size = 0;
+    p->size = p->kept = 0;
     p->etag[0] = '\0';
     if (ftruncate(p->fd, 0) != 0)
         return failed(p, "empty", error);

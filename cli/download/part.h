@@ -12,6 +12,7 @@ enum { PART_ETAG = 256 };
 typedef struct part {
     int fd;       /* -1: not open */
     int64_t size; /* bytes that are there */
+    int64_t kept; /* of them, those that were there when it was opened */
     char path[PATH_MAX], etag_path[PATH_MAX];
     char etag[PART_ETAG]; /* with its quotes; empty: none is known */
 } part;
