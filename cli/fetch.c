@@ -148,6 +148,8 @@ static int ended(report *r, int status, kn_text *printed) {
         return report_fail(r, EXIT_FAILED, "%s was ended by signal %d", program_name,
                            WTERMSIG(status));
     int code = WEXITSTATUS(status);
+    if (code == EXIT_DONE && pending != 0) /* it was done before it heard */
+        return report_fail(r, EXIT_INTERRUPTED, "interrupted");
     if (code != EXIT_DONE && r->json)
         report_out(r, printed);
     return code;

@@ -268,6 +268,25 @@ static void test_where(void **state) {
     free(path);
 }
 
+/* A signal that comes when there is nothing left to stop is heard nevertheless. */
+static void test_interrupt_at_the_end(void **state) {
+    (void)state;
+    command_run run;
+    char kiln[COMMAND_PATH];
+    case_empty();
+    command_path(NULL, kiln);
+    copy_kiln();
+    FILE *f = fopen(case_path("alone/kiln-download"), "w");
+    assert_non_null(f);
+    fputs("#!/bin/sh\ntrap '' INT\nkill -INT $PPID\nexit 0\n", f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(case_path("alone/kiln-download"), 0755), 0);
+    setenv("KILN_BIN", case_path("alone/kiln"), 1);
+    COMMAND(&run, at_home(), "check", "imagenette-160");
+    setenv("KILN_BIN", kiln, 1);
+    case_ended(&run, 130, "interrupted");
+}
+
 /* ---- the table ---- */
 
 static void test_table(void **state) {
@@ -356,7 +375,10 @@ static void test_usage(void **state) {
         {{"imagenette-160", "--url", "https://me@example.org/"}, "is no URL that can be asked"},
         {{"imagenette-160", "--retries", "101"}, "--retries \"101\": expected a whole number"},
         {{"imagenette-160", "--to="}, "--to \"\": expected FOLDER"},
-        {{"imagenette-160", "--list"}, "--list goes alone"},
+        {{"imagenette-160", "--list"}, "--list lists all names; leave imagenette-160 out"},
+        {{"--list", "--retries", "1"}, "--retries does not go with --list"},
+        {{"--max-bytes", "1", "--list"}, "--max-bytes does not go with --list"},
+        {{"--list", "--url", "https://example.org/"}, "--url does not go with --list"},
     };
 #undef U
     command_opts opts = at_home();
@@ -380,7 +402,7 @@ static void test_texts(void **state) {
     check_contains(run.out, "imagenette-160         99.0 MB  not there  https://s3.amazonaws.com/");
     case_ended(&run, 0, "");
     tree_folder(case_root, "cache/imagenette-160");
-    COMMAND(&run, opts, "--list", "--json");
+    COMMAND(&run, opts, "--list", "--json", "-q");
     check_contains(run.out, "\"bytes\":99003388,\"sha256\":\"64d0c4859f35a461889e0147755a999a48b49b"
                             "f38a7e0f9bd27003f10db02fe5\",\"there\":true}\n");
     case_ended(&run, 0, "");
@@ -407,10 +429,19 @@ static void test_no_cache(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE_TEST(test_check),        CASE_TEST(test_train_and_eval), CASE_TEST(test_folder_first),
-        CASE_TEST(test_fails),        CASE_TEST(test_mirror),         CASE_TEST(test_interrupt),
-        CASE_TEST(test_suggest),      CASE_TEST(test_where),          CASE_TEST(test_table),
-        CASE_TEST(test_table_limits), CASE_TEST(test_usage),          CASE_TEST(test_texts),
+        CASE_TEST(test_check),
+        CASE_TEST(test_train_and_eval),
+        CASE_TEST(test_folder_first),
+        CASE_TEST(test_fails),
+        CASE_TEST(test_mirror),
+        CASE_TEST(test_interrupt),
+        CASE_TEST(test_suggest),
+        CASE_TEST(test_where),
+        CASE_TEST(test_interrupt_at_the_end),
+        CASE_TEST(test_table),
+        CASE_TEST(test_table_limits),
+        CASE_TEST(test_usage),
+        CASE_TEST(test_texts),
         CASE_TEST(test_no_cache),
     };
     return cmocka_run_group_tests(tests, prepare, clean);

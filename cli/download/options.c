@@ -15,6 +15,7 @@ typedef enum kind { FLAG, NUMBER, LARGE, TEXT } kind;
 typedef struct given {
     const char *name, *url, *sha256, *to;
     int64_t bytes;
+    const char *to_fetch; /* an option that says how to fetch, the last of them; NULL: none */
 } given;
 
 typedef struct row {
@@ -111,7 +112,14 @@ static const row *find(const char *text, size_t length, kn_error *error) {
     return NULL;
 }
 
+/* Whether it means something to --list too. */
+static bool goes_with_list(const row *o) {
+    return o->kind == FLAG || strcmp(o->name, "to") == 0;
+}
+
 static kn_status set(const row *o, const char *value, job *j, given *g, kn_error *error) {
+    if (!goes_with_list(o))
+        g->to_fetch = o->name;
     char *at = (o->in_given ? (char *)g : (char *)j) + o->at;
     if (o->kind == FLAG)
         *(bool *)(void *)at = true;
@@ -262,8 +270,12 @@ kn_status job_parse(int argc, char **argv, job *j, kn_error *error) {
     kn_status status = read_all(&p);
     if (status != KN_OK || j->help || j->version)
         return status;
-    if (j->list && (p.g.name != NULL || p.g.url != NULL))
-        return kn_error_set(error, KN_ERR_ARG, "--list goes alone");
+    if (j->list && p.g.name != NULL)
+        return kn_error_set(error, KN_ERR_ARG, "--list lists all names; leave %s out", p.g.name);
+    if (j->list && p.g.to_fetch != NULL)
+        return kn_error_set(error, KN_ERR_ARG,
+                            "--%s does not go with --list: only --to, --json and --quiet do",
+                            p.g.to_fetch);
     if (!j->list)
         status = choose(&p.g, j, error);
     if (status != KN_OK)
