@@ -128,6 +128,10 @@ const char *recipe_value(const char *recipe, const char *name);
 /* The i-th recipe's name; NULL past the last. */
 const char *recipe_name(int i);
 
+/* The epochs of --epochs auto on so many training pictures, at least 1. A recipe that is NULL or
+ * not known has the default's. */
+int recipe_epochs(const char *recipe, int pictures);
+
 /* suggest.c: of the names that next(user, i) lists up to NULL, the one that typed was probably
  * meant to be; NULL when none is near. */
 const char *suggest(const char *typed, const char *(*next)(const void *user, int i),

@@ -17,9 +17,10 @@ static const setting quick[] = {
     {"dtype", "f32"},       {NULL, NULL},
 };
 
-/* More time for more: larger pictures, and the rate that docs/recipes.md arrived at. */
+/* More time for more: larger pictures, more passes, and a rate by measurement (docs/design.md,
+ * "Measured"). */
 static const setting best[] = {
-    {"model", "xresnet18"}, {"epochs", "5"},     {"batch-size", "64"}, {"img-size", "128"},
+    {"model", "xresnet18"}, {"epochs", "auto"},  {"batch-size", "64"}, {"img-size", "128"},
     {"resize", "crop"},     {"aug", "standard"}, {"lr", "0.025"},      {"sched", "flat-cos"},
     {"opt", "muon"},        {"momentum", "0"},   {"wd", "0.01"},       {"smoothing", "0.1"},
     {"dtype", "f32"},       {NULL, NULL},
@@ -33,10 +34,21 @@ static const setting chapter[] = {
     {"dtype", "f32"},        {NULL, NULL},
 };
 
+/* How long "--epochs auto" is: few pictures need more passes, many need fewer. The help of
+ * --epochs says these numbers. */
+typedef struct budget {
+    int shown;       /* training pictures in all */
+    int least, most; /* epochs */
+} budget;
+
+static const budget short_one = {30000, 4, 40}, long_one = {45000, 5, 60};
+
 static const struct {
     const char *name;
     const setting *setting; /* up to one without a name */
-} recipes[] = {{"quick", quick}, {"best", best}, {"chapter", chapter}};
+    const budget *budget;
+} recipes[] = {
+    {"quick", quick, &short_one}, {"best", best, &long_one}, {"chapter", chapter, &short_one}};
 
 const char *recipe_name(int i) {
     return i >= 0 && (size_t)i < sizeof recipes / sizeof recipes[0] ? recipes[i].name : NULL;
@@ -51,4 +63,13 @@ const char *recipe_value(const char *recipe, const char *name) {
                 return s->value;
     }
     return NULL;
+}
+
+int recipe_epochs(const char *recipe, int pictures) {
+    const budget *b = &short_one;
+    for (int i = 0; recipe_name(i) != NULL; i++)
+        if (recipe != NULL && strcmp(recipe_name(i), recipe) == 0)
+            b = recipes[i].budget;
+    int epochs = b->shown / pictures + (b->shown % pictures > 0);
+    return epochs < b->least ? b->least : epochs > b->most ? b->most : epochs;
 }

@@ -3,14 +3,6 @@
 
 #include <stdlib.h>
 
-/* Few pictures need more passes, many need fewer. */
-enum { SHOWN = 30000, LEAST_EPOCHS = 4, MOST_EPOCHS = 40 };
-
-static int epochs_for(int pictures) {
-    int epochs = (SHOWN + pictures - 1) / pictures;
-    return epochs < LEAST_EPOCHS ? LEAST_EPOCHS : epochs > MOST_EPOCHS ? MOST_EPOCHS : epochs;
-}
-
 /* What "auto" and "the processors" became: args.json says what was used. */
 static kn_status settle_args(train *t) {
     args *a = &t->s->a;
@@ -21,7 +13,7 @@ static kn_status settle_args(train *t) {
     a->workers = kn_loader_workers(t->loaders.train);
     a->threads = kn_ctx_threads(t->s->ctx);
     if (a->epochs == 0)
-        a->epochs = epochs_for(t->split.train_count);
+        a->epochs = recipe_epochs(a->recipe, t->split.train_count);
     if (a->warmup > 0 && a->warmup >= a->epochs)
         return kn_fail(t->s->ctx, KN_ERR_ARG, "--warmup %g: expected less than the %d epochs",
                        a->warmup, a->epochs);

@@ -6,6 +6,7 @@
 
 #include <kiln/augment.h>
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,6 +120,21 @@ static void test_recipes(void **state) {
     }
     assert_null(recipe_value("chapter", "no-such-option"));
     assert_null(recipe_value("no-such-recipe", "epochs"));
+}
+
+/* The recipe of more time never takes less; and on Imagenette it is the run that was measured. */
+static void test_recipe_epochs(void **state) {
+    (void)state;
+    for (int pictures = 1; pictures < 100000; pictures++)
+        assert_true(recipe_epochs("best", pictures) >= recipe_epochs("quick", pictures));
+    assert_int_equal(recipe_epochs("quick", 1), 40);
+    assert_int_equal(recipe_epochs("quick", 3000), 10);
+    assert_int_equal(recipe_epochs("quick", 9469), 4);
+    assert_int_equal(recipe_epochs("best", 1), 60);
+    assert_int_equal(recipe_epochs("best", 3000), 15);
+    assert_int_equal(recipe_epochs("best", 9469), 5);
+    assert_int_equal(recipe_epochs("best", INT_MAX), 5);
+    assert_int_equal(good("kiln train d --recipe best").epochs, 0); /* auto */
 }
 
 /* What is given counts, wherever it stands. */
@@ -371,11 +387,12 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_recipes),     cmocka_unit_test(test_given),
-        cmocka_unit_test(test_fine_tune),   cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_later),
-        cmocka_unit_test(test_json_wanted), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_recipes),  cmocka_unit_test(test_recipe_epochs),
+        cmocka_unit_test(test_given),    cmocka_unit_test(test_fine_tune),
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_later),    cmocka_unit_test(test_json_wanted),
+        cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
