@@ -355,6 +355,48 @@ static void test_last_epoch(void **state) {
     run_free(&r);
 }
 
+/* Leaves the second epoch with that flow. */
+typedef struct leaver {
+    kn_callback base;
+    kn_flow flow;
+    bool training; /* where */
+} leaver;
+static kn_flow leave(kn_callback *cb, kn_learner *l) {
+    const leaver *v = (const leaver *)cb;
+    if (l->epoch != 1 || l->training != v->training)
+        return KN_GO;
+    if (v->flow == KN_FAIL)
+        kn_fail(l->ctx, KN_ERR_DATA, "left");
+    return v->flow;
+}
+static const kn_callback_class leaver_class = {.name = "leaver", .order = 90, .after_pred = leave};
+
+/* What was kept stays, to the bit, when a later epoch has no whole validation. */
+static void test_left_epoch(void **state) {
+    (void)state;
+    static const kn_flow flows[] = {KN_CANCEL_VALIDATE, KN_CANCEL_EPOCH, KN_CANCEL_FIT, KN_FAIL};
+    for (int i = 0; i < 7; i++) {
+        run r;
+        kn_predictions p = {0};
+        float loss[2][VALID];
+        leaver v = {{&leaver_class}, flows[i < 3 ? i + 1 : i - 3], i < 3};
+        for (int fit = 0; fit < 2; fit++) {
+            run_init(&r);
+            kn_learner_add(r.l, kn_predictions_cb(r.ctx, (kn_predictions_opts){0}, &p));
+            if (fit == 1)
+                kn_learner_add(r.l, &v.base);
+            bool fails = fit == 1 && v.flow == KN_FAIL;
+            assert_int_equal(kn_learner_fit(r.l, 1 + fit), fails ? KN_ERR_DATA : KN_OK);
+            kn_error_take(r.ctx);
+            assert_int_equal(p.samples, VALID);
+            memcpy(loss[fit], p.loss, sizeof loss[fit]);
+            kn_predictions_free(r.ctx, &p);
+            run_free(&r);
+        }
+        assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
+    }
+}
+
 /* Accuracy as told, whatever the model: epoch 1 is the best. */
 static kn_flow pretend(kn_callback *cb, kn_learner *l) {
     (void)cb;
@@ -451,6 +493,7 @@ int main(void) {
         cmocka_unit_test(test_limit),      cmocka_unit_test(test_refused),
         cmocka_unit_test(test_nothing),    cmocka_unit_test(test_last_epoch),
         cmocka_unit_test(test_best_epoch), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_left_epoch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,7 +152,7 @@ static void add_around(kn_learner *l) {
 }
 
 static void add_all(kn_learner *l, const variant *v, kn_normalize *norm, const kn_model_info *info,
-                    const char *folder, size_t *written, counter *c) {
+                    const char *folder, size_t *written, kn_predictions *best, counter *c) {
     kn_ctx *ctx = l->ctx;
     if (v->around)
         add_around(l);
@@ -167,6 +167,9 @@ static void add_all(kn_learner *l, const variant *v, kn_normalize *norm, const k
     assert_int_equal(kn_learner_add(l, kn_recorder_cb(ctx, (kn_recorder_opts){.folder = folder})),
                      KN_OK);
     assert_int_equal(kn_learner_add(l, kn_save_model_cb(ctx, folder, info)), KN_OK);
+    kn_predictions_opts bare = {.no_probs = true};
+    assert_int_equal(kn_learner_add(l, kn_predictions_cb(ctx, bare, best)), KN_OK);
+    assert_int_equal(kn_learner_add(l, kn_terminate_on_nan_cb(ctx)), KN_OK);
     assert_int_equal(kn_learner_add(l, kn_progress_cb(ctx, (kn_progress_opts){.bar = true,
                                                                               .write = swallow,
                                                                               .user = written})),
@@ -198,8 +201,9 @@ static void fit_counted(const variant *v) {
                                                           .loss = {0.1, weights, 10}});
     assert_non_null(l);
     size_t written = 0;
+    kn_predictions best = {0};
     counter c = {.base = {&counter_class}};
-    add_all(l, v, &norm, &info, folder, &written, &c);
+    add_all(l, v, &norm, &info, folder, &written, &best, &c);
     assert_int_equal(kn_learner_fit(l, 4), KN_OK);
     counting = false;
     printf("%s: calls of malloc from the training thread in epochs 0 to 3: %ld %ld %ld %ld\n",
@@ -209,6 +213,7 @@ static void fit_counted(const variant *v) {
     assert_true(written > 0);
     for (int epoch = 1; epoch < 4; epoch++)
         assert_int_equal(c.in_epoch[epoch], 0);
+    kn_predictions_free(ctx, &best);
     kn_learner_free(l);
     kn_module_free(model);
     kn_loader_free(loaders.train);

@@ -42,7 +42,9 @@ KN_API KN_NODISCARD kn_status kn_learner_predictions(kn_learner *l, kn_loader *l
 KN_API void kn_predictions_free(kn_ctx *ctx, kn_predictions *p);
 
 /* Fills *out, which is borrowed and zero-initialised, in every validation. With kn_save_model_cb in
- * the learner it then holds the pass of the model that was saved as the best, else the last one. */
+ * the learner it then holds the pass of the model that was saved as the best, else the last one; an
+ * epoch that is left before its validation is done changes nothing. A fit of several epochs takes a
+ * second block of the same size for the pass under way; max_memory is of each. */
 KN_API kn_callback *kn_predictions_cb(kn_ctx *ctx, kn_predictions_opts opts, kn_predictions *out);
 
 /* Share of samples whose label is among the k most probable classes; NaN without samples. Of

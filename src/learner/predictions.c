@@ -1,5 +1,6 @@
 /* predictions.c - keeps what the model says about every sample of a validation: one block of
- * memory, taken at the first batch, and softmax on the host in double. */
+ * memory, in a fit of several epochs a second for the pass under way, both taken at the first
+ * batch; and softmax on the host in double. */
 #include "learner/events.h"
 #include "tensor/tensor.h"
 
@@ -20,6 +21,7 @@ typedef struct gather {
     float *logits;       /* [logit_room] of one batch */
     int64_t logit_room;
     bool cancelled; /* the pass under way */
+    bool whole;     /* this epoch's validation went through to its end */
 } gather;
 
 /* ---- memory ---- */
@@ -110,12 +112,31 @@ static void add_sample(kn_predictions *p, const float *x, int32_t label, int64_t
 
 /* ---- the callback ---- */
 
+static void begin(gather *g) {
+    g->work.samples = 0;
+    g->cancelled = g->whole = false;
+}
+
+static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    begin((gather *)cb);
+    return KN_GO;
+}
+
 static kn_flow before_validate(kn_callback *cb, kn_learner *l) {
     (void)l;
-    gather *g = (gather *)cb;
-    g->work.samples = 0;
-    g->cancelled = false;
+    begin((gather *)cb);
     return KN_GO;
+}
+
+/* For the pass under way, and where epochs follow for the one that is kept meanwhile too: the
+ * second epoch takes no memory. */
+static kn_status make_rooms(gather *g, kn_learner *l, int classes) {
+    int64_t samples = kn_loader_samples(l->loader);
+    kn_status status = make_room(g->ctx, &g->work, samples, classes, g->opts);
+    if (status == KN_OK && l->epochs > 1 && g->out->index == NULL)
+        status = make_room(g->ctx, g->out, samples, classes, g->opts);
+    return status;
 }
 
 /* The batch's logits, f32 [n,classes], into g->logits. */
@@ -148,8 +169,7 @@ static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
     if (read_logits(g, l) != KN_OK)
         return KN_FAIL;
     int classes = (int)kn_tensor_dim(l->preds, 1);
-    if (g->work.samples == 0 &&
-        make_room(g->ctx, &g->work, kn_loader_samples(l->loader), classes, g->opts) != KN_OK)
+    if (g->work.samples == 0 && make_rooms(g, l, classes) != KN_OK)
         return KN_FAIL;
     for (int i = 0; i < l->batch.n; i++) {
         int32_t label = l->batch.labels[i];
@@ -173,22 +193,26 @@ static void keep(gather *g) {
     kn_predictions kept = g->work;
     g->work = *g->out;
     *g->out = kept;
+    begin(g);
 }
 
 /* Validation alone: what it gave, even if it was cut short. In a fit, after_epoch decides. */
 static kn_flow after_validate(kn_callback *cb, kn_learner *l) {
+    gather *g = (gather *)cb;
+    g->whole = !g->cancelled;
     if (l->epochs == 0)
-        keep((gather *)cb);
+        keep(g);
     return KN_GO;
 }
 
-/* After the model was saved, or was not. */
+/* After the model was saved, or was not. An epoch that was left before its validation was done is
+ * told too: it has no pass to keep. */
 static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     gather *g = (gather *)cb;
     bool saves = kn_learner_find(l, "save_model") != NULL;
-    if (l->loaders.valid != NULL && !g->cancelled &&
-        (!saves || kn_save_model_best(l, NULL) == l->epoch))
+    if (g->whole && (!saves || kn_save_model_best(l, NULL) == l->epoch))
         keep(g);
+    begin(g);
     return KN_GO;
 }
 
@@ -202,6 +226,7 @@ static void free_gather(kn_callback *cb) {
 static const kn_callback_class gather_class = {.name = "predictions",
                                                .order = 70, /* after save_model */
                                                .skips_trials = true,
+                                               .before_epoch = before_epoch,
                                                .before_validate = before_validate,
                                                .after_loss = after_loss,
                                                .after_cancel_validate = after_cancel_validate,
