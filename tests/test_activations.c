@@ -122,6 +122,23 @@ static void every_batch_of_every_layer_is_recorded(void **state) {
     run_free(&r);
 }
 
+/* Freeing a learner in the middle of a fit ends the fit: nothing of it stays in the model. */
+static void freed_in_the_middle_it_leaves_no_hooks(void **state) {
+    (void)state;
+    run r;
+    bool trained;
+    run_init(&r);
+    assert_int_equal(kn_learner_add(r.l, kn_activation_stats_cb(r.ctx, (kn_activation_opts){0})),
+                     KN_OK);
+    assert_int_equal(kn_learner_begin(r.l, 2), KN_OK);
+    assert_int_equal(kn_learner_step(r.l, &trained), KN_OK);
+    kn_learner_free(r.l);
+    r.l = NULL;
+    for (int i = 0; i < kn_module_child_count(r.model); i++)
+        assert_false(kn_module_hooked(kn_module_child_at(r.model, i)));
+    run_free(&r);
+}
+
 static void chosen_modules_every_so_many_batches(void **state) {
     (void)state;
     run r;
@@ -256,6 +273,7 @@ int main(void) {
         MODEL_CASE(the_kernel_gives_mean_std_and_share),
         MODEL_CASE(edges_and_nan),
         cmocka_unit_test(every_batch_of_every_layer_is_recorded),
+        cmocka_unit_test(freed_in_the_middle_it_leaves_no_hooks),
         cmocka_unit_test(chosen_modules_every_so_many_batches),
         cmocka_unit_test(what_cannot_be_watched_is_refused),
         cmocka_unit_test(watching_changes_no_bit),

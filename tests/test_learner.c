@@ -357,6 +357,7 @@ static void test_bad_calls(void **state) {
     assert_int_equal(kn_learner_add(NULL, orphan), KN_ERR_STATE);
     assert_int_equal(kn_learner_add(NULL, NULL), KN_ERR_STATE);
     assert_null(kn_learner_find(NULL, "one_cycle"));
+    assert_int_equal(kn_learner_remove(NULL, orphan), KN_ERR_STATE);
     assert_int_equal(kn_learner_fit(NULL, 1), KN_ERR_STATE);
     assert_int_equal(kn_learner_validate(NULL), KN_ERR_STATE);
     assert_true(isnan(kn_track_results(NULL, true).loss));

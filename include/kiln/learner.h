@@ -157,7 +157,9 @@ typedef struct kn_learner_opts {
 /* Owned by the caller; NULL on error. The functions below take that NULL: add and fit then return
  * KN_ERR_STATE, with the reason still in the context, so that one check after the fit is enough. */
 KN_API kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts);
-KN_API void kn_learner_free(kn_learner *l); /* and its callbacks */
+/* And its callbacks. A fit that was begun is ended first (kn_learner_end), so the model and
+ * callbacks that the caller owns must still be there. */
+KN_API void kn_learner_free(kn_learner *l);
 
 /* Takes ownership of cb, also on failure; NULL cb: the context's error. During a fit: KN_ERR_STATE.
  */

@@ -50,6 +50,8 @@ static void free_callback(kn_callback *cb) {
 void kn_learner_free(kn_learner *l) {
     if (l == NULL)
         return;
+    if (l->state->fitting) /* begun and not ended: callbacks have things to put back */
+        kn_learner_end(l);
     for (size_t i = l->state->count; i-- > 0;)
         free_callback(l->state->callback[i]);
     kn_optimizer_free(l->opt);
@@ -91,6 +93,8 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
 }
 
 kn_status kn_learner_remove(kn_learner *l, kn_callback *cb) {
+    if (l == NULL)
+        return KN_ERR_STATE;
     struct kn_learner_state *s = l->state;
     if (s->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: callback %s was removed during a fit",
