@@ -17,10 +17,11 @@ enum { PICTURES = 64 };
 /* ---- which file ---- */
 
 /* Makes an empty file under the first free name: so of two commands at once each gets its own, and
- * nothing is overwritten. */
-static int take_name(session *s, char path[PATH_MAX]) {
+ * nothing is overwritten. *made: the folder was not there before. */
+static int take_name(session *s, char path[PATH_MAX], bool *made) {
     const char *folder = s->a.output != NULL ? s->a.output : ".";
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+    *made = mkdir(folder, 0777) == 0;
+    if (!*made && errno != EEXIST)
         return report_fail(&s->r, EXIT_FAILED, "%s: cannot make the folder: %s", folder,
                            strerror(errno));
     for (int n = 1;; n++) {
@@ -98,6 +99,7 @@ static kn_status draw(session *s, const kn_split *split, const kn_labelled *good
 
 int check_sheet(session *s, const kn_split *split, const check_result *result,
                 char path[PATH_MAX]) {
+    bool made = false;
     path[0] = '\0';
     kn_labelled *good =
         kn_calloc(s->ctx, (size_t)split->train_count + 1, sizeof *good, "the sheet");
@@ -107,11 +109,13 @@ int check_sheet(session *s, const kn_split *split, const check_result *result,
     if (count == 0)
         report_note(&s->r, "no sheet: no training picture is good");
     else
-        code = take_name(s, path);
+        code = take_name(s, path, &made);
     if (count > 0 && code == EXIT_DONE && draw(s, split, good, count, path) != KN_OK) {
         unlink(path); /* the empty file that kept the name */
         code = session_fail(s);
     }
+    if (code != EXIT_DONE && made)
+        rmdir(s->a.output); /* stays if anyone has put something there */
     kn_free(s->ctx, good);
     return code;
 }
