@@ -37,6 +37,24 @@ static bool there(const char *file) {
     return access(path, F_OK) == 0;
 }
 
+/* All of the file, to be freed. */
+static char *slurp(const char *file) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", root, file);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    long size = ftell(f);
+    assert_true(size > 0);
+    rewind(f);
+    char *text = malloc((size_t)size + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, (size_t)size, f), (size_t)size);
+    text[size] = '\0';
+    fclose(f);
+    return text;
+}
+
 /* Two epochs on pictures of 16x16; run: the folder to write. The words go on at arguments. */
 #define TRAIN(run, data, folder, ...)                                                              \
     COMMAND(run, here, "train", "--recipe", "chapter", data, "-o", folder, "--json", "-q", "-b",   \
@@ -173,6 +191,10 @@ static void a_loss_that_is_no_number_ends_it(void **state) {
     assert_null(strstr(run.out, "\"event\":\"done\""));
     assert_true(there("diverged/model.safetensors") && there("diverged/log.jsonl"));
     command_free(&run);
+    char *page = slurp("diverged/report.html");
+    assert_non_null(strstr(page, "ended by a failure after "));
+    assert_null(strstr(page, "http-equiv=\"refresh\"")); /* nothing more is to come */
+    free(page);
     /* At once: nothing was saved, and the same command may be given again. */
     COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "nothing", "-b", "8",
             "--img-size", "16", "--epochs", "2", "--sched", "constant", "--lr", "1000", "--wd",
