@@ -163,10 +163,8 @@ static void tell(const evaluation *e, kn_text *t) {
     tell_classes(e, t);
     tell_confused(e, t);
     if (e->s->a.output != NULL)
-        kn_text_printf(t,
-                       "\nfiles     %s/confusion.svg, confusion.csv, per_class.csv, "
-                       "predictions.csv\n",
-                       e->out.path);
+        kn_text_printf(t, "\nfiles     %s/%sconfusion.csv, per_class.csv, predictions.csv\n",
+                       e->out.path, e->confusion.classes <= MATRIX_DRAWN ? "confusion.svg, " : "");
 }
 
 /* ---- the command ---- */

@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-enum { MOST_DRAWN = 2000 }; /* classes that kn_matrix_chart_write takes */
-
 /* ---- CSV ---- */
 
 typedef struct table {
@@ -158,7 +156,7 @@ static kn_status draw_matrix(kn_ctx *ctx, const kn_confusion *c, char *const *na
 kn_status evaluation_write_confusion(kn_ctx *ctx, const kn_confusion *c, char *const *name,
                                      const run_folder *folder) {
     kn_status status = write_matrix(ctx, c, name, folder);
-    if (status == KN_OK && c->classes <= MOST_DRAWN)
+    if (status == KN_OK && c->classes <= MATRIX_DRAWN)
         status = draw_matrix(ctx, c, name, folder);
     return status;
 }

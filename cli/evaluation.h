@@ -28,8 +28,10 @@ typedef struct evaluation {
 int evaluation_open(evaluation *e, session *s);
 void evaluation_close(evaluation *e);
 
-/* eval_files.c: confusion.csv and confusion.svg into the folder; name is [classes]. train writes
- * them too. */
+enum { MATRIX_DRAWN = 2000 }; /* classes that kn_matrix_chart_write takes */
+
+/* eval_files.c: confusion.csv into the folder, and confusion.svg up to MATRIX_DRAWN classes; name
+ * is [classes]. train writes them too. */
 kn_status evaluation_write_confusion(kn_ctx *ctx, const kn_confusion *c, char *const *name,
                                      const run_folder *folder);
 /* Those, per_class.csv and predictions.csv. */

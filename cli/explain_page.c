@@ -72,7 +72,7 @@ static void put_matrix(kn_text *t, const evaluation *e) {
                              .width = KN_HTML_WIDE};
     if (chart.classes > MOST_DRAWN) {
         kn_html_section(t, "Confusion");
-        kn_html_note(t, "Too many classes to draw them all: kiln eval -o DIR does.");
+        kn_html_note(t, "Too many classes for this page: kiln eval -o DIR writes the matrix.");
         kn_html_section_end(t);
         return;
     }

@@ -7,6 +7,7 @@
 #include "formats/chart_parts.h"
 #include "formats/html.h"
 #include "learner/history_charts.h"
+#include "evaluation.h"
 #include "number.h"
 #include "shell_word.h"
 
@@ -149,7 +150,10 @@ static kn_status put_confusion(train *t, kn_text *out) {
         return KN_OK;
     if (t->best.classes > DRAWN) {
         kn_html_section(out, "Confusion");
-        kn_html_note(out, "Too many classes for this page: see confusion.svg and confusion.csv.");
+        kn_html_note(out,
+                     t->best.classes <= MATRIX_DRAWN
+                         ? "Too many classes for this page: see confusion.svg and confusion.csv."
+                         : "Too many classes to draw: see confusion.csv.");
         kn_html_section_end(out);
         return KN_OK;
     }

@@ -1,4 +1,5 @@
 /* train_report.c - what kiln train says: events for programs, lines for people. */
+#include "evaluation.h"
 #include "json_line.h"
 #include "number.h"
 #include "shell_word.h"
@@ -111,6 +112,7 @@ void train_on_epoch(void *user, const kn_history_row *row) {
 
 static void done_lines(const train *t, kn_text *out, const char *model, int best, double acc) {
     const char *run = t->run.path;
+    bool drawn = t->best.samples > 0 && t->best.classes <= MATRIX_DRAWN;
     int epochs, waited = t->s->a.patience;
     kn_recorder_rows(t->learner, &epochs);
     if (kn_early_stopping_at(t->learner) >= 0)
@@ -120,11 +122,12 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
                    "model     %s\n"
                    "history   %s/history.csv\n"
-                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, confusion.svg, sheet.svg%s\n"
+                   "pictures  %s/loss.svg, accuracy.svg, schedule.svg, %ssheet.svg%s\n"
                    "report    %s/report.html\n"
                    "try      ",
                    acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run,
-                   t->s->a.activations ? ", activations.svg" : "", run);
+                   drawn ? "confusion.svg, " : "", t->s->a.activations ? ", activations.svg" : "",
+                   run);
     shell_word(out, t->s->program);
     kn_text_append(out, " predict", 8);
     shell_word(out, model);
