@@ -22,6 +22,13 @@ static kn_lr_find_opts options_of(const args *a) {
         .start = 1e-5, .end = sgd ? 10 : 1, .steps = sgd ? 150 : 125, .raw_valley = true};
 }
 
+/* Fine-tuning begins with the head alone, so its rate is looked for with a frozen body. */
+static void freeze_body(train *t, bool frozen) {
+    if (t->s->a.fine_tune > 0)
+        kn_module_freeze_below(t->model, frozen ? kn_module_groups(t->model) - 1 : 0,
+                               (kn_freeze_opts){0});
+}
+
 /* EXIT_DONE or the exit code, reported. found is the caller's to free. */
 static int find(train *t, bool events, kn_lr_found *found) {
     lr_report told = {.t = t, .events = events};
@@ -30,7 +37,9 @@ static int find(train *t, bool events, kn_lr_found *found) {
     opts.user = &told;
     interrupt_install();
     kn_learner *l = train_trial_learner(t);
+    freeze_body(t, true);
     kn_status status = l != NULL ? kn_lr_find(l, opts, found) : kn_ctx_status(t->s->ctx);
+    freeze_body(t, false);
     kn_learner_free(l);
     lr_find_wipe(&told);
     if (status != KN_OK)

@@ -204,12 +204,36 @@ static void test_fine_tune(void **state) {
     assert_true(memcmp(body, after, (size_t)count * sizeof *body) != 0);
 }
 
+/* The rate of the head alone is another than that of the whole model, which is what training
+ * without fine-tuning looks for; and the body trains afterwards. */
+static void test_fine_tune_finds_a_rate(void **state) {
+    (void)state;
+    static float body[MOST], after[MOST];
+    command_run run;
+    char head[COMMAND_VALUE], all[COMMAND_VALUE];
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "other", "--weights",
+            "run/model.safetensors", "--fine-tune", "1", "--lr", "auto", "-o", "found", "--json",
+            SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"lr_found\"", 0, "lr", head);
+    command_free(&run);
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "other", "--weights",
+            "run/model.safetensors", "--epochs", "1", "--lr", "auto", "-o", "whole", "--json",
+            SMALL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"lr_found\"", 0, "lr", all);
+    command_free(&run);
+    assert_string_not_equal(head, all);
+    int count = read_tensor("run", "model", "layers.0.weight", body);
+    assert_int_equal(read_tensor("found", "last", "layers.0.weight", after), count);
+    assert_true(memcmp(body, after, (size_t)count * sizeof *body) != 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_classes),
-        cmocka_unit_test(test_other_classes),
-        cmocka_unit_test(test_what_does_not_fit),
-        cmocka_unit_test(test_fine_tune),
+        cmocka_unit_test(test_same_classes),           cmocka_unit_test(test_other_classes),
+        cmocka_unit_test(test_what_does_not_fit),      cmocka_unit_test(test_fine_tune),
+        cmocka_unit_test(test_fine_tune_finds_a_rate),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

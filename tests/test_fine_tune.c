@@ -231,12 +231,44 @@ static void what_cannot_be_is_refused(void **state) {
     run_free(&r);
 }
 
+/* A trial of rates goes without it, however few batches there are. */
+static void the_rate_finder_goes_without_it(void **state) {
+    (void)state;
+    run r;
+    kn_lr_found found;
+    run_init(&r);
+    learner_init(&r);
+    kn_callback *cb = kn_fine_tune_cb(r.ctx, (kn_fine_tune_opts){.freeze_epochs = 4});
+    assert_int_equal(kn_learner_add(r.l, cb), KN_OK);
+    kn_lr_find_opts few = {.steps = 10}; /* 3 epochs of 4 batches */
+    assert_int_equal(kn_lr_find(r.l, few, &found), KN_OK);
+    kn_lr_found_free(r.ctx, &found);
+    run_free(&r);
+}
+
+/* A fit that it refuses leaves frozen what the user froze. */
+static void what_is_refused_changes_nothing(void **state) {
+    (void)state;
+    run r;
+    run_init(&r);
+    learner_init(&r);
+    kn_module_freeze_below(r.model, 2, (kn_freeze_opts){0});
+    kn_callback *cb = kn_fine_tune_cb(r.ctx, (kn_fine_tune_opts){.freeze_epochs = 2});
+    assert_int_equal(kn_learner_add(r.l, cb), KN_OK);
+    assert_int_equal(kn_learner_fit(r.l, 2), KN_ERR_ARG);
+    kn_error_take(r.ctx);
+    assert_true(trains(r.model, 0) == 0 && trains(r.model, 5) == 1);
+    run_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_are_fastais),
         cmocka_unit_test(a_frozen_body_stays),
         cmocka_unit_test(the_history_goes_on),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(the_rate_finder_goes_without_it),
+        cmocka_unit_test(what_is_refused_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

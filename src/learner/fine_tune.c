@@ -8,6 +8,7 @@ typedef struct fine_tune {
     kn_callback base;
     kn_ctx *ctx;
     kn_fine_tune_opts opts;
+    bool began; /* froze or unfroze something: what the user froze before is his until then */
 } fine_tune;
 
 static bool is_frozen(const fine_tune *f, const kn_learner *l) {
@@ -18,6 +19,7 @@ static bool is_frozen(const fine_tune *f, const kn_learner *l) {
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     fine_tune *f = (fine_tune *)cb;
+    f->began = false;
     if (l->epochs == 0) /* validation alone */
         return KN_GO;
     int groups = kn_module_groups(l->model);
@@ -38,6 +40,7 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
     fine_tune *f = (fine_tune *)cb;
     int head = l->opt->groups - 1;
+    f->began = true;
     kn_module_freeze_below(l->model, is_frozen(f, l) ? head : 0,
                            (kn_freeze_opts){.norm = f->opts.freeze_norm});
     if (!is_frozen(f, l))
@@ -64,8 +67,7 @@ static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
 }
 
 static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
-    (void)cb;
-    if (l->epochs > 0)
+    if (((fine_tune *)cb)->began)
         kn_module_freeze(l->model, false, (kn_freeze_opts){0});
     return KN_GO;
 }
@@ -78,6 +80,7 @@ static void free_fine_tune(kn_callback *cb) {
 
 static const kn_callback_class fine_tune_class = {.name = "fine_tune",
                                                   .order = -50,
+                                                  .skips_trials = true, /* sets the rate */
                                                   .before_fit = before_fit,
                                                   .before_epoch = before_epoch,
                                                   .before_batch = before_batch,
