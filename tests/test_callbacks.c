@@ -275,6 +275,47 @@ static void test_cancelled_steps_are_counted(void **state) {
     run_free(&r);
 }
 
+static kn_flow no_validation(kn_callback *cb, kn_learner *l) {
+    (void)cb;
+    (void)l;
+    return KN_CANCEL_VALIDATE;
+}
+
+static const kn_callback_class no_validation_class = {
+    .name = "no_validation", .order = -1000, .before_validate = no_validation};
+
+/* Cancelled before the results began to be summed: none, and not the training's. */
+static void test_no_validation_has_no_results(void **state) {
+    (void)state;
+    run r;
+    run_init(&r);
+    kn_callback cb = {&no_validation_class};
+    kn_learner_add(r.l, kn_track_results_cb(r.ctx));
+    assert_int_equal(kn_learner_add(r.l, &cb), KN_OK);
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_OK);
+    assert_int_equal(kn_track_results(r.l, true).samples, TRAIN);
+    assert_true(isnan(kn_track_results(r.l, false).loss));
+    assert_int_equal(kn_track_results(r.l, false).samples, 0);
+    run_free(&r);
+}
+
+/* Without a validation loader the line shows none, though a validation went before. */
+static void test_progress_without_validation(void **state) {
+    (void)state;
+    run r;
+    written w = {0};
+    run_init(&r);
+    kn_learner_add(r.l, kn_track_results_cb(r.ctx));
+    kn_progress_opts opts = {.write = write_text, .user = &w};
+    assert_int_equal(kn_learner_add(r.l, kn_progress_cb(r.ctx, opts)), KN_OK);
+    assert_int_equal(kn_learner_validate(r.l), KN_OK);
+    r.l->loaders.valid = NULL;
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_OK);
+    w.text[w.length] = '\0';
+    assert_non_null(strstr(w.text, "        nan        nan"));
+    run_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancelled_step_accumulates),
@@ -283,6 +324,8 @@ int main(void) {
         cmocka_unit_test(test_saving_where_one_cannot),
         cmocka_unit_test(test_validation_after_a_fit_keeps_its_results),
         cmocka_unit_test(test_cancelled_steps_are_counted),
+        cmocka_unit_test(test_no_validation_has_no_results),
+        cmocka_unit_test(test_progress_without_validation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

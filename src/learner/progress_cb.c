@@ -109,7 +109,9 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     if (!p->header)
         put(p, "epoch   train loss  train acc   valid loss  valid acc   seconds  images/s\n");
     p->header = true;
-    kn_results train = kn_track_results(l, true), valid = kn_track_results(l, false);
+    kn_results train = kn_track_results(l, true), valid = {.loss = NAN, .acc = NAN};
+    if (l->loaders.valid != NULL) /* else there may be one of a fit before */
+        valid = kn_track_results(l, false);
     snprintf(line, sizeof line, "%5d  %11.4f  %9.4f  %11.4f  %9.4f  %8.2f  %8.0f\n", l->epoch,
              train.loss, train.acc, valid.loss, valid.acc, train.seconds + valid.seconds,
              (double)train.samples / train.seconds);

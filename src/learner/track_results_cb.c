@@ -14,6 +14,7 @@ typedef struct track {
     kn_ctx *ctx;
     kn_device *device;
     kn_storage *total; /* double [3]: loss, hits, samples */
+    bool begun;        /* the pass under way: the sums are its own */
     bool hits;         /* predictions were rows of class scores */
     struct timespec began;
     kn_results train, valid;
@@ -27,6 +28,7 @@ static double since(const struct timespec *began) {
 
 static kn_flow begin(kn_callback *cb, kn_learner *l) {
     track *t = (track *)cb;
+    t->begun = false;
     kn_device *device = kn_device_default(l->ctx);
     if (t->device != device) {
         kn_storage_drop(t->total);
@@ -35,7 +37,7 @@ static kn_flow begin(kn_callback *cb, kn_learner *l) {
     }
     if (t->total == NULL || device->ops->zero(device, t->total->data, 3 * sizeof(double)) != KN_OK)
         return KN_FAIL;
-    t->hits = true;
+    t->begun = t->hits = true;
     clock_gettime(CLOCK_MONOTONIC, &t->began);
     return KN_GO;
 }
@@ -68,14 +70,23 @@ static kn_status read_results(track *t, kn_results *out) {
     return status;
 }
 
+/* A pass that another callback cancelled before this one heard of it has no results; the sums are
+ * those of the pass before. */
+static kn_flow end(track *t, kn_results *out) {
+    bool begun = t->begun;
+    t->begun = false;
+    *out = (kn_results){.loss = NAN, .acc = NAN};
+    return !begun || read_results(t, out) == KN_OK ? KN_GO : KN_FAIL;
+}
+
 static kn_flow after_train(kn_callback *cb, kn_learner *l) {
     (void)l;
-    return read_results((track *)cb, &((track *)cb)->train) == KN_OK ? KN_GO : KN_FAIL;
+    return end((track *)cb, &((track *)cb)->train);
 }
 
 static kn_flow after_validate(kn_callback *cb, kn_learner *l) {
     (void)l;
-    return read_results((track *)cb, &((track *)cb)->valid) == KN_OK ? KN_GO : KN_FAIL;
+    return end((track *)cb, &((track *)cb)->valid);
 }
 
 static void free_track(kn_callback *cb) {
