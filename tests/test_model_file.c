@@ -462,6 +462,20 @@ static void every_allocation_may_fail(void **state) {
     }
 }
 
+static void names_that_loading_refuses_are_not_written(void **state) {
+    kn_ctx *ctx = *state;
+    static char *wrong[][2] = {{"b", "a"}, {"a", "a"}};
+    kn_module *m = kn_simple_cnn(ctx, 2);
+    for (int i = 0; i < 2; i++) {
+        kn_vocab classes = {wrong[i], 2};
+        kn_model_info named = info;
+        named.vocab = &classes;
+        assert_int_equal(kn_model_save(m, &named, "/nonexistent/m"), KN_ERR_ARG);
+        check_error(ctx, KN_ERR_ARG, "classes in order");
+    }
+    kn_module_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         MODEL_CASE(saved_and_loaded_is_the_same_model),
@@ -475,6 +489,7 @@ int main(void) {
         MODEL_CASE(malformed_metadata_is_refused),
         MODEL_CASE(a_failed_write_leaves_the_old_file),
         MODEL_CASE(every_allocation_may_fail),
+        MODEL_CASE(names_that_loading_refuses_are_not_written),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

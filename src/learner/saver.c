@@ -103,6 +103,21 @@ kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info
     return s->arena != NULL ? KN_OK : KN_ERR_MEMORY;
 }
 
+static kn_status check_names(const kn_saver *s, const char *path) {
+    const kn_model_info *info = s->info;
+    const kn_loaded_model *loaded = NULL;
+    if (info->arch != NULL && strlen(info->arch) >= sizeof loaded->arch)
+        return kn_fail(s->ctx, KN_ERR_ARG, "%s: the model's name has %zu bytes, expected below %zu",
+                       path, strlen(info->arch), sizeof loaded->arch);
+    for (int i = 1; i < info->vocab->count; i++)
+        if (strcmp(info->vocab->name[i - 1], info->vocab->name[i]) >= 0)
+            return kn_fail(s->ctx, KN_ERR_ARG,
+                           "%s: a model file needs classes in order, each once; \"%s\" stands "
+                           "before \"%s\"",
+                           path, info->vocab->name[i - 1], info->vocab->name[i]);
+    return KN_OK;
+}
+
 /* What kn_model_load would refuse is not written. */
 static kn_status check_info(const kn_saver *s, const char *path) {
     const kn_model_info *info = s->info;
@@ -113,7 +128,7 @@ static kn_status check_info(const kn_saver *s, const char *path) {
         good = good && isfinite(info->norm->mean[c]) && isfinite(info->norm->std[c]) &&
                info->norm->std[c] > 0;
     if (good)
-        return KN_OK;
+        return check_names(s, path);
     return kn_fail(
         s->ctx, KN_ERR_ARG,
         "%s: a model file needs classes, a size (%d) and a batch size (%d) of 1 or more, "
