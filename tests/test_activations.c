@@ -6,6 +6,7 @@
 #include "support/svg.h"
 #include "support/tiny_run.h"
 
+#include "learner/activation_files.h"
 #include "tensor/tensor.h"
 
 #include <math.h>
@@ -238,6 +239,20 @@ static void the_fit_ends_with_a_table_and_a_picture(void **state) {
     run_free(&r);
 }
 
+static void a_name_with_a_comma_stays_one_cell(void **state) {
+    static const char *const name[] = {"a,\"b\"\n"};
+    static const double one[] = {1};
+    char folder[] = "/tmp/kiln-activations-XXXXXX", line[64];
+    assert_non_null(mkdtemp(folder));
+    kn_activations a = {
+        .layers = 1, .records = 1, .name = name, .batch = one, .mean = one, .std = one};
+    a.near_zero = one;
+    assert_int_equal(kn_activation_files_write(*state, &a, folder), KN_OK);
+    svg_contains(slurp(folder, "activations.csv"), "\n1,\"a,\"\"b\"\"\n\",1,1,1\n");
+    snprintf(line, sizeof line, "rm -rf %s", folder);
+    assert_int_equal(system(line), 0);
+}
+
 /* Whatever allocation fails, the fit says so, and the hooks are gone. */
 static void lack_of_memory_is_reported(void **state) {
     kn_ctx *ctx = *state;
@@ -278,6 +293,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_watched_is_refused),
         cmocka_unit_test(watching_changes_no_bit),
         cmocka_unit_test(the_fit_ends_with_a_table_and_a_picture),
+        MODEL_CASE(a_name_with_a_comma_stays_one_cell),
         MODEL_CASE(lack_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,12 +18,24 @@ static kn_status path_of(kn_ctx *ctx, const char *folder, const char *file,
     return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", folder);
 }
 
-/* A row a record and layer. Names are those of modules: without commas and quotes. */
+/* As RFC 4180 has it: in quotes, the name's own doubled, where it needs them. */
+static void add_name(kn_text *t, const char *name) {
+    bool quoted = strpbrk(name, ",\"\r\n") != NULL;
+    kn_text_append(t, "\"", quoted);
+    for (; *name != '\0'; name++) {
+        kn_text_append(t, "\"", *name == '"');
+        kn_text_append(t, name, 1);
+    }
+    kn_text_append(t, "\"", quoted);
+}
+
+/* A row a record and layer. */
 static void add_row(kn_text *t, const kn_activations *a, int layer, int record) {
     size_t at = (size_t)layer * (size_t)a->records + (size_t)record;
     const double column[] = {a->mean[at], a->std[at], a->near_zero[at]};
     t->length = 0;
-    kn_text_printf(t, "%.0f,%s", a->batch[record], a->name[layer]);
+    kn_text_printf(t, "%.0f,", a->batch[record]);
+    add_name(t, a->name[layer]);
     for (size_t c = 0; c < KN_COUNT(column); c++) {
         kn_text_append(t, ",", 1);
         if (isfinite(column[c])) /* else an empty cell, as in history.csv */
