@@ -13,6 +13,7 @@ extern "C" {
  * is the same behind a relu.) */
 #define KN_NEAR_ZERO 0.05F
 
+/* module and folder are borrowed and must outlast the callback. */
 typedef struct kn_activation_opts {
     kn_module *const *module; /* [modules], in the model; NULL: all that have parameters and no
                                  children */

@@ -36,6 +36,7 @@ typedef struct kn_history_row {
     double train_loss, train_acc, valid_loss, valid_acc, lr, seconds, train_img_per_s;
 } kn_history_row;
 
+/* folder is borrowed and must outlast the callback. */
 typedef struct kn_recorder_opts {
     const char *folder; /* history.csv, log.jsonl (the same, a line of JSON an epoch), and after the
                            fit loss.svg, accuracy.svg, schedule.svg, and momentum.svg where that

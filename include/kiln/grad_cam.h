@@ -19,8 +19,10 @@ typedef struct kn_heat {
                              nothing speaks for the class */
 } kn_heat;
 
-/* Of pictures u8 [n,H,W,3], for one class each. The model stays as it is: no gradient is left in
- * it. KN_ERR_SHAPE when no module of it gives a feature map [N,H,W,C]. */
+/* Of pictures u8 [n,H,W,3], for one class each: classes is [n], each in [0, the model's classes).
+ * Weights and mode stay as they are. It ends the caller's step (kn_step_end: tensors that were not
+ * taken out of it are gone) and leaves every gradient zero. KN_ERR_SHAPE when no module of it gives
+ * a feature map [N,H,W,C]. */
 KN_API KN_NODISCARD kn_status kn_grad_cam(kn_module *model, const kn_normalize *norm,
                                           const kn_batch *batch, const int32_t *classes,
                                           kn_heat *out);
