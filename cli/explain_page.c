@@ -2,26 +2,16 @@
  */
 #include "explain.h"
 #include "number.h"
+#include "page_parts.h"
 
-#include "formats/chart_parts.h"
 #include "formats/html.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TOP = 5, PAIRS = 15, MOST_DRAWN = 300, CELL = 64 };
+enum { TOP = 5, PAIRS = 15, MOST_DRAWN = 300 };
 
 /* ---- words ---- */
-
-/* What is no number is a dash. */
-static const char *real_text(double value, const char *format, char text[CELL]) {
-    if (isfinite(value))
-        snprintf(text, CELL, format, value);
-    else
-        snprintf(text, CELL, "\xE2\x80\x93");
-    return text;
-}
 
 /* Below the data's folder, which the page's head names. */
 static const char *short_path(const evaluation *e, const char *path) {
@@ -45,17 +35,17 @@ static void put_top(kn_text *t, const evaluation *e) {
 }
 
 static void put_facts(kn_text *t, const evaluation *e) {
-    char text[CELL], all[NUMBER_TEXT], part[NUMBER_TEXT];
+    char text[PAGE_CELL], all[NUMBER_TEXT], part[NUMBER_TEXT];
     int64_t wrong = 0;
     for (int64_t i = 0; i < e->p.samples; i++)
         wrong += e->p.rank[i] > 0;
     kn_html_section(t, NULL);
     kn_html_facts_open(t);
-    kn_html_fact(t, "accuracy", real_text(100 * e->results.acc, "%.2f%%", text));
+    kn_html_fact(t, "accuracy", page_real(100 * e->results.acc, "%.2f%%", text));
     if (e->confusion.classes > TOP)
         kn_html_fact(t, "top-5 accuracy",
-                     real_text(100 * kn_top_k_accuracy(&e->p, TOP), "%.2f%%", text));
-    kn_html_fact(t, "loss", real_text(e->results.loss, "%.4f", text));
+                     page_real(100 * kn_top_k_accuracy(&e->p, TOP), "%.2f%%", text));
+    kn_html_fact(t, "loss", page_real(e->results.loss, "%.4f", text));
     snprintf(text, sizeof text, "wrong, of %s", number_text(e->p.samples, all));
     kn_html_fact(t, text, number_text(wrong, part));
     kn_html_facts_close(t);
@@ -65,26 +55,13 @@ static void put_facts(kn_text *t, const evaluation *e) {
 /* ---- what was taken for what ---- */
 
 static void put_matrix(kn_text *t, const evaluation *e) {
-    kn_matrix_chart chart = {.title = "Confusion",
-                             .names = (const char *const *)e->split.vocab.name,
-                             .counts = e->confusion.count,
-                             .classes = e->confusion.classes,
-                             .width = KN_HTML_WIDE};
-    if (chart.classes > MOST_DRAWN) {
-        kn_html_section(t, "Confusion");
-        kn_html_note(t, "Too many classes for this page: kiln eval -o DIR writes the matrix.");
-        kn_html_section_end(t);
+    if (e->confusion.classes <= MOST_DRAWN) {
+        page_confusion(t, &e->confusion, e->split.vocab.name);
         return;
     }
-    kn_text wide = {0}, narrow = {0};
-    kn_matrix_chart_svg(&wide, &chart);
-    chart.width = KN_HTML_NARROW;
-    kn_matrix_chart_svg(&narrow, &chart);
-    kn_html_section(t, NULL);
-    kn_html_drawing(t, &wide, &narrow);
+    kn_html_section(t, "Confusion");
+    kn_html_note(t, "Too many classes for this page: kiln eval -o DIR writes the matrix.");
     kn_html_section_end(t);
-    kn_text_free(&wide);
-    kn_text_free(&narrow);
 }
 
 static void put_confused(kn_text *t, const evaluation *e) {
@@ -111,10 +88,10 @@ static void put_confused(kn_text *t, const evaluation *e) {
 /* ---- classes ---- */
 
 static void put_row(kn_text *t, const char *name, const kn_class_score *score, bool mean) {
-    char text[3][CELL], count[NUMBER_TEXT];
-    const char *cells[] = {name, real_text(score->precision, "%.3f", text[0]),
-                           real_text(score->recall, "%.3f", text[1]),
-                           real_text(score->f1, "%.3f", text[2]),
+    char text[3][PAGE_CELL], count[NUMBER_TEXT];
+    const char *cells[] = {name, page_real(score->precision, "%.3f", text[0]),
+                           page_real(score->recall, "%.3f", text[1]),
+                           page_real(score->f1, "%.3f", text[2]),
                            number_text(score->support, count)};
     kn_html_row(t, cells, 5, mean);
 }
@@ -141,10 +118,10 @@ void explain_card(explain *x, int64_t place, const kn_text *picture, const kn_te
     const evaluation *e = &x->e;
     const kn_predictions *p = &e->p;
     bool hit = p->rank[place] == 0;
-    char prob[CELL], loss[CELL], note[2 * CELL + 32];
+    char prob[PAGE_CELL], loss[PAGE_CELL], note[2 * PAGE_CELL + 32];
     snprintf(note, sizeof note, "%s sure, loss %s",
-             real_text(100 * (double)p->prob[place], "%.1f%%", prob),
-             real_text((double)p->loss[place], "%.2f", loss));
+             page_real(100 * (double)p->prob[place], "%.1f%%", prob),
+             page_real((double)p->loss[place], "%.2f", loss));
     kn_html_put_card(&x->page,
                      &(kn_html_card){.picture = picture->data,
                                      .over = heat != NULL ? heat->data : NULL,

@@ -4,15 +4,14 @@
 
 #include "core/ctx.h"
 #include "core/file.h"
-#include "formats/chart_parts.h"
 #include "formats/html.h"
 #include "learner/history_charts.h"
 #include "evaluation.h"
 #include "number.h"
+#include "page_parts.h"
 #include "shell_word.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +19,6 @@
 
 enum {
     REFRESH = 10,       /* seconds */
-    CELL = 64,          /* bytes */
     DRAWN = 100,        /* classes up to which the matrix is part of the page */
     CHART_HEIGHT = 400, /* pixels; of the narrow ones: */
     NARROW_HEIGHT = 280,
@@ -28,31 +26,22 @@ enum {
 
 /* ---- words ---- */
 
-/* What is no number is a dash. */
-static const char *real_text(double value, const char *format, char text[CELL]) {
-    if (isfinite(value))
-        snprintf(text, CELL, format, value);
-    else
-        snprintf(text, CELL, "\xE2\x80\x93");
-    return text;
-}
-
-static const char *time_text(double seconds, char text[CELL]) {
+static const char *time_text(double seconds, char text[PAGE_CELL]) {
     int64_t whole = (int64_t)(seconds + 0.5);
     if (whole < 60)
-        snprintf(text, CELL, "%.1f s", seconds);
+        snprintf(text, PAGE_CELL, "%.1f s", seconds);
     else if (whole < 3600)
-        snprintf(text, CELL, "%" PRId64 " min %" PRId64 " s", whole / 60, whole % 60);
+        snprintf(text, PAGE_CELL, "%" PRId64 " min %" PRId64 " s", whole / 60, whole % 60);
     else
-        snprintf(text, CELL, "%" PRId64 " h %" PRId64 " min", whole / 3600, whole % 3600 / 60);
+        snprintf(text, PAGE_CELL, "%" PRId64 " h %" PRId64 " min", whole / 3600, whole % 3600 / 60);
     return text;
 }
 
-static const char *bytes_text(int64_t bytes, char text[CELL]) {
+static const char *bytes_text(int64_t bytes, char text[PAGE_CELL]) {
     if (bytes < 1000000)
-        snprintf(text, CELL, "%.0f kB", (double)bytes / 1e3);
+        snprintf(text, PAGE_CELL, "%.0f kB", (double)bytes / 1e3);
     else
-        snprintf(text, CELL, "%.1f MB", (double)bytes / 1e6);
+        snprintf(text, PAGE_CELL, "%.1f MB", (double)bytes / 1e6);
     return text;
 }
 
@@ -91,15 +80,15 @@ static void put_top(train *t, kn_text *out, page_state state, int rows) {
 }
 
 static void put_facts(train *t, kn_text *out, const kn_history_row *row, int rows, int best) {
-    char text[CELL];
+    char text[PAGE_CELL];
     if (best < 0 || best >= rows) /* of an earlier part of a run that is not in the history */
         best = rows - 1;
     kn_html_section(out, NULL);
     kn_html_facts_open(out);
-    kn_html_fact(out, "best accuracy", real_text(100 * row[best].valid_acc, "%.2f%%", text));
+    kn_html_fact(out, "best accuracy", page_real(100 * row[best].valid_acc, "%.2f%%", text));
     snprintf(text, sizeof text, "%d", row[best].epoch);
     kn_html_fact(out, "in epoch", text);
-    kn_html_fact(out, "its validation loss", real_text(row[best].valid_loss, "%.4f", text));
+    kn_html_fact(out, "its validation loss", page_real(row[best].valid_loss, "%.4f", text));
     kn_html_fact(out, "time", time_text(seconds_of(row, rows), text));
     kn_html_fact(out, "parameters", number_text(kn_module_numel(t->model), text));
     kn_html_facts_close(out);
@@ -129,21 +118,6 @@ static kn_status put_charts(train *t, kn_text *out) {
     return status;
 }
 
-static void draw_matrix(const train *t, kn_text *out, const kn_confusion *c) {
-    kn_matrix_chart chart = {.title = "Confusion",
-                             .names = (const char *const *)t->split.vocab.name,
-                             .counts = c->count,
-                             .classes = c->classes,
-                             .width = KN_HTML_WIDE};
-    kn_text wide = {0}, narrow = {0};
-    kn_matrix_chart_svg(&wide, &chart);
-    chart.width = KN_HTML_NARROW;
-    kn_matrix_chart_svg(&narrow, &chart);
-    kn_html_drawing(out, &wide, &narrow);
-    kn_text_free(&wide);
-    kn_text_free(&narrow);
-}
-
 static kn_status put_confusion(train *t, kn_text *out) {
     kn_confusion c;
     if (t->best.samples == 0)
@@ -160,9 +134,7 @@ static kn_status put_confusion(train *t, kn_text *out) {
     kn_status status = kn_confusion_from(t->s->ctx, &t->best, &c);
     if (status != KN_OK)
         return status;
-    kn_html_section(out, NULL);
-    draw_matrix(t, out, &c);
-    kn_html_section_end(out);
+    page_confusion(out, &c, t->split.vocab.name);
     kn_confusion_free(t->s->ctx, &c);
     return KN_OK;
 }
@@ -177,16 +149,16 @@ static void put_history(kn_text *out, const kn_history_row *row, int rows, int b
     kn_html_table_open(out, heads, COLUMNS);
     for (int i = 0; i < rows; i++) {
         const kn_history_row *r = &row[i];
-        char text[COLUMNS][CELL];
-        snprintf(text[0], CELL, "%d", r->epoch);
+        char text[COLUMNS][PAGE_CELL];
+        snprintf(text[0], PAGE_CELL, "%d", r->epoch);
         const char *cells[COLUMNS] = {text[0],
-                                      real_text(r->train_loss, "%.4f", text[1]),
-                                      real_text(r->train_acc, "%.4f", text[2]),
-                                      real_text(r->valid_loss, "%.4f", text[3]),
-                                      real_text(r->valid_acc, "%.4f", text[4]),
-                                      real_text(r->lr, "%.3g", text[5]),
-                                      real_text(r->seconds, "%.2f", text[6]),
-                                      real_text(r->train_img_per_s, "%.0f", text[7])};
+                                      page_real(r->train_loss, "%.4f", text[1]),
+                                      page_real(r->train_acc, "%.4f", text[2]),
+                                      page_real(r->valid_loss, "%.4f", text[3]),
+                                      page_real(r->valid_acc, "%.4f", text[4]),
+                                      page_real(r->lr, "%.3g", text[5]),
+                                      page_real(r->seconds, "%.2f", text[6]),
+                                      page_real(r->train_img_per_s, "%.0f", text[7])};
         kn_html_row(out, cells, COLUMNS, r->epoch == best);
     }
     kn_html_table_close(out);
@@ -194,14 +166,14 @@ static void put_history(kn_text *out, const kn_history_row *row, int rows, int b
 }
 
 static void put_norm(kn_text *out, const char *name, const float value[3]) {
-    char text[CELL];
+    char text[PAGE_CELL];
     snprintf(text, sizeof text, "%.4f, %.4f, %.4f", (double)value[0], (double)value[1],
              (double)value[2]);
     kn_html_pair(out, name, text, false);
 }
 
 static void put_model(train *t, kn_text *out) {
-    char text[CELL], path[PATH_MAX];
+    char text[PAGE_CELL], path[PATH_MAX];
     struct stat st;
     kn_html_section(out, "Model");
     kn_html_pairs_open(out);
@@ -221,7 +193,7 @@ static void put_model(train *t, kn_text *out) {
 }
 
 static void put_made_with(train *t, kn_text *out, const kn_history_row *row, int rows) {
-    char text[CELL];
+    char text[PAGE_CELL];
     kn_html_section(out, "Made with");
     kn_html_pairs_open(out);
     kn_html_pair(out, "version", "kiln " KN_VERSION, false);
@@ -229,7 +201,7 @@ static void put_made_with(train *t, kn_text *out, const kn_history_row *row, int
     snprintf(text, sizeof text, "%d to compute, %d to read pictures", kn_ctx_threads(t->s->ctx),
              kn_loader_workers(t->loaders.train));
     kn_html_pair(out, "threads", text, false);
-    real_text(row[rows - 1].train_img_per_s, "%.0f pictures a second", text);
+    page_real(row[rows - 1].train_img_per_s, "%.0f pictures a second", text);
     kn_html_pair(out, "last epoch", text, false);
     kn_html_pairs_close(out);
     kn_html_section_end(out);
