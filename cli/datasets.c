@@ -38,25 +38,25 @@ int64_t dataset_bytes(const char *text) {
     return bytes >= 1 && bytes <= (INT64_C(1) << 53) ? bytes : -1;
 }
 
-static dataset *find(datasets *all, const char *name) {
-    for (int i = 0; i < all->count; i++)
-        if (strcmp(all->row[i].name, name) == 0)
-            return &all->row[i];
-    return NULL;
+/* Its place; count when there is none. */
+static int place_of(const datasets *all, const char *name) {
+    int i = 0;
+    while (i < all->count && strcmp(all->row[i].name, name) != 0)
+        i++;
+    return i;
 }
 
 const dataset *datasets_find(const datasets *all, const char *name) {
-    for (int i = 0; i < all->count; i++)
-        if (strcmp(all->row[i].name, name) == 0)
-            return &all->row[i];
-    return NULL;
+    int i = place_of(all, name);
+    return i < all->count ? &all->row[i] : NULL;
 }
 
 /* ---- the file ---- */
 
 /* NULL, or what is wrong with the line. */
 static const char *take_row(datasets *all, char *const word[WORDS], int words) {
-    dataset *row = find(all, word[0]);
+    int place = place_of(all, word[0]);
+    dataset *row = place < all->count ? &all->row[place] : NULL;
     if (!dataset_name_good(word[0]))
         return "the name may hold letters, digits and . - _ only, and not begin with shapes";
     if (words != 2 && words != WORDS)

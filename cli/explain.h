@@ -9,7 +9,6 @@ typedef struct explain {
     evaluation e;
     int64_t *place; /* [count] in e.p: the top losses, falling */
     int64_t count;
-    bool no_heat; /* the model has no feature map: no Grad-CAM */
     kn_text page; /* the HTML so far */
 } explain;
 

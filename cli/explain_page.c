@@ -138,8 +138,7 @@ static void open_pictures(explain *x) {
                  "The pictures whose true class the model thought least likely, the worst "
                  "first: look for wrong labels, odd pictures and classes that look "
                  "alike.");
-    kn_html_cards_open(&x->page,
-                       x->no_heat ? NULL : "Show what spoke for the predicted class (Grad-CAM)");
+    kn_html_cards_open(&x->page, "Show what spoke for the predicted class (Grad-CAM)");
 }
 
 /* ---- the page ---- */

@@ -49,22 +49,14 @@ static kn_status read_inputs(few *f) {
     return status;
 }
 
-/* A model without a feature map is no failure: then the page says nothing of heat. */
 static kn_status find_heat(few *f) {
     evaluation *e = &f->x->e;
     kn_batch batch = {.n = f->n, .height = e->m.size, .width = e->m.size, .pixels = f->inputs};
     kn_heat_free(e->s->ctx, &f->heat);
-    if (f->x->no_heat)
-        return KN_OK;
     kn_status status = read_inputs(f);
     if (status != KN_OK)
         return kn_fail_with(e->s->ctx, &f->error);
-    status = kn_grad_cam(e->m.model, &e->m.norm, &batch, f->predicted, &f->heat);
-    if (status != KN_ERR_SHAPE)
-        return status;
-    kn_error_take(e->s->ctx);
-    f->x->no_heat = true;
-    return KN_OK;
+    return kn_grad_cam(e->m.model, &e->m.norm, &batch, f->predicted, &f->heat);
 }
 
 /* ---- cards ---- */

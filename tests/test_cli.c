@@ -25,6 +25,7 @@ static char trained[8192]; /* the training's stdout */
     (command_opts) {                                                                               \
         .folder = root, .home = root                                                               \
     }
+#define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 /* Small and the same everywhere: 36 training pictures in 5 batches, 18 to validate on in 2. */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2"
 
@@ -57,19 +58,6 @@ static int clean(void **state) {
     tree_remove(root);
     return 0;
 }
-
-/* One run that must end well; its stdout into out. */
-static void run_well(char *out, size_t size, const char *const *arguments) {
-    command_run run;
-    command_start(&run, HERE, arguments);
-    command_wait(&run);
-    command_expect(&run, 0);
-    assert_true(strlen(run.out) < size);
-    memcpy(out, run.out, strlen(run.out) + 1);
-    command_free(&run);
-}
-
-#define RUN_WELL(out, ...) run_well((out), sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
 
 /* ---- train ---- */
 

@@ -20,7 +20,8 @@ static char root[TREE_PATH];
     (command_opts) {                                                                               \
         .folder = root, .home = root                                                               \
     }
-#define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--epochs", "2", "-q", "--json"
+#define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
+#define SMALL              "-b", "8", "--img-size", "32", "--threads", "2", "--epochs", "2", "-q", "--json"
 
 static char *path_of(const char *relative) {
     static char path[TREE_PATH + 256];
@@ -59,18 +60,6 @@ static int clean(void **state) {
     tree_remove(root);
     return 0;
 }
-
-static void run_well(char *out, size_t size, const char *const *arguments) {
-    command_run run;
-    command_start(&run, HERE, arguments);
-    command_wait(&run);
-    command_expect(&run, 0);
-    assert_true(strlen(run.out) < size);
-    memcpy(out, run.out, strlen(run.out) + 1);
-    command_free(&run);
-}
-
-#define RUN_WELL(out, ...) run_well((out), sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
 
 static void check_args(const char *part) {
     char text[4096];

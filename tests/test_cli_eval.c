@@ -21,6 +21,7 @@ static char root[TREE_PATH];
     (command_opts) {                                                                               \
         .folder = root, .home = root                                                               \
     }
+#define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 
 static const char *path_of(const char *relative) {
     static char path[TREE_PATH + 256];
@@ -41,19 +42,6 @@ static void read_file(const char *relative, char *text, size_t size) {
     text[length] = '\0';
     fclose(f);
 }
-
-/* One run that must end well; its stdout into out. */
-static void run_well(char *out, size_t size, const char *const *arguments) {
-    command_run run;
-    command_start(&run, HERE, arguments);
-    command_wait(&run);
-    command_expect(&run, 0);
-    assert_true(strlen(run.out) < size);
-    memcpy(out, run.out, strlen(run.out) + 1);
-    command_free(&run);
-}
-
-#define RUN_WELL(out, ...) run_well((out), sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
 
 static int prepare(void **state) {
     (void)state;

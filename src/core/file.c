@@ -172,3 +172,11 @@ kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_err
         kn_writer_append(&w, data, bytes);
     return kn_writer_commit(&w);
 }
+
+kn_status kn_path_join(char path[KN_PATH_MAX], const char *folder, const char *file,
+                       kn_error *error) {
+    int length = snprintf(path, KN_PATH_MAX, "%s/%s", folder, file);
+    if (length >= 0 && length < KN_PATH_MAX)
+        return KN_OK;
+    return kn_error_set(error, KN_ERR_IO, "%.64s...: the path is too long", folder);
+}

@@ -38,4 +38,8 @@ void kn_writer_abort(kn_writer *w);
 /* All of it at once. */
 kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_error *error);
 
+/* folder/file into path; KN_ERR_IO when it is too long. */
+kn_status kn_path_join(char path[KN_PATH_MAX], const char *folder, const char *file,
+                       kn_error *error);
+
 #endif

@@ -10,14 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static kn_status path_of(kn_ctx *ctx, const char *folder, const char *file,
-                         char path[KN_PATH_MAX]) {
-    int length = snprintf(path, KN_PATH_MAX, "%s/%s", folder, file);
-    if (length >= 0 && length < KN_PATH_MAX)
-        return KN_OK;
-    return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", folder);
-}
-
 /* As RFC 4180 has it: in quotes, the name's own doubled, where it needs them. */
 static void add_name(kn_text *t, const char *name) {
     bool quoted = strpbrk(name, ",\"\r\n") != NULL;
@@ -95,10 +87,10 @@ static kn_status write_svg(kn_ctx *ctx, const kn_activations *a, const char *pat
 
 kn_status kn_activation_files_write(kn_ctx *ctx, const kn_activations *a, const char *folder) {
     char path[KN_PATH_MAX];
-    kn_status status = path_of(ctx, folder, "activations.csv", path);
+    kn_status status = kn_path_join(path, folder, "activations.csv", &ctx->error);
     if (status == KN_OK)
         status = write_csv(ctx, a, path);
     if (status == KN_OK)
-        status = path_of(ctx, folder, "activations.svg", path);
+        status = kn_path_join(path, folder, "activations.svg", &ctx->error);
     return status == KN_OK ? write_svg(ctx, a, path) : status;
 }

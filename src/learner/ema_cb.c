@@ -68,19 +68,8 @@ static kn_status fit_buffers(ema *e, kn_module *model) {
     return status;
 }
 
-/* A parameter's average begins at its value. */
 static kn_status fit(ema *e, kn_module *model, const kn_pack *pack) {
-    kn_device *d = pack->values->device;
-    kn_status status = kn_opt_state_fit(&e->average, e->ctx, pack, 1);
-    for (int i = 0; i < pack->count && status == KN_OK; i++) {
-        const kn_segment *segment = &pack->segment[i];
-        if (e->average.steps[i] > 0)
-            continue;
-        status = d->ops->copy(d, kn_opt_state_at(&e->average, 0, segment->offset),
-                              kn_f32(pack->values) + segment->offset,
-                              (size_t)segment->length * sizeof(float));
-        e->average.steps[i] = 1;
-    }
+    kn_status status = kn_opt_state_follow(&e->average, e->ctx, pack);
     return status == KN_OK ? fit_buffers(e, model) : status;
 }
 

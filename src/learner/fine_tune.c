@@ -23,7 +23,7 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     if (l->epochs == 0) /* validation alone */
         return KN_GO;
     int groups = kn_module_groups(l->model);
-    if (kn_learner_find(l, "schedule") != NULL || kn_learner_find(l, "one_cycle") != NULL)
+    if (kn_learner_find(l, "schedule") != NULL)
         kn_fail(l->ctx, KN_ERR_ARG, "fine_tune: has a schedule of its own, and another was added");
     else if (l->epochs <= f->opts.freeze_epochs)
         kn_fail(l->ctx, KN_ERR_ARG, "fine_tune: %d epochs, of which %d are with a frozen body",

@@ -1,6 +1,7 @@
 /* fingerprint.c - one number for all weights of a module: equal fingerprints, equal weights. */
 #include "core/ctx.h"
 #include "formats/sha256.h"
+#include "nn/module.h"
 
 #include <kiln/model_file.h>
 
@@ -22,9 +23,8 @@ kn_status kn_weights_sha256(kn_module *model, char hex[65]) {
     kn_sha256 h;
     kn_sha256_begin(&h);
     for (int i = 0; i < own.count && status == KN_OK; i++) {
-        const kn_tensor *t =
-            own.item[i].param != NULL ? kn_param_value(own.item[i].param) : own.item[i].buffer;
-        size_t bytes = (size_t)kn_tensor_numel(t) * kn_dtype_size(kn_tensor_dtype(t));
+        const kn_tensor *t = kn_named_tensor(&own.item[i]);
+        size_t bytes = kn_tensor_bytes(t);
         void *data = kn_alloc(ctx, bytes + 1, "a fingerprint");
         status = data == NULL ? KN_ERR_MEMORY : kn_tensor_read(ctx, t, data, bytes);
         if (status == KN_OK)

@@ -103,9 +103,8 @@ static void add_lines(kn_text *t, const recorder *r) {
 static kn_status write_history(recorder *r, const char *file,
                                void (*add)(kn_text *t, const recorder *r)) {
     char path[KN_PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/%s", r->opts.folder, file);
-    if (length < 0 || (size_t)length >= sizeof path)
-        return kn_fail(r->ctx, KN_ERR_IO, "%.64s...: the path is too long", r->opts.folder);
+    if (kn_path_join(path, r->opts.folder, file, &r->ctx->error) != KN_OK)
+        return KN_ERR_IO;
     r->text.length = 0;
     add(&r->text, r);
     if (r->text.failed)
@@ -190,9 +189,8 @@ static kn_status draw(const recorder *r, kn_history_chart chart, int width, int 
 static kn_status write_chart(const recorder *r, kn_history_chart chart) {
     char path[KN_PATH_MAX];
     const char *file = kn_history_chart_file(chart);
-    int length = snprintf(path, sizeof path, "%s/%s", r->opts.folder, file);
-    if (length < 0 || (size_t)length >= sizeof path)
-        return kn_fail(r->ctx, KN_ERR_IO, "%.64s...: the path is too long", r->opts.folder);
+    if (kn_path_join(path, r->opts.folder, file, &r->ctx->error) != KN_OK)
+        return KN_ERR_IO;
     kn_text out = {.allocator = &r->ctx->allocator};
     kn_status status = draw(r, chart, 0, 0, &out);
     if (status == KN_OK)

@@ -83,10 +83,8 @@ kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_in
     s->base.cls = &save_model_class;
     s->ctx = ctx;
     s->info = info;
-    int best = snprintf(s->best, sizeof s->best, "%s/model.safetensors", folder);
-    int last = snprintf(s->last, sizeof s->last, "%s/last.safetensors", folder);
-    if (best < 0 || (size_t)best >= sizeof s->best || last < 0) {
-        kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", folder);
+    if (kn_path_join(s->best, folder, "model.safetensors", &ctx->error) != KN_OK ||
+        kn_path_join(s->last, folder, "last.safetensors", &ctx->error) != KN_OK) {
         kn_free(ctx, s);
         return NULL;
     }

@@ -2,6 +2,7 @@
 #include "learner/saver.h"
 
 #include "core/json_text.h"
+#include "nn/module.h"
 
 #include <math.h>
 #include <string.h>
@@ -70,14 +71,6 @@ static void arena_free(void *user, void *p) {
 
 /* ---- the saver ---- */
 
-static const kn_tensor *tensor_of(const kn_named *named) {
-    return named->param != NULL ? kn_param_value(named->param) : named->buffer;
-}
-
-static size_t bytes_of(const kn_tensor *t) {
-    return (size_t)kn_tensor_numel(t) * kn_dtype_size(kn_tensor_dtype(t));
-}
-
 kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info) {
     kn_ctx *ctx = kn_module_ctx(model);
     *s = (kn_saver){.ctx = ctx, .model = model, .info = info, .structure = ctx->structure};
@@ -87,7 +80,7 @@ kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info
         return status;
     size_t bytes = 0, names = 0;
     for (int i = 0; i < s->list.count; i++) {
-        bytes += bytes_of(tensor_of(&s->list.item[i]));
+        bytes += kn_tensor_bytes(kn_named_tensor(&s->list.item[i]));
         names += strlen(s->list.item[i].name) + sizeof(char *);
     }
     s->entry = kn_calloc(ctx, (size_t)s->list.count + 1, sizeof *s->entry, "saving a model");
@@ -142,8 +135,8 @@ kn_status kn_saver_write(kn_saver *s, const char *path) {
         return checked;
     unsigned char *data = s->data;
     for (int i = 0; i < s->list.count; i++) {
-        const kn_tensor *t = tensor_of(&s->list.item[i]);
-        size_t bytes = bytes_of(t);
+        const kn_tensor *t = kn_named_tensor(&s->list.item[i]);
+        size_t bytes = kn_tensor_bytes(t);
         kn_status status = kn_tensor_read(s->ctx, t, data, bytes);
         if (status != KN_OK)
             return status;

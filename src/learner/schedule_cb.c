@@ -56,3 +56,9 @@ kn_callback *kn_schedule_cb(kn_ctx *ctx, kn_schedule s) {
     c->ctx = ctx;
     return &c->base;
 }
+
+kn_callback *kn_one_cycle_cb(kn_ctx *ctx, kn_one_cycle_opts opts) {
+    return kn_schedule_cb(
+        ctx,
+        (kn_schedule){.kind = KN_SCHED_ONE_CYCLE, .pct_start = opts.pct_start, .div = opts.div});
+}

@@ -3,6 +3,7 @@
 #include "learner/weights.h"
 
 #include "core/text.h"
+#include "nn/module.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +19,6 @@ typedef struct match {
     bool keep_head;
 } match;
 
-static kn_tensor *tensor_of(const kn_named *named) {
-    return named->param != NULL ? kn_param_value(named->param) : named->buffer;
-}
-
 /* PyTorch's batch norm counts its batches and never reads the number at the default momentum: some
  * files have it, some do not, and nothing depends on it. */
 static bool is_counter(const char *name) {
@@ -35,13 +32,14 @@ static bool is_counter(const char *name) {
 static void find_head(match *m) {
     m->head = m->head_bias = -1;
     for (int i = 0; i < m->own.count; i++)
-        if (m->own.item[i].param != NULL && kn_tensor_shape(tensor_of(&m->own.item[i]))->rank == 2)
+        if (m->own.item[i].param != NULL &&
+            kn_tensor_shape(kn_named_tensor(&m->own.item[i]))->rank == 2)
             m->head = i;
     int next = m->head + 1;
     if (m->head < 0 || next >= m->own.count || m->own.item[next].param == NULL)
         return;
-    const kn_shape *w = kn_tensor_shape(tensor_of(&m->own.item[m->head]));
-    const kn_shape *b = kn_tensor_shape(tensor_of(&m->own.item[next]));
+    const kn_shape *w = kn_tensor_shape(kn_named_tensor(&m->own.item[m->head]));
+    const kn_shape *b = kn_tensor_shape(kn_named_tensor(&m->own.item[next]));
     if (b->rank == 1 && b->dim[0] == w->dim[0])
         m->head_bias = next;
 }
@@ -51,7 +49,7 @@ static bool other_classes(const match *m) {
     if (m->head < 0)
         return false;
     const kn_st_entry *w = kn_st_find(m->file, m->own.item[m->head].name);
-    const kn_shape *own = kn_tensor_shape(tensor_of(&m->own.item[m->head]));
+    const kn_shape *own = kn_tensor_shape(kn_named_tensor(&m->own.item[m->head]));
     if (w == NULL || w->shape.rank != 2 || w->shape.dim[1] != own->dim[1] ||
         w->shape.dim[0] == own->dim[0])
         return false;
@@ -78,7 +76,8 @@ static const kn_st_entry *entry_of(const match *m, int i) {
 static bool is_left(const match *m, int i) {
     if (m->keep_head && (i == m->head || i == m->head_bias))
         return true;
-    return is_counter(m->own.item[i].name) && !fits(tensor_of(&m->own.item[i]), entry_of(m, i));
+    return is_counter(m->own.item[i].name) &&
+           !fits(kn_named_tensor(&m->own.item[i]), entry_of(m, i));
 }
 
 /* Names gathered for the message, as far as they find room. */
@@ -99,7 +98,7 @@ static void gather_own(match *m, gathered *g) {
     char a[KN_SHAPE_TEXT], b[KN_SHAPE_TEXT], line[KN_ST_MAX_NAME + 2 * KN_SHAPE_TEXT + 64];
     for (int i = 0; i < m->own.count; i++) {
         const kn_named *own = &m->own.item[i];
-        const kn_tensor *t = tensor_of(own);
+        const kn_tensor *t = kn_named_tensor(own);
         const kn_st_entry *e = entry_of(m, i);
         if (is_left(m, i) || fits(t, e))
             continue;
@@ -151,7 +150,7 @@ static kn_status compare(match *m, const char *path) {
 /* ---- filling ---- */
 
 static kn_status fill_one(match *m, kn_tensor *t, const kn_st_entry *e, float *room) {
-    size_t bytes = (size_t)kn_tensor_numel(t) * kn_dtype_size(kn_tensor_dtype(t));
+    size_t bytes = kn_tensor_bytes(t);
     if (e->dtype == kn_tensor_dtype(t))
         return kn_tensor_write(m->ctx, t, e->data, bytes);
     kn_st_to_f32(e, room);
@@ -163,7 +162,7 @@ static int64_t room_needed(const match *m, int *converted) {
     int64_t most = 0;
     *converted = 0;
     for (int i = 0; i < m->own.count; i++) {
-        const kn_tensor *t = tensor_of(&m->own.item[i]);
+        const kn_tensor *t = kn_named_tensor(&m->own.item[i]);
         if (is_left(m, i) || entry_of(m, i)->dtype == kn_tensor_dtype(t))
             continue;
         ++*converted;
@@ -178,7 +177,7 @@ static kn_status fill(match *m, kn_weights_report *report) {
     kn_status status = room != NULL ? KN_OK : KN_ERR_MEMORY;
     for (int i = 0; i < m->own.count && status == KN_OK; i++)
         if (!is_left(m, i))
-            status = fill_one(m, tensor_of(&m->own.item[i]), entry_of(m, i), room);
+            status = fill_one(m, kn_named_tensor(&m->own.item[i]), entry_of(m, i), room);
     kn_free(m->ctx, room);
     return status;
 }

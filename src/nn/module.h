@@ -56,4 +56,8 @@ struct kn_module_state {
  * nothing is copied. */
 void kn_module_exchange(kn_module *root, const kn_pack *pack, kn_tensor *values);
 
+static inline kn_tensor *kn_named_tensor(const kn_named *named) {
+    return named->param != NULL ? kn_param_value(named->param) : named->buffer;
+}
+
 #endif

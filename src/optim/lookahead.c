@@ -12,22 +12,6 @@ typedef struct lookahead {
     double alpha;
 } lookahead;
 
-/* Slow weights begin where the fast ones do, and where a parameter was added later, there. */
-static kn_status fit(lookahead *a, const kn_pack *pack) {
-    kn_device *d = pack->values->device;
-    kn_status status = kn_opt_state_fit(&a->slow, a->base.ctx, pack, 1);
-    for (int i = 0; i < pack->count && status == KN_OK; i++) {
-        const kn_segment *segment = &pack->segment[i];
-        if (a->slow.steps[i] > 0)
-            continue;
-        status = d->ops->copy(d, kn_opt_state_at(&a->slow, 0, segment->offset),
-                              kn_f32(pack->values) + segment->offset,
-                              (size_t)segment->length * sizeof(float));
-        a->slow.steps[i] = status == KN_OK;
-    }
-    return status;
-}
-
 /* The slow weights go part of the way to the fast ones, which go on from there. */
 static kn_status meet(lookahead *a, const kn_pack *pack) {
     kn_device *d = pack->values->device;
@@ -48,7 +32,7 @@ static kn_status meet(lookahead *a, const kn_pack *pack) {
 /* The rate and the groups are this optimizer's: it is what schedules see. */
 static kn_status lookahead_step(kn_optimizer *opt, const kn_pack *pack) {
     lookahead *a = (lookahead *)opt;
-    kn_status status = fit(a, pack);
+    kn_status status = kn_opt_state_follow(&a->slow, opt->ctx, pack);
     if (status != KN_OK)
         return status;
     a->fast->lr = opt->lr;
@@ -60,7 +44,7 @@ static kn_status lookahead_step(kn_optimizer *opt, const kn_pack *pack) {
 static kn_status lookahead_visit(kn_optimizer *opt, const kn_pack *pack,
                                  const kn_state_visitor *visitor) {
     lookahead *a = (lookahead *)opt;
-    kn_status status = fit(a, pack);
+    kn_status status = kn_opt_state_follow(&a->slow, opt->ctx, pack);
     if (status == KN_OK)
         status = kn_opt_state_visit(&a->slow, "slow_steps", (const char *[]){"slow"}, visitor);
     if (status == KN_OK)

@@ -111,3 +111,18 @@ bool kn_opt_next(const kn_optimizer *opt, const kn_pack *pack, kn_opt_state *s, 
     *at = last + 1;
     return true;
 }
+
+kn_status kn_opt_state_follow(kn_opt_state *s, kn_ctx *ctx, const kn_pack *pack) {
+    kn_device *d = pack->values->device;
+    kn_status status = kn_opt_state_fit(s, ctx, pack, 1);
+    for (int i = 0; i < pack->count && status == KN_OK; i++) {
+        const kn_segment *segment = &pack->segment[i];
+        if (s->steps[i] > 0)
+            continue;
+        status = d->ops->copy(d, kn_opt_state_at(s, 0, segment->offset),
+                              kn_f32(pack->values) + segment->offset,
+                              (size_t)segment->length * sizeof(float));
+        s->steps[i] = status == KN_OK;
+    }
+    return status;
+}

@@ -24,6 +24,10 @@ typedef struct kn_opt_state {
  * wherever the packing moved it. More buffers than before: all parameters start anew. Allocates
  * nothing when it fits already. */
 kn_status kn_opt_state_fit(kn_opt_state *s, kn_ctx *ctx, const kn_pack *pack, int buffers);
+
+/* The same with one buffer that begins at each parameter's value, and, where one was added later,
+ * there: steps is then 1. */
+kn_status kn_opt_state_follow(kn_opt_state *s, kn_ctx *ctx, const kn_pack *pack);
 void kn_opt_state_free(kn_opt_state *s, kn_ctx *ctx);
 
 /* The place of an offset in a buffer. */

@@ -121,6 +121,9 @@ typedef struct kn_grad_slot {
 float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *status);
 kn_status kn_grad_close(kn_grad_slot *slot, kn_status status);
 
+static inline size_t kn_tensor_bytes(const kn_tensor *t) {
+    return (size_t)t->numel * kn_dtype_size(t->dtype);
+}
 static inline const float *kn_f32(const kn_tensor *t) {
     return t->data;
 }

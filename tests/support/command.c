@@ -186,3 +186,13 @@ void command_data(const char *root, const char *name, int classes, int train, in
         draw(root, folder, 1, c, valid);
     }
 }
+
+void command_well(char *out, size_t size, command_opts opts, const char *const *arguments) {
+    command_run run;
+    command_start(&run, opts, arguments);
+    command_wait(&run);
+    command_expect(&run, 0);
+    assert_true(strlen(run.out) < size);
+    memcpy(out, run.out, strlen(run.out) + 1);
+    command_free(&run);
+}

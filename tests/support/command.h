@@ -45,6 +45,11 @@ void command_free(command_run *run);
 /* The run ended with this code; shows all it said if not. */
 void command_expect(const command_run *run, int code);
 
+/* A run that must end well; its stdout into out, an array. */
+void command_well(char *out, size_t size, command_opts opts, const char *const *arguments);
+#define COMMAND_WELL(out, opts, ...)                                                               \
+    command_well((out), sizeof(out), (opts), (const char *const[]){__VA_ARGS__, NULL})
+
 /* The value behind "key": in line number n (from 0) of those in text that contain part, as written,
  * into value; fails the test when there is none. */
 enum { COMMAND_VALUE = 128 };
