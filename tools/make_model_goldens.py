@@ -24,32 +24,17 @@ import torch.nn.functional as F
 import torchvision
 from fastai.vision.models import xresnet
 
+from philox import stream
+
 PATH = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models_golden.txt"
 SEED, USER = 2026, 5  # KN_RANDOM_USER
 PICTURES, SIDE, CLASSES, PIXELS = 4, 64, 10, 9999
 MODELS = ["resnet18", "resnet34", "resnet50", "xresnet18", "xresnet34", "xresnet50"]
 
 
-def uniform(stream, count):
-    """The first count numbers in [0, 1) of kn_rng_at(SEED, KN_RANDOM_USER, stream, 0, 0)."""
-    blocks = (count + 3) // 4
-    low = np.uint64(0xFFFFFFFF)
-    c0 = np.arange(blocks, dtype=np.uint64)
-    c1 = np.zeros(blocks, np.uint64)
-    c2 = np.zeros(blocks, np.uint64)
-    c3 = np.full(blocks, USER << 16 | stream, np.uint64)
-    k0, k1 = SEED & 0xFFFFFFFF, SEED >> 32
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (
-            (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0),
-            p1 & low,
-            (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1),
-            p0 & low,
-        )
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    words = np.stack([c0, c1, c2, c3], 1).reshape(-1)[:count]
-    return (words >> np.uint64(8)).astype(np.float64) * 2.0**-24
+def uniform(layer, count):
+    """In [0, 1), from the stream of that number."""
+    return (stream(SEED, USER, layer, count) >> 8).astype(np.float64) * 2.0**-24
 
 
 def spread(name, shape):
@@ -65,14 +50,14 @@ def spread(name, shape):
 
 def fill(model):
     """Numbers the tensors in the order of their registration, num_batches_tracked left out."""
-    stream = 0
+    number = 0
     for name, t in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         middle, half = spread(name, t.shape)
-        values = (2 * uniform(stream, t.numel()) - 1) * half + middle
+        values = (2 * uniform(number, t.numel()) - 1) * half + middle
         t.copy_(torch.from_numpy(values.astype(np.float32)).reshape(t.shape))
-        stream += 1
+        number += 1
 
 
 def pictures():

@@ -16,8 +16,11 @@ Made with Python 3.11.7 and torch 2.15.0 on a CPU.
 import math
 import pathlib
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+from philox import philox
 
 PATH = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "ops_golden.txt"
 NAMES = {
@@ -357,25 +360,13 @@ def norm_rows():
     row("batch_norm_op/eval_relu", norm_eval(True), X(2, 2, 2, 3), X(3), X(3), X(3), P(3))
 
 
-def philox(key, counter):
-    """Philox4x32-10 on Python's integers."""
-    k, c = list(key), list(counter)
-    for _ in range(10):
-        high0, low0 = divmod(0xD2511F53 * c[0], 2**32)
-        high1, low1 = divmod(0xCD9E8D57 * c[2], 2**32)
-        c = [high1 ^ c[1] ^ k[0], low1, high0 ^ c[3] ^ k[1], low0]
-        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
-    return c
-
-
 def dropout(p):
     """The test's context has seed 1; layer 3, step 4; 6 is KN_RANDOM_DROPOUT."""
 
     def run(x):
-        words = []
-        while len(words) < x.numel():
-            words += philox((1, 0), (0, len(words) // 4, 4, 6 << 16 | 3))
-        keep = torch.tensor([(w >> 8) * 2.0**-24 < 1 - p for w in words[: x.numel()]])
+        blocks = np.arange((x.numel() + 3) // 4)
+        words = philox((1, 0), 0, blocks, 4, 6 << 16 | 3).reshape(-1)[: x.numel()]
+        keep = torch.from_numpy((words >> 8) * 2.0**-24 < 1 - p)
         return x * keep.reshape(x.shape) / (1 - p)
 
     return run

@@ -37,6 +37,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
+from philox import stream
+
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"
 SEED, USER = 2026, 5  # KN_RANDOM_USER
 N, SIZE, EVERY, STEPS, LR, PROJECTIONS = 128, 64, 74, 20, 0.1, 64
@@ -58,46 +60,25 @@ PARAMS = [
 ]
 
 
-def philox(stream, count):
-    """The first count words of kn_rng_at(SEED, KN_RANDOM_USER, stream, 0, 0)."""
-    blocks = (count + 3) // 4
-    low = np.uint64(0xFFFFFFFF)
-    c0 = np.arange(blocks, dtype=np.uint64)
-    c1 = np.zeros(blocks, np.uint64)
-    c2 = np.zeros(blocks, np.uint64)
-    c3 = np.full(blocks, USER << 16 | stream, np.uint64)
-    k0, k1 = SEED & 0xFFFFFFFF, SEED >> 32
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (
-            (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0),
-            p1 & low,
-            (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1),
-            p0 & low,
-        )
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3], 1).reshape(-1)[:count].astype(np.uint32)
-
-
 def weights():
     """f32 values; 24 random bits times a 64th is exact in f64 and rounded once."""
     out = []
     for i, (_, shape, width) in enumerate(PARAMS):
-        unit = (philox(i, int(np.prod(shape))) >> 8).astype(np.float64) / 2**24 - 0.5
+        unit = (stream(SEED, USER, i, int(np.prod(shape))) >> 8).astype(np.float64) / 2**24 - 0.5
         out.append((unit * (width / 64)).astype(np.float32).reshape(shape))
     return out
 
 
 def signs(i, count):
     """[count, 64] of -1 and 1: element e's are the bits of the stream's words 2e and 2e + 1."""
-    words = philox(SIGNS + i, 2 * count).reshape(count, 2)
+    words = stream(SEED, USER, SIGNS + i, 2 * count).reshape(count, 2)
     bits = (words[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
     return bits.reshape(count, PROJECTIONS).astype(np.float64) * 2 - 1
 
 
 def made_batch():
     """Pictures of 8x8 squares, each of one colour; the classes in turn."""
-    words = philox(PIXELS, N * 8 * 8 * 3).reshape(N, 8, 8, 3)
+    words = stream(SEED, USER, PIXELS, N * 8 * 8 * 3).reshape(N, 8, 8, 3)
     squares = (words >> 24).astype(np.uint8)
     return squares.repeat(8, 1).repeat(8, 2), np.arange(N) % 10
 
