@@ -287,7 +287,11 @@ extern const kn_backend kn_backend_reference;
 /* Threads and oneDNN (plain loops for convolution and products where it was not built in). */
 extern const kn_backend kn_backend_cpu;
 
-/* The backend for a device name: "reference", "cpu", "auto". NULL and *error: there is none. */
+/* The same with every convolution by oneDNN, to compare with. Only where oneDNN was built in. */
+extern const kn_backend kn_backend_onednn;
+
+/* The backend for a device name: "reference", "cpu", "onednn", "auto". NULL and *error: there is
+ * none. */
 const kn_backend *kn_backend_find(const char *name, kn_error *error);
 
 #endif

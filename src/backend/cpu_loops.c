@@ -58,6 +58,13 @@ void kn_cpu_in_parts(kn_device *d, int64_t n, int parts, kn_part_fn fn, const vo
         fn(args, p, n * p / parts, n * (p + 1) / parts);
 }
 
+void kn_cpu_each(kn_device *d, int64_t n, kn_item_fn fn, const void *args) {
+    (void)d;
+#pragma omp parallel for num_threads(d->threads) schedule(dynamic, 1) if (n > 1)
+    for (int64_t item = 0; item < n; item++)
+        fn(args, omp_get_thread_num(), item);
+}
+
 void *kn_cpu_scratch(kn_device *d, size_t bytes) {
     if (d->scratch_bytes >= bytes)
         return d->scratch;

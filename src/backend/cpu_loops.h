@@ -19,6 +19,12 @@ typedef void (*kn_part_fn)(const void *args, int part, int64_t begin, int64_t en
 int kn_cpu_parts(const kn_device *d, int64_t n, int64_t work);
 void kn_cpu_in_parts(kn_device *d, int64_t n, int parts, kn_part_fn fn, const void *args);
 
+/* Calls fn for each of the items [0, n), each thread taking the next one when it is done with its
+ * last: for items of unequal length that do not depend on each other. worker is below the device's
+ * number of threads, and names room that one thread has to itself. */
+typedef void (*kn_item_fn)(const void *args, int worker, int64_t item);
+void kn_cpu_each(kn_device *d, int64_t n, kn_item_fn fn, const void *args);
+
 /* Room for a kernel, valid to the next call. NULL with device->error set when there is none. */
 void *kn_cpu_scratch(kn_device *d, size_t bytes);
 void kn_cpu_scratch_free(kn_device *d);

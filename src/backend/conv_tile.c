@@ -1,0 +1,167 @@
+/* conv_tile.c - see conv_tile.h. */
+#include "backend/conv_tile.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2,fma")))
+
+typedef struct sums {
+    __m256 v[KN_TILE_ROWS][2];
+} sums;
+
+/* One step of the sums: six numbers, each times the same sixteen. Written as a macro: the sums must
+ * be plain variables of the loop, or they would live in memory. */
+#define STEP(s, a0, a1, a2, a3, a4, a5, low, high)                                                 \
+    do {                                                                                           \
+        __m256 n_;                                                                                 \
+        ROW(s, 0, a0, low, high);                                                                  \
+        ROW(s, 1, a1, low, high);                                                                  \
+        ROW(s, 2, a2, low, high);                                                                  \
+        ROW(s, 3, a3, low, high);                                                                  \
+        ROW(s, 4, a4, low, high);                                                                  \
+        ROW(s, 5, a5, low, high);                                                                  \
+    } while (0)
+#define ROW(s, r, a, low, high)                                                                    \
+    n_ = _mm256_broadcast_ss(a);                                                                   \
+    (s).v[r][0] = _mm256_fmadd_ps(n_, low, (s).v[r][0]);                                           \
+    (s).v[r][1] = _mm256_fmadd_ps(n_, high, (s).v[r][1])
+
+AVX2 static inline __attribute__((always_inline)) void store_row(const kn_pixel_tile *t, int r,
+                                                                 __m256 low, __m256 high) {
+    if (t->relu) { /* in this order a NaN of the sum is kept */
+        low = _mm256_max_ps(_mm256_setzero_ps(), low);
+        high = _mm256_max_ps(_mm256_setzero_ps(), high);
+    }
+    if (t->cols == KN_TILE_COLS) {
+        _mm256_storeu_ps(t->out[r], low);
+        _mm256_storeu_ps(t->out[r] + 8, high);
+        return;
+    }
+    float row[KN_TILE_COLS];
+    _mm256_storeu_ps(row, low);
+    _mm256_storeu_ps(row + 8, high);
+    memcpy(t->out[r], row, (size_t)t->cols * sizeof *row);
+}
+
+AVX2 static void pixels_avx2(const kn_pixel_tile *t) {
+    sums s;
+    __m256 low = _mm256_setzero_ps(), high = low;
+    if (t->bias != NULL) {
+        low = _mm256_loadu_ps(t->bias);
+        high = _mm256_loadu_ps(t->bias + 8);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < KN_TILE_ROWS; r++) {
+        s.v[r][0] = low;
+        s.v[r][1] = high;
+    }
+    const float *w = t->weights;
+    const float *const *in = t->in;
+    int64_t depth = t->depth;
+    for (int64_t tap = 0; tap < t->taps; tap++, in += KN_TILE_ROWS) {
+        const float *a0 = in[0], *a1 = in[1], *a2 = in[2], *a3 = in[3], *a4 = in[4], *a5 = in[5];
+#pragma GCC unroll 2
+        for (int64_t k = 0; k < depth; k++, w += KN_TILE_COLS) {
+            low = _mm256_load_ps(w);
+            high = _mm256_load_ps(w + 8);
+            STEP(s, a0 + k, a1 + k, a2 + k, a3 + k, a4 + k, a5 + k, low, high);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < KN_TILE_ROWS; r++)
+        store_row(t, r, s.v[r][0], s.v[r][1]);
+}
+
+AVX2 static void gradient_avx2(const kn_gradient_tile *t) {
+    sums s;
+#pragma GCC unroll 6
+    for (int r = 0; r < KN_TILE_ROWS; r++)
+        s.v[r][0] = s.v[r][1] = _mm256_setzero_ps();
+    const float *a0 = t->a[0], *a1 = t->a[1], *a2 = t->a[2];
+    const float *a3 = t->a[3], *a4 = t->a[4], *a5 = t->a[5];
+    int64_t at = 0, pixels = t->pixels, step = t->b_step;
+    for (int64_t run = 0; run < t->runs; run++) {
+        const float *b = t->b + t->run_at[run];
+#pragma GCC unroll 2
+        for (int64_t end = at + pixels; at < end; at++, b += step) {
+            __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + 8);
+            STEP(s, a0 + at, a1 + at, a2 + at, a3 + at, a4 + at, a5 + at, low, high);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < KN_TILE_ROWS; r++) {
+        if (r >= t->rows)
+            break;
+        float *to = t->sums + r * KN_TILE_COLS;
+        if (t->add) {
+            s.v[r][0] = _mm256_add_ps(s.v[r][0], _mm256_load_ps(to));
+            s.v[r][1] = _mm256_add_ps(s.v[r][1], _mm256_load_ps(to + 8));
+        }
+        _mm256_store_ps(to, s.v[r][0]);
+        _mm256_store_ps(to + 8, s.v[r][1]);
+    }
+}
+
+/* Eight by eight numbers: pairs, then fours, then halves change places. */
+AVX2 static inline __attribute__((always_inline)) void
+transpose_8(const float *from, int64_t from_step, float *to, int64_t to_step) {
+    __m256 row[8], pair[8], four[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        row[i] = _mm256_loadu_ps(from + i * from_step);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+        four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+        four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(to + i * to_step, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * to_step,
+                         _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
+    }
+}
+
+AVX2 static void transpose_avx2(const float *from, int64_t channels, int64_t pixels, float *to,
+                                int64_t to_step) {
+    int64_t whole_c = channels & ~7, whole_p = pixels & ~7;
+    for (int64_t p = 0; p < whole_p; p += 8)
+        for (int64_t c = 0; c < whole_c; c += 8)
+            transpose_8(from + p * channels + c, channels, to + c * to_step + p, to_step);
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t c = p < whole_p ? whole_c : 0; c < channels; c++)
+            to[c * to_step + p] = from[p * channels + c];
+}
+
+static const kn_tile_kernels avx2 = {pixels_avx2, gradient_avx2, transpose_avx2};
+
+const kn_tile_kernels *kn_tile_best(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : NULL;
+}
+
+bool kn_tile_wide(void) {
+    return __builtin_cpu_supports("avx512f") != 0;
+}
+
+#else
+
+const kn_tile_kernels *kn_tile_best(void) {
+    return NULL;
+}
+
+bool kn_tile_wide(void) {
+    return false;
+}
+
+#endif

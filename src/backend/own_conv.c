@@ -1,0 +1,135 @@
+/* own_conv.c - see own_conv.h: the three passes, and the packed weights that the first two keep as
+ * long as the parameter's version stands. */
+#include "backend/own_conv.h"
+
+#include "backend/conv_gradient.h"
+#include "backend/correlation.h"
+
+#include <string.h>
+
+/* Packed for one pass of one parameter. What a step tensor (id 0) needs is kept for the room only.
+ */
+typedef struct packed {
+    uint64_t id, version;
+    int64_t size, shape[7]; /* of the pass: forward or not, and what the packed form depends on */
+    float *data;
+    struct packed *next;
+} packed;
+
+struct kn_own_conv {
+    kn_device *device;
+    const kn_tile_kernels *tile;
+    packed *packs; /* most recently made first; a net has few */
+};
+
+bool kn_own_conv_can(void) {
+    return kn_tile_best() != NULL;
+}
+
+bool kn_own_conv_wide(void) {
+    return kn_tile_wide();
+}
+
+kn_own_conv *kn_own_conv_open(kn_device *d) {
+    kn_own_conv *o = kn_mem_calloc(d->allocator, 1, sizeof *o);
+    if (o == NULL) {
+        kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: the convolutions' state");
+        return NULL;
+    }
+    o->device = d;
+    o->tile = kn_tile_best();
+    return o;
+}
+
+static void drop(kn_own_conv *o, packed **link) {
+    packed *p = *link;
+    *link = p->next;
+    kn_mem_free(o->device->allocator, p->data);
+    kn_mem_free(o->device->allocator, p);
+}
+
+void kn_own_conv_close(kn_own_conv *o) {
+    if (o == NULL)
+        return;
+    while (o->packs != NULL)
+        drop(o, &o->packs);
+    kn_mem_free(o->device->allocator, o);
+}
+
+void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
+    for (packed **link = &o->packs; *link != NULL;)
+        if ((*link)->id == id)
+            drop(o, link);
+        else
+            link = &(*link)->next;
+}
+
+/* The place for a pass's packed weights. NULL with the error set. */
+static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
+                        int64_t size) {
+    int64_t shape[] = {forward, c->out, c->in, c->kernel_h, c->kernel_w, c->stride, c->padding};
+    for (packed *p = o->packs; p != NULL; p = p->next)
+        if (p->id == id && memcmp(p->shape, shape, sizeof shape) == 0)
+            return p;
+    const kn_allocator *a = o->device->allocator;
+    packed *p = kn_mem_calloc(a, 1, sizeof *p);
+    float *data = p != NULL ? kn_mem_alloc(a, (size_t)size * sizeof *data) : NULL;
+    if (data == NULL) {
+        kn_mem_free(a, p);
+        kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: %lld packed weights",
+                     (long long)size);
+        return NULL;
+    }
+    *p = (packed){.id = id, .version = UINT64_MAX, .size = size, .data = data, .next = o->packs};
+    memcpy(p->shape, shape, sizeof shape);
+    o->packs = p;
+    return p;
+}
+
+static bool is_fresh(packed *p, kn_weights w) {
+    bool fresh = w.id != 0 && p->version == w.version;
+    p->version = w.version;
+    return fresh;
+}
+
+kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
+                              const float *bias, bool relu, float *y) {
+    kn_device *d = o->device;
+    kn_correlation k = kn_correlation_forward(c);
+    packed *p = pack_for(o, w.id, c, true, kn_correlation_packed(&k));
+    if (p == NULL)
+        return d->error->status;
+    if (!is_fresh(p, w))
+        kn_correlation_pack(d, &k, w.data, p->data);
+    return kn_correlation_run(d, o->tile, &k, x, p->data, bias, relu, y);
+}
+
+/* A correlation for each place that a pixel can have between the strides. */
+kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
+                                kn_weights w, float *dx) {
+    kn_device *d = o->device;
+    int64_t size = 0, count = c->stride * c->stride;
+    for (int64_t i = 0; i < count; i++) {
+        kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
+        size += kn_correlation_packed(&k);
+    }
+    packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
+    if (p == NULL)
+        return d->error->status;
+    bool fresh = is_fresh(p, w);
+    float *weights = p->data;
+    kn_status status = KN_OK;
+    for (int64_t i = 0; i < count && status == KN_OK; i++) {
+        kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
+        if (!fresh)
+            kn_correlation_pack(d, &k, w.data, weights);
+        status = kn_correlation_run(d, o->tile, &k, dy, weights, NULL, false, dx);
+        weights += kn_correlation_packed(&k);
+    }
+    return status;
+}
+
+kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
+                                   const float *dy, float *dw, float *db) {
+    return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
+}

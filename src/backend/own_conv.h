@@ -1,0 +1,26 @@
+/* own_conv.h - convolutions by Kiln's own loops, for processors with AVX2 on which oneDNN's plain
+ * image layout is far from the peak (docs/design.md, "Measured"). */
+#ifndef KN_BACKEND_OWN_CONV_H
+#define KN_BACKEND_OWN_CONV_H
+
+#include "backend/backend.h"
+
+typedef struct kn_own_conv kn_own_conv;
+
+/* Whether this processor can, and whether it also has AVX-512, which these loops do not use. */
+bool kn_own_conv_can(void);
+bool kn_own_conv_wide(void);
+
+/* NULL with device->error set on failure. */
+kn_own_conv *kn_own_conv_open(kn_device *d);
+void kn_own_conv_close(kn_own_conv *o);
+void kn_own_conv_forget(kn_own_conv *o, uint64_t id);
+
+kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
+                              const float *bias, bool relu, float *y);
+kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
+                                kn_weights w, float *dx);
+kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
+                                   const float *dy, float *dw, float *db);
+
+#endif
