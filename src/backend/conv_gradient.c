@@ -16,8 +16,9 @@
 
 #include <string.h>
 
-/* Numbers of a band, and of the images that are laid out at a time. */
-enum { SHALLOW = 16, BAND = 256, LAID_OUT = 1 << 20, PAD = 16 };
+/* Pixels of a band, numbers of the images that are laid out at a time, and items for each thread.
+ */
+enum { SHALLOW = 16, BAND = 256, LAID_OUT = 1 << 20, PAD = 16, SHARES = 4 };
 
 typedef struct gradient {
     const kn_conv_dims *c;
@@ -28,8 +29,9 @@ typedef struct gradient {
     /* What is laid out: images of rows x cols pixels, of `channels`; the kernel moves over it by
      * kernel_h x kernel_w places and steps of stride. */
     int64_t rows, cols, channels, kernel_h, kernel_w, stride;
-    int64_t panels, groups, images, at_hand; /* groups: of six output channels; images: at most */
-    int64_t line;                            /* numbers from channel to channel in turned */
+    int64_t panels, groups, sets; /* groups: of six output channels; sets: of groups */
+    int64_t images, at_hand;      /* images: at most */
+    int64_t line;                 /* numbers from channel to channel in turned */
     float *turned, *laid, *sums;
     int64_t *run_at; /* [images * out_h] */
     bool add;        /* to earlier images */
@@ -39,7 +41,7 @@ static int64_t at_least_one(int64_t n) {
     return n < 1 ? 1 : n;
 }
 
-static gradient plan(const kn_conv_dims *c) {
+static gradient plan(const kn_conv_dims *c, int threads) {
     bool windows = c->in < SHALLOW;
     gradient g = {.c = c,
                   .windows = windows,
@@ -51,6 +53,8 @@ static gradient plan(const kn_conv_dims *c) {
                   .stride = windows ? 1 : c->stride};
     g.panels = (g.channels + KN_TILE_COLS - 1) / KN_TILE_COLS;
     g.groups = (c->out + KN_TILE_ROWS - 1) / KN_TILE_ROWS;
+    g.sets = at_least_one(SHARES * threads / g.panels);
+    g.sets = g.sets < g.groups ? g.sets : g.groups;
     int64_t image = g.rows * g.cols * g.panels * KN_TILE_COLS;
     g.images = at_least_one(LAID_OUT / image);
     g.images = g.images < c->n ? g.images : c->n;
@@ -156,30 +160,38 @@ static float *sums_at(const gradient *g, int64_t panel, int64_t place, int64_t c
            ((panel * g->kernel_h * g->kernel_w + place) * g->c->out + channel) * KN_TILE_COLS;
 }
 
-/* Item: a panel and six channels. Fewer at the end: the last stands in for those that are not. */
+/* One place of the kernel on a band of runs. */
+static void add_places(const gradient *g, kn_gradient_tile *t, int64_t panel, int64_t channel) {
+    for (int64_t y = 0; y < g->kernel_h; y++)
+        for (int64_t x = 0; x < g->kernel_w; x++) {
+            t->b = laid_at(g, panel, 0) + (y * g->cols + x) * KN_TILE_COLS;
+            t->sums = sums_at(g, panel, y * g->kernel_w + x, channel);
+            g->tile->gradient(t);
+        }
+}
+
+/* Item: a panel and some groups of channels. Where a group has fewer than six, the last stands in
+ * for those that are not. */
 static void add_up(const void *args, int worker, int64_t item) {
     const gradient *g = args;
     const kn_conv_dims *c = g->c;
-    int64_t panel = item / g->groups, channel = item % g->groups * KN_TILE_ROWS;
-    int64_t left = c->out - channel, runs = g->at_hand * c->out_h;
+    int64_t panel = item / g->sets, set = item % g->sets, runs = g->at_hand * c->out_h;
+    int64_t first = g->groups * set / g->sets, last = g->groups * (set + 1) / g->sets;
     int64_t band = at_least_one(BAND / c->out_w);
-    kn_gradient_tile t = {.pixels = c->out_w,
-                          .b_step = g->stride * KN_TILE_COLS,
-                          .rows = left < KN_TILE_ROWS ? left : KN_TILE_ROWS};
+    kn_gradient_tile t = {.pixels = c->out_w, .a_step = 1, .b_step = g->stride * KN_TILE_COLS};
     (void)worker;
     for (int64_t run = 0; run < runs; run += band) {
         t.run_at = g->run_at + run;
         t.runs = runs - run < band ? runs - run : band;
         t.add = g->add || run > 0;
-        for (int64_t r = 0; r < KN_TILE_ROWS; r++)
-            t.a[r] =
-                g->turned + (channel + (r < t.rows ? r : t.rows - 1)) * g->line + run * c->out_w;
-        for (int64_t y = 0; y < g->kernel_h; y++)
-            for (int64_t x = 0; x < g->kernel_w; x++) {
-                t.b = laid_at(g, panel, 0) + (y * g->cols + x) * KN_TILE_COLS;
-                t.sums = sums_at(g, panel, y * g->kernel_w + x, channel);
-                g->tile->gradient(&t);
-            }
+        for (int64_t channel = first * KN_TILE_ROWS; channel < last * KN_TILE_ROWS;
+             channel += KN_TILE_ROWS) {
+            t.rows = c->out - channel < KN_TILE_ROWS ? c->out - channel : KN_TILE_ROWS;
+            const float *a = g->turned + channel * g->line + run * c->out_w;
+            for (int64_t r = 0; r < KN_TILE_ROWS; r++)
+                t.a[r] = a + (r < t.rows ? r : t.rows - 1) * g->line;
+            add_places(g, &t, panel, channel);
+        }
     }
 }
 
@@ -234,7 +246,7 @@ static kn_status make_room(kn_device *d, gradient *g) {
 
 kn_status kn_conv_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
                            const float *x, const float *dy, float *dw, float *db) {
-    gradient g = plan(c);
+    gradient g = plan(c, d->threads);
     g.tile = tile;
     g.dw = dw;
     g.db = db;
@@ -245,7 +257,7 @@ kn_status kn_conv_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_c
         g.dy = dy + image * c->out_h * c->out_w * c->out;
         g.add = image > 0;
         lay_out(d, &g);
-        kn_cpu_each(d, g.panels * g.groups, add_up, &g);
+        kn_cpu_each(d, g.panels * g.sets, add_up, &g);
         if (db != NULL)
             kn_cpu_each(d, c->out, add_bias, &g);
     }

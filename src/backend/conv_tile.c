@@ -83,11 +83,11 @@ AVX2 static void gradient_avx2(const kn_gradient_tile *t) {
         s.v[r][0] = s.v[r][1] = _mm256_setzero_ps();
     const float *a0 = t->a[0], *a1 = t->a[1], *a2 = t->a[2];
     const float *a3 = t->a[3], *a4 = t->a[4], *a5 = t->a[5];
-    int64_t at = 0, pixels = t->pixels, step = t->b_step;
+    int64_t at = 0, pixels = t->pixels, a_step = t->a_step, b_step = t->b_step;
     for (int64_t run = 0; run < t->runs; run++) {
         const float *b = t->b + t->run_at[run];
 #pragma GCC unroll 2
-        for (int64_t end = at + pixels; at < end; at++, b += step) {
+        for (int64_t left = pixels; left > 0; left--, at += a_step, b += b_step) {
             __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + 8);
             STEP(s, a0 + at, a1 + at, a2 + at, a3 + at, a4 + at, a5 + at, low, high);
         }

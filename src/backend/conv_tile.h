@@ -27,12 +27,12 @@ typedef struct kn_pixel_tile {
 typedef struct kn_gradient_tile {
     const float *a[KN_TILE_ROWS];
     const float *b;
-    const int64_t *run_at; /* [runs], where each run begins in b */
-    int64_t runs, pixels;  /* pixels of a run */
-    int64_t b_step;        /* from pixel to pixel in b */
-    float *sums;           /* row r at r * 16 */
-    int64_t rows;          /* 1 to 6 of them are stored */
-    bool add;              /* to what is there */
+    const int64_t *run_at;  /* [runs], where each run begins in b */
+    int64_t runs, pixels;   /* pixels of a run */
+    int64_t a_step, b_step; /* from pixel to pixel */
+    float *sums;            /* row r at r * 16 */
+    int64_t rows;           /* 1 to 6 of them are stored */
+    bool add;               /* to what is there */
 } kn_gradient_tile;
 
 typedef struct kn_tile_kernels {

@@ -170,8 +170,6 @@ static const float *row_tap(const run_args *a, const float *image, int64_t y, in
     if (y < 0 || y >= c->in_h || x >= c->in_w || x + c->kernel_w <= 0)
         return a->zeros;
     const float *row = image + y * c->in_w * c->depth;
-    if (x >= 0 && x + c->kernel_w <= c->in_w)
-        return row + x * c->depth;
     int64_t begin = x < 0 ? -x : 0;
     int64_t end = x + c->kernel_w > c->in_w ? c->in_w - x : c->kernel_w;
     memset(copy, 0, (size_t)a->tap_depth * sizeof *copy);
@@ -186,31 +184,50 @@ static const float *pixel_tap(const run_args *a, const float *image, int64_t y, 
     return inside ? image + (y * c->in_w + x) * c->depth : a->zeros;
 }
 
-/* The pointers of one pixel, a tile's rows apart. */
-static void find_windows(const run_args *a, int64_t pixel, const float **tap, float *copy) {
+/* The pointers to the window at (y0, x0), a tile's rows apart. */
+static void find_window(const run_args *a, const float *image, int64_t y0, int64_t x0,
+                        const float **tap, float *copy) {
     const kn_correlation *c = a->c;
-    int64_t column = pixel % c->grid_w, row = pixel / c->grid_w % c->grid_h;
-    const float *image = a->in + pixel / (c->grid_w * c->grid_h) * c->in_h * c->in_w * c->depth;
-    int64_t y0 = c->in_y + c->in_step * row, x0 = c->in_x + c->in_step * column;
-    for (int64_t y = y0; y < y0 + c->kernel_h; y++) {
-        if (a->by_rows) {
-            *tap = row_tap(a, image, y, x0, copy);
-            tap += KN_TILE_ROWS;
-            copy += a->tap_depth;
-            continue;
+    int64_t row = c->in_w * c->depth, across = a->by_rows ? 1 : c->kernel_w;
+    if (y0 >= 0 && y0 + c->kernel_h <= c->in_h && x0 >= 0 && x0 + c->kernel_w <= c->in_w) {
+        const float *at = image + y0 * row + x0 * c->depth;
+        for (int64_t y = 0; y < c->kernel_h; y++, at += row)
+            for (int64_t x = 0; x < across; x++, tap += KN_TILE_ROWS)
+                *tap = at + x * c->depth;
+        return;
+    }
+    for (int64_t y = y0; y < y0 + c->kernel_h; y++, copy += a->tap_depth)
+        for (int64_t x = x0; x < x0 + across; x++, tap += KN_TILE_ROWS)
+            *tap = a->by_rows ? row_tap(a, image, y, x, copy) : pixel_tap(a, image, y, x);
+}
+
+/* The windows of count pixels from `begin` on, and the places of their results. */
+static void find_windows(const run_args *a, int64_t begin, int64_t count, const float **taps,
+                         float **place, float *copies) {
+    const kn_correlation *c = a->c;
+    int64_t column = begin % c->grid_w, row = begin / c->grid_w % c->grid_h;
+    int64_t image = begin / (c->grid_w * c->grid_h);
+    for (int64_t i = 0; i < count; i++, copies += a->taps * a->tap_depth) {
+        find_window(a, a->in + image * c->in_h * c->in_w * c->depth, c->in_y + c->in_step * row,
+                    c->in_x + c->in_step * column,
+                    taps + i / KN_TILE_ROWS * a->taps * KN_TILE_ROWS + i % KN_TILE_ROWS, copies);
+        int64_t y = c->out_y + c->out_step * row, x = c->out_x + c->out_step * column;
+        place[i] = a->out + ((image * c->out_h + y) * c->out_w + x) * c->cols;
+        if (++column == c->grid_w) {
+            column = 0;
+            if (++row == c->grid_h) {
+                row = 0;
+                image++;
+            }
         }
-        for (int64_t x = x0; x < x0 + c->kernel_w; x++, tap += KN_TILE_ROWS)
-            *tap = pixel_tap(a, image, y, x);
     }
 }
 
-static float *place_of(const run_args *a, int64_t pixel) {
-    const kn_correlation *c = a->c;
-    int64_t column = pixel % c->grid_w, row = pixel / c->grid_w % c->grid_h;
-    int64_t image = pixel / (c->grid_w * c->grid_h);
-    return a->out + ((image * c->out_h + c->out_y + c->out_step * row) * c->out_w + c->out_x +
-                     c->out_step * column) *
-                        c->cols;
+/* The last tile may have fewer pixels than rows: the others repeat its first, and are wasted. */
+static void fill_tile(int64_t taps, int64_t rows, const float **tap) {
+    for (int64_t t = 0; t < taps; t++, tap += KN_TILE_ROWS)
+        for (int64_t r = rows; r < KN_TILE_ROWS; r++)
+            tap[r] = tap[0];
 }
 
 static void run_block(const void *args, int worker, int64_t item) {
@@ -221,15 +238,12 @@ static void run_block(const void *args, int worker, int64_t item) {
     float **place = (float **)(void *)(room + a->places_at);
     float *copies = (float *)(void *)(room + a->copies_at);
     float *waste = (float *)(void *)(room + a->waste_at);
-    int64_t begin = item * a->block,
-            count = a->pixels - begin < a->block ? a->pixels - begin : a->block;
-    int64_t tiles = (count + KN_TILE_ROWS - 1) / KN_TILE_ROWS;
-    for (int64_t i = 0; i < tiles * KN_TILE_ROWS; i++) /* a tile's rest repeats the last pixel */
-        find_windows(a, begin + (i < count ? i : count - 1),
-                     taps + i / KN_TILE_ROWS * a->taps * KN_TILE_ROWS + i % KN_TILE_ROWS,
-                     copies + i * a->taps * a->tap_depth);
-    for (int64_t i = 0; i < count; i++)
-        place[i] = place_of(a, begin + i);
+    int64_t begin = item * a->block, left = a->pixels - begin;
+    int64_t count = left < a->block ? left : a->block;
+    int64_t tiles = (count + KN_TILE_ROWS - 1) / KN_TILE_ROWS, whole = count / KN_TILE_ROWS;
+    find_windows(a, begin, count, taps, place, copies);
+    if (whole < tiles)
+        fill_tile(a->taps, count - whole * KN_TILE_ROWS, taps + whole * a->taps * KN_TILE_ROWS);
     for (int64_t panel = 0; panel < panels(c); panel++) {
         int64_t col = panel * KN_TILE_COLS;
         kn_pixel_tile t = {.taps = a->taps,

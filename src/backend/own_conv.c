@@ -3,7 +3,7 @@
 #include "backend/own_conv.h"
 
 #include "backend/conv_gradient.h"
-#include "backend/correlation.h"
+#include "backend/winograd.h"
 
 #include <string.h>
 
@@ -92,44 +92,58 @@ static bool is_fresh(packed *p, kn_weights w) {
     return fresh;
 }
 
+static int64_t packed_size(const kn_correlation *k) {
+    return kn_winograd_can(k) ? kn_winograd_packed(k) : kn_correlation_packed(k);
+}
+
+/* By the method that takes fewer products. */
+static kn_status run(kn_own_conv *o, const kn_correlation *k, const float *in, const float *weights,
+                     float *to, const float *bias, bool relu, float *out) {
+    kn_device *d = o->device;
+    if (kn_winograd_can(k)) {
+        if (weights != NULL)
+            kn_winograd_pack(d, k, weights, to);
+        return kn_winograd_run(d, k, in, to, bias, relu, out);
+    }
+    if (weights != NULL)
+        kn_correlation_pack(d, k, weights, to);
+    return kn_correlation_run(d, o->tile, k, in, to, bias, relu, out);
+}
+
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
                               const float *bias, bool relu, float *y) {
-    kn_device *d = o->device;
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, kn_correlation_packed(&k));
+    packed *p = pack_for(o, w.id, c, true, packed_size(&k));
     if (p == NULL)
-        return d->error->status;
-    if (!is_fresh(p, w))
-        kn_correlation_pack(d, &k, w.data, p->data);
-    return kn_correlation_run(d, o->tile, &k, x, p->data, bias, relu, y);
+        return o->device->error->status;
+    return run(o, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
 kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
                                 kn_weights w, float *dx) {
-    kn_device *d = o->device;
     int64_t size = 0, count = c->stride * c->stride;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
-        size += kn_correlation_packed(&k);
+        size += packed_size(&k);
     }
     packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
     if (p == NULL)
-        return d->error->status;
-    bool fresh = is_fresh(p, w);
-    float *weights = p->data;
+        return o->device->error->status;
+    const float *weights = is_fresh(p, w) ? NULL : w.data;
+    float *at = p->data;
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
-        if (!fresh)
-            kn_correlation_pack(d, &k, w.data, weights);
-        status = kn_correlation_run(d, o->tile, &k, dy, weights, NULL, false, dx);
-        weights += kn_correlation_packed(&k);
+        status = run(o, &k, dy, weights, at, NULL, false, dx);
+        at += packed_size(&k);
     }
     return status;
 }
 
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
                                    const float *dy, float *dw, float *db) {
+    if (db == NULL && kn_winograd_gradient_can(c))
+        return kn_winograd_gradient(o->device, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
 }

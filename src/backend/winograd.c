@@ -1,0 +1,185 @@
+/* winograd.c - see winograd.h: forward and the gradient of the input. Squares of two by two results
+ * are cut into blocks, which the threads take in turn. A block's windows are transformed, then each
+ * of the 16 places is a matrix product of its own, [squares,depth] x [depth,cols], then the results
+ * are transformed back. */
+#include "backend/winograd.h"
+
+#include "backend/cpu_loops.h"
+
+/* Squares of a block: few, so that both sides of the products stay in the cache, or more where the
+ * weights do not fit there and are read anew for each block. Numbers between two places beyond what
+ * is there, so that the 16 places of a channel do not meet in one set of the cache. */
+enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16 };
+
+bool kn_winograd_can(const kn_correlation *c) {
+    return c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
+           c->depth % KN_TILE_COLS == 0 && c->cols % KN_TILE_COLS == 0;
+}
+
+/* ---- weights ---- */
+
+int64_t kn_winograd_packed(const kn_correlation *c) {
+    return KN_WINOGRAD * c->cols * c->depth;
+}
+
+typedef struct pack_args {
+    const kn_correlation *c;
+    const float *weights;
+    float *packed;
+    const kn_winograd_kernels *kernels;
+} pack_args;
+
+/* The 3x3 weights of 16 columns and some depths, read column by column, as they lie. */
+static void gather(const pack_args *a, int64_t col, int64_t k, int64_t count, float *g) {
+    const kn_correlation *c = a->c;
+    const float *from = a->weights + col * c->col_step + k * c->depth_step;
+    for (int64_t j = 0; j < KN_TILE_COLS; j++)
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t y = 0; y < 3; y++)
+                for (int64_t x = 0; x < 3; x++)
+                    g[(i * 9 + y * 3 + x) * KN_TILE_COLS + j] =
+                        from[j * c->col_step + i * c->depth_step +
+                             (c->first_y + c->place_step * y) * c->weights_w + c->first_x +
+                             c->place_step * x];
+}
+
+static void pack_panel(const void *args, int worker, int64_t panel) {
+    enum { SOME = 16 };
+    const pack_args *a = args;
+    const kn_correlation *c = a->c;
+    int64_t col = panel * KN_TILE_COLS, step = c->cols * c->depth;
+    float g[SOME * 9 * KN_TILE_COLS];
+    (void)worker;
+    for (int64_t k = 0; k < c->depth; k += SOME) { /* depth is a multiple */
+        gather(a, col, k, SOME, g);
+        for (int64_t i = 0; i < SOME; i++)
+            a->kernels->weights(g + i * 9 * KN_TILE_COLS, step,
+                                a->packed + col * c->depth + (k + i) * KN_TILE_COLS);
+    }
+}
+
+void kn_winograd_pack(kn_device *d, const kn_correlation *c, const float *weights, float *packed) {
+    pack_args args = {c, weights, packed, kn_winograd_best()};
+    kn_cpu_each(d, c->cols / KN_TILE_COLS, pack_panel, &args);
+}
+
+/* ---- a block ---- */
+
+typedef struct run_args {
+    const kn_correlation *c;
+    const kn_tile_kernels *tile;
+    const kn_winograd_kernels *kernels;
+    const float *in, *packed, *bias, *zeros; /* zeros: [depth] */
+    float *out, *waste;                      /* waste: [cols], for results outside the image */
+    bool relu;
+    int64_t across, down, squares, block; /* squares across and down an image, in all, of a block */
+    int64_t in_step, out_step;            /* between two places */
+    float *room;                          /* of each worker: both sides of the products */
+    int64_t room_size;
+} run_args;
+
+typedef struct square {
+    int64_t image, y, x; /* y, x: of the first result */
+} square;
+
+static square square_at(const run_args *a, int64_t i) {
+    return (square){.image = i / (a->across * a->down),
+                    .y = i / a->across % a->down * 2,
+                    .x = i % a->across * 2};
+}
+
+static void transform_in(const run_args *a, square s, float *to) {
+    const kn_correlation *c = a->c;
+    const float *image = a->in + s.image * c->in_h * c->in_w * c->depth;
+    kn_winograd_in w = {.channels = c->depth, .step = a->in_step, .panel = KN_TILE_COLS, .out = to};
+    for (int64_t i = 0; i < KN_WINOGRAD; i++) {
+        int64_t y = c->in_y + s.y + i / 4, x = c->in_x + s.x + i % 4;
+        bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
+        w.in[i] = inside ? image + (y * c->in_w + x) * c->depth : a->zeros;
+    }
+    a->kernels->in(&w);
+}
+
+static void transform_out(const run_args *a, square s, const float *from) {
+    const kn_correlation *c = a->c;
+    float *image = a->out + s.image * c->out_h * c->out_w * c->cols;
+    kn_winograd_out w = {
+        .in = from, .channels = c->cols, .step = a->out_step, .bias = a->bias, .relu = a->relu};
+    for (int64_t i = 0; i < 4; i++) {
+        int64_t y = s.y + i / 2, x = s.x + i % 2;
+        bool inside = y < c->out_h && x < c->out_w;
+        w.out[i] = inside ? image + (y * c->out_w + x) * c->cols : a->waste;
+    }
+    a->kernels->out(&w);
+}
+
+/* Place f: the block's squares, six at a time, times all panels. Beyond the last square there is
+ * room for whatever a tile leaves. */
+static void multiply(const run_args *a, int64_t f, int64_t count, const float *in, float *out) {
+    const kn_correlation *c = a->c;
+    for (int64_t col = 0; col < c->cols; col += KN_TILE_COLS) {
+        kn_pixel_tile t = {.taps = 1,
+                           .depth = c->depth,
+                           .weights = a->packed + (f * c->cols + col) * c->depth,
+                           .cols = KN_TILE_COLS};
+        for (int64_t i = 0; i < count; i += KN_TILE_ROWS) {
+            const float *row[KN_TILE_ROWS];
+            for (int64_t r = 0; r < KN_TILE_ROWS; r++) {
+                row[r] = in + (i + r) * c->depth;
+                t.out[r] = out + (i + r) * c->cols + col;
+            }
+            t.in = row;
+            a->tile->pixels(&t);
+        }
+    }
+}
+
+static void run_block(const void *args, int worker, int64_t item) {
+    const run_args *a = args;
+    const kn_correlation *c = a->c;
+    float *in = a->room + worker * a->room_size, *out = in + KN_WINOGRAD * a->in_step;
+    int64_t begin = item * a->block, left = a->squares - begin;
+    int64_t count = left < a->block ? left : a->block;
+    for (int64_t i = 0; i < count; i++)
+        transform_in(a, square_at(a, begin + i), in + i * c->depth);
+    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+        multiply(a, f, count, in + f * a->in_step, out + f * a->out_step);
+    for (int64_t i = 0; i < count; i++)
+        transform_out(a, square_at(a, begin + i), out + i * c->cols);
+}
+
+static int64_t whole(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+kn_status kn_winograd_run(kn_device *d, const kn_correlation *c, const float *in,
+                          const float *packed, const float *bias, bool relu, float *out) {
+    run_args a = {.c = c,
+                  .tile = kn_tile_best(),
+                  .kernels = kn_winograd_best(),
+                  .in = in,
+                  .packed = packed,
+                  .bias = bias,
+                  .out = out,
+                  .relu = relu,
+                  .across = (c->grid_w + 1) / 2,
+                  .down = (c->grid_h + 1) / 2};
+    a.squares = c->n * a.across * a.down;
+    int64_t most = kn_winograd_packed(c) >= LARGE ? LARGE_BLOCK : BLOCK;
+    int64_t blocks = whole((a.squares + most - 1) / most, d->threads);
+    a.block = whole((a.squares + blocks - 1) / blocks, KN_TILE_ROWS);
+    a.in_step = a.block * c->depth + PAD;
+    a.out_step = a.block * c->cols + PAD;
+    a.room_size = KN_WINOGRAD * (a.in_step + a.out_step);
+    float *room =
+        kn_cpu_scratch(d, (size_t)(c->depth + c->cols + d->threads * a.room_size) * sizeof *room);
+    if (room == NULL)
+        return d->error->status;
+    for (int64_t i = 0; i < c->depth; i++)
+        room[i] = 0;
+    a.zeros = room;
+    a.waste = room + c->depth;
+    a.room = a.waste + c->cols;
+    kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
+    return KN_OK;
+}

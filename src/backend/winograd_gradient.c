@@ -1,0 +1,167 @@
+/* winograd_gradient.c - the gradient of 3x3 weights by Winograd's method, see winograd_tile.h. Some
+ * squares at a time are transformed, then each of the 16 places is a matrix product of its own,
+ * [out,squares] x [squares,in], which the threads share by panels of 16 input channels. */
+#include "backend/cpu_loops.h"
+#include "backend/winograd.h"
+
+/* Squares that are laid out at a time: as many as fit so many numbers, but no fewer than a tile
+ * wants to run on. Squares, and channels, of an item that transforms. Numbers that keep what is
+ * read together out of one set of the cache. */
+enum { LAID_OUT = 1 << 19, LEAST = 256, SOME = 8, CHANNELS = 64, PAD = 16 };
+
+typedef struct gradient {
+    const kn_conv_dims *c;
+    const kn_tile_kernels *tile;
+    const kn_winograd_kernels *kernels;
+    const float *x, *dy, *zeros; /* zeros: for what is outside an image */
+    float *dw;
+    int64_t across, down, squares;  /* across and down an image; in all */
+    int64_t at_once, first, count;  /* laid out at most; of those at hand: the first, how many */
+    int64_t laid_panel, laid_step;  /* numbers from panel to panel, from place to place */
+    int64_t grad_square, grad_step; /* from square to square, from place to place */
+    int64_t sums_step;              /* from place to place */
+    float *laid, *grad, *sums;
+    bool add;
+} gradient;
+
+bool kn_winograd_gradient_can(const kn_conv_dims *c) {
+    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_TILE_COLS == 0 &&
+           c->out % KN_TILE_COLS == 0;
+}
+
+/* ---- transforms ---- */
+
+static const float *pixel(const float *image, int64_t h, int64_t w, int64_t channels, int64_t y,
+                          int64_t x, const float *outside) {
+    bool inside = y >= 0 && y < h && x >= 0 && x < w;
+    return inside ? image + (y * w + x) * channels : outside;
+}
+
+/* Square i of those at hand. */
+static void transform(const gradient *g, int64_t i) {
+    const kn_conv_dims *c = g->c;
+    int64_t square = g->first + i, image = square / (g->across * g->down);
+    int64_t y = square / g->across % g->down * 2, x = square % g->across * 2;
+    const float *from = g->x + image * c->h * c->w * c->in;
+    kn_winograd_in in = {.channels = c->in,
+                         .step = g->laid_step,
+                         .panel = g->laid_panel,
+                         .out = g->laid + i * KN_TILE_COLS};
+    for (int64_t p = 0; p < KN_WINOGRAD; p++)
+        in.in[p] = pixel(from, c->h, c->w, c->in, y + p / 4 - c->padding, x + p % 4 - c->padding,
+                         g->zeros);
+    g->kernels->in(&in);
+    from = g->dy + image * c->out_h * c->out_w * c->out;
+    kn_winograd_grad dy = {
+        .channels = c->out, .step = g->grad_step, .out = g->grad + i * g->grad_square};
+    for (int64_t p = 0; p < 4; p++)
+        dy.in[p] = pixel(from, c->out_h, c->out_w, c->out, y + p / 2, x + p % 2, g->zeros);
+    g->kernels->grad(&dy);
+}
+
+static void transform_some(const void *args, int worker, int64_t item) {
+    const gradient *g = args;
+    int64_t begin = item * SOME, end = g->count - begin < SOME ? g->count : begin + SOME;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        transform(g, i);
+}
+
+/* ---- products ---- */
+
+/* Item: a place and a panel. */
+static void multiply(const void *args, int worker, int64_t item) {
+    static const int64_t at_once = 0; /* one run, from the start */
+    const gradient *g = args;
+    const kn_conv_dims *c = g->c;
+    int64_t panels = c->in / KN_TILE_COLS, f = item / panels, panel = item % panels;
+    const float *grad = g->grad + f * g->grad_step;
+    float *sums = g->sums + f * g->sums_step + panel * c->out * KN_TILE_COLS;
+    (void)worker;
+    for (int64_t begin = 0; begin < g->count; begin += LEAST) {
+        kn_gradient_tile t = {.b = g->laid + f * g->laid_step + panel * g->laid_panel +
+                                   begin * KN_TILE_COLS,
+                              .run_at = &at_once,
+                              .runs = 1,
+                              .pixels = g->count - begin < LEAST ? g->count - begin : LEAST,
+                              .a_step = g->grad_square,
+                              .b_step = KN_TILE_COLS,
+                              .add = g->add || begin > 0};
+        for (int64_t channel = 0; channel < c->out; channel += KN_TILE_ROWS) {
+            t.rows = c->out - channel < KN_TILE_ROWS ? c->out - channel : KN_TILE_ROWS;
+            for (int64_t r = 0; r < KN_TILE_ROWS; r++)
+                t.a[r] = grad + begin * g->grad_square + channel + (r < t.rows ? r : t.rows - 1);
+            t.sums = sums + channel * KN_TILE_COLS;
+            g->tile->gradient(&t);
+        }
+    }
+}
+
+/* Item: a panel and some output channels. */
+static void transform_back(const void *args, int worker, int64_t item) {
+    const gradient *g = args;
+    const kn_conv_dims *c = g->c;
+    int64_t panels = c->in / KN_TILE_COLS, panel = item % panels, begin = item / panels * CHANNELS;
+    int64_t end = c->out - begin < CHANNELS ? c->out : begin + CHANNELS;
+    (void)worker;
+    for (int64_t channel = begin; channel < end; channel++) {
+        float dg[9 * KN_TILE_COLS];
+        g->kernels->weights_grad(g->sums + (panel * c->out + channel) * KN_TILE_COLS, g->sums_step,
+                                 dg);
+        float *dw = g->dw + (channel * c->in + panel * KN_TILE_COLS) * 9;
+        for (int64_t j = 0; j < KN_TILE_COLS; j++)
+            for (int64_t place = 0; place < 9; place++)
+                dw[j * 9 + place] = dg[place * KN_TILE_COLS + j];
+    }
+}
+
+/* ---- all ---- */
+
+static kn_status make_room(kn_device *d, gradient *g) {
+    const kn_conv_dims *c = g->c;
+    int64_t zeros = c->in > c->out ? c->in : c->out;
+    int64_t laid = KN_WINOGRAD * g->laid_step, grad = KN_WINOGRAD * g->grad_step;
+    int64_t sums = KN_WINOGRAD * g->sums_step;
+    float *room = kn_cpu_scratch(d, (size_t)(zeros + laid + grad + sums) * sizeof *room);
+    if (room == NULL)
+        return d->error->status;
+    for (int64_t i = 0; i < zeros; i++)
+        room[i] = 0;
+    g->zeros = room;
+    g->laid = room + zeros;
+    g->grad = g->laid + laid;
+    g->sums = g->grad + grad;
+    return KN_OK;
+}
+
+kn_status kn_winograd_gradient(kn_device *d, const kn_conv_dims *c, const float *x, const float *dy,
+                               float *dw) {
+    gradient g = {.c = c,
+                  .tile = kn_tile_best(),
+                  .kernels = kn_winograd_best(),
+                  .x = x,
+                  .dy = dy,
+                  .dw = dw,
+                  .across = (c->out_w + 1) / 2,
+                  .down = (c->out_h + 1) / 2};
+    g.squares = c->n * g.across * g.down;
+    int64_t fit = LAID_OUT / (KN_WINOGRAD * (c->in + c->out));
+    g.at_once = fit > LEAST ? fit / LEAST * LEAST : LEAST;
+    g.at_once = g.at_once < g.squares ? g.at_once : g.squares;
+    g.laid_panel = g.at_once * KN_TILE_COLS + PAD;
+    g.laid_step = c->in / KN_TILE_COLS * g.laid_panel + PAD;
+    g.grad_square = c->out + PAD;
+    g.grad_step = g.at_once * g.grad_square + PAD;
+    g.sums_step = c->in * c->out + PAD;
+    kn_status status = make_room(d, &g);
+    for (g.first = 0; g.first < g.squares && status == KN_OK; g.first += g.at_once) {
+        g.count = g.squares - g.first < g.at_once ? g.squares - g.first : g.at_once;
+        g.add = g.first > 0;
+        kn_cpu_each(d, (g.count + SOME - 1) / SOME, transform_some, &g);
+        kn_cpu_each(d, KN_WINOGRAD * c->in / KN_TILE_COLS, multiply, &g);
+    }
+    if (status == KN_OK)
+        kn_cpu_each(d, c->in / KN_TILE_COLS * ((c->out + CHANNELS - 1) / CHANNELS), transform_back,
+                    &g);
+    return status;
+}
