@@ -1,12 +1,11 @@
 /* conv_gradient.c - see conv_gradient.h. The gradient of the weight [o,i,y,x] is the product of
- * channel o of dy with channel i of the input, moved by (y,x), summed over all pixels. Some images
- * at a time:
+ * channel o of dy with channel i of the input, moved by (y,x), summed over all pixels.
  *
- *   dy is turned into channels [out, pixels], so that six channels are six streams of numbers;
- *   the input is laid out in panels [ceil(in / 16), image, row, column, 16], with its padding, so
- *   that a move of the kernel is another start in the same panel;
- *   each thread takes a panel and six channels and adds up their tiles, a band of rows after the
- *   other, all places of the kernel on a band while it is in the cache.
+ * Each worker has a part of the images and sums of its own, which are added up in the end, in
+ * order. It goes through its images band by band. What a band needs of the input it lays out in
+ * panels [ceil(in / 16), row, column, 16], with the padding, so that a move of the kernel is
+ * another start in the same panel; all of it stays in the worker's cache while every six channels
+ * of dy meet every panel at every place of the kernel.
  *
  * With few channels, as in the first layer, a panel of 16 would be nearly empty. There the windows
  * themselves are laid out, as if each were a pixel with in * kernel_h * kernel_w channels. */
@@ -16,70 +15,88 @@
 
 #include <string.h>
 
-/* Pixels of a band, numbers of the images that are laid out at a time, and items for each thread.
- */
-enum { SHALLOW = 16, BAND = 256, LAID_OUT = 1 << 20, PAD = 16, SHARES = 4 };
+/* Channels below which windows are laid out; pixels of a band; numbers that keep lines out of one
+ * set of the cache; channels of an item that writes; the bytes that all workers' sums together may
+ * take. */
+enum { SHALLOW = 16, BAND = 256, PAD = 16, CHANNELS = 64, SUMS_BYTES = 64 << 20 };
 
 typedef struct gradient {
     const kn_conv_dims *c;
     const kn_tile_kernels *tile;
-    const float *x, *dy; /* of the images at hand */
+    const float *x, *dy;
     float *dw, *db;
-    bool windows; /* laid out as windows */
-    /* What is laid out: images of rows x cols pixels, of `channels`; the kernel moves over it by
-     * kernel_h x kernel_w places and steps of stride. */
-    int64_t rows, cols, channels, kernel_h, kernel_w, stride;
-    int64_t panels, groups, sets; /* groups: of six output channels; sets: of groups */
-    int64_t images, at_hand;      /* images: at most */
-    int64_t line;                 /* numbers from channel to channel in turned */
-    float *turned, *laid, *sums;
-    int64_t *run_at; /* [images * out_h] */
-    bool add;        /* to earlier images */
+    bool windows;
+    /* What is laid out has so many channels, and columns a row; the kernel moves over it by
+     * kernel_h x kernel_w places, from pixel to pixel by stride. */
+    int64_t channels, cols, kernel_h, kernel_w, stride;
+    int64_t panels, groups; /* groups: of six output channels */
+    int64_t images, runs;   /* of a band: whole images, or so many rows of one */
+    int64_t rows;           /* laid out for one image of a band */
+    int64_t parts, sets;    /* of the images; of the groups: one worker each */
+    float *room;            /* a worker's: laid, dy, sums [panels,places,out,16], db */
+    int64_t room_size, grad_at, sums_at, bias_at;
+    int64_t *run_at; /* [images * out_h], where each run begins in a panel */
 } gradient;
 
 static int64_t at_least_one(int64_t n) {
     return n < 1 ? 1 : n;
 }
 
+static int64_t rounded(int64_t n) {
+    return (n + KN_TILE_COLS - 1) / KN_TILE_COLS * KN_TILE_COLS;
+}
+
 static gradient plan(const kn_conv_dims *c, int threads) {
     bool windows = c->in < SHALLOW;
+    /* Of a 1x1 kernel only the pixels that it meets are laid out. */
+    bool packed = windows || (c->kernel_h == 1 && c->kernel_w == 1);
     gradient g = {.c = c,
                   .windows = windows,
-                  .rows = windows ? c->out_h : (c->out_h - 1) * c->stride + c->kernel_h,
-                  .cols = windows ? c->out_w : (c->out_w - 1) * c->stride + c->kernel_w,
                   .channels = windows ? c->in * c->kernel_h * c->kernel_w : c->in,
+                  .cols = packed ? c->out_w : (c->out_w - 1) * c->stride + c->kernel_w,
                   .kernel_h = windows ? 1 : c->kernel_h,
                   .kernel_w = windows ? 1 : c->kernel_w,
-                  .stride = windows ? 1 : c->stride};
+                  .stride = packed ? 1 : c->stride};
     g.panels = (g.channels + KN_TILE_COLS - 1) / KN_TILE_COLS;
     g.groups = (c->out + KN_TILE_ROWS - 1) / KN_TILE_ROWS;
-    g.sets = at_least_one(SHARES * threads / g.panels);
-    g.sets = g.sets < g.groups ? g.sets : g.groups;
-    int64_t image = g.rows * g.cols * g.panels * KN_TILE_COLS;
-    g.images = at_least_one(LAID_OUT / image);
+    g.images = at_least_one(BAND / (c->out_h * c->out_w));
     g.images = g.images < c->n ? g.images : c->n;
-    g.line = g.images * c->out_h * c->out_w + PAD; /* no power of two: lines meet in no cache set */
+    g.runs = at_least_one(BAND / c->out_w);
+    g.runs = g.runs < c->out_h ? g.runs : c->out_h;
+    g.rows = (g.runs - 1) * g.stride + g.kernel_h;
+    int64_t sums = g.panels * g.kernel_h * g.kernel_w * c->out * KN_TILE_COLS;
+    int64_t fit = at_least_one(SUMS_BYTES / (sums * (int64_t)sizeof(float)));
+    g.parts = threads < fit ? threads : fit;
+    g.parts = g.parts < c->n ? g.parts : c->n;
+    g.sets = at_least_one(threads / g.parts);
+    g.sets = g.sets < g.groups ? g.sets : g.groups;
+    g.grad_at = g.panels * g.images * g.rows * g.cols * KN_TILE_COLS;
+    g.sums_at = g.grad_at + rounded(g.images * g.runs * c->out_w * (c->out + PAD));
+    g.bias_at = g.sums_at + sums;
+    g.room_size = g.bias_at + rounded(c->out);
     return g;
 }
 
-/* ---- layouts ---- */
+/* ---- laying out ---- */
 
-/* Channels of dy, an image an item. */
-static void turn_image(const void *args, int worker, int64_t item) {
-    const gradient *g = args;
-    int64_t pixels = g->c->out_h * g->c->out_w;
-    (void)worker;
-    g->tile->transpose(g->dy + item * pixels * g->c->out, g->c->out, pixels,
-                       g->turned + item * pixels, g->line);
+typedef struct band {
+    const gradient *g;
+    float *laid, *grad, *sums, *bias;
+    int64_t image, images, run, runs; /* the first image and the first of its rows of dy */
+    bool add;
+} band;
+
+static float *laid_row(const band *b, int64_t row) {
+    return b->laid + row * b->g->cols * KN_TILE_COLS;
 }
 
-static float *laid_at(const gradient *g, int64_t panel, int64_t row) {
-    return g->laid + (panel * g->images * g->rows + row) * g->cols * KN_TILE_COLS;
+static int64_t laid_panel(const gradient *g) {
+    return g->images * g->rows * g->cols * KN_TILE_COLS;
 }
 
 /* Spreads a pixel's channels over the panels. */
 static void lay_pixel(const gradient *g, const float *from, float *to) {
-    int64_t next = g->images * g->rows * g->cols * KN_TILE_COLS, left = g->channels;
+    int64_t next = laid_panel(g), left = g->channels;
     for (; left >= KN_TILE_COLS; left -= KN_TILE_COLS, from += KN_TILE_COLS, to += next)
         memcpy(to, from, KN_TILE_COLS * sizeof *to);
     if (left > 0) {
@@ -88,30 +105,26 @@ static void lay_pixel(const gradient *g, const float *from, float *to) {
     }
 }
 
-static void lay_nothing(const gradient *g, int64_t row, int64_t begin, int64_t end) {
-    for (int64_t p = 0; p < g->panels && begin < end; p++)
-        memset(laid_at(g, p, row) + begin * KN_TILE_COLS, 0,
+static void lay_nothing(const gradient *g, float *row, int64_t begin, int64_t end) {
+    for (int64_t p = 0; p < g->panels && begin < end; p++, row += laid_panel(g))
+        memset(row + begin * KN_TILE_COLS, 0,
                (size_t)((end - begin) * KN_TILE_COLS) * sizeof(float));
 }
 
-/* Item: a row of an image, padding included. */
-static void lay_row(const void *args, int worker, int64_t item) {
-    const gradient *g = args;
+/* Row y of an image, with the padding to its sides. */
+static void lay_row(const gradient *g, const float *image, int64_t y, float *to) {
     const kn_conv_dims *c = g->c;
-    int64_t image = item / g->rows, y = item % g->rows - c->padding;
-    (void)worker;
     if (y < 0 || y >= c->h) {
-        lay_nothing(g, item, 0, g->cols);
+        lay_nothing(g, to, 0, g->cols);
         return;
     }
-    int64_t begin = c->padding < g->cols ? c->padding : g->cols;
-    int64_t end = c->padding + c->w < g->cols ? c->padding + c->w : g->cols;
-    lay_nothing(g, item, 0, begin);
-    const float *from = g->x + (image * c->h + y) * c->w * c->in;
-    float *to = laid_at(g, 0, item) + begin * KN_TILE_COLS;
-    for (int64_t x = begin; x < end; x++, from += c->in, to += KN_TILE_COLS)
-        lay_pixel(g, from, to);
-    lay_nothing(g, item, end > begin ? end : begin, g->cols);
+    const float *from = image + y * c->w * c->in;
+    int64_t step = g->stride == c->stride ? 1 : c->stride; /* between the pixels that are wanted */
+    for (int64_t i = 0, x = -c->padding; i < g->cols; i++, x += step, to += KN_TILE_COLS)
+        if (x >= 0 && x < c->w)
+            lay_pixel(g, from + x * c->in, to);
+        else
+            lay_nothing(g, to, 0, 1);
 }
 
 /* The window whose top left is (y,x), its numbers as [kernel_h,kernel_w,in]. */
@@ -128,119 +141,158 @@ static void window(const kn_conv_dims *c, const float *image, int64_t y, int64_t
     }
 }
 
-/* Item: a row of windows. */
-static void lay_windows(const void *args, int worker, int64_t item) {
-    const gradient *g = args;
+static void lay_windows(const gradient *g, const float *image, int64_t y, float *to) {
     const kn_conv_dims *c = g->c;
     float one[SHALLOW * 7 * 7];
-    const float *image = g->x + item / c->out_h * c->h * c->w * c->in;
-    int64_t y = item % c->out_h * c->stride - c->padding;
-    float *to = laid_at(g, 0, item);
-    (void)worker;
     for (int64_t x = 0; x < c->out_w; x++, to += KN_TILE_COLS) {
         window(c, image, y, x * c->stride - c->padding, one);
         lay_pixel(g, one, to);
     }
 }
 
-static void lay_out(kn_device *d, gradient *g) {
+static void lay_input(const band *b) {
+    const gradient *g = b->g;
     const kn_conv_dims *c = g->c;
-    kn_cpu_each(d, g->at_hand, turn_image, g);
-    kn_cpu_each(d, g->at_hand * g->rows, g->windows ? lay_windows : lay_row, g);
-    for (int64_t row = 0; row < g->at_hand * c->out_h; row++) {
-        int64_t first = row / c->out_h * g->rows + row % c->out_h * g->stride;
-        g->run_at[row] = first * g->cols * KN_TILE_COLS;
+    int64_t rows = (b->runs - 1) * g->stride + g->kernel_h,
+            step = g->stride == c->stride ? 1 : c->stride;
+    for (int64_t i = 0; i < b->images; i++) {
+        const float *image = g->x + (b->image + i) * c->h * c->w * c->in;
+        int64_t y = b->run * c->stride - c->padding;
+        for (int64_t row = 0; row < rows; row++, y += step) {
+            float *to = laid_row(b, i * g->rows + row);
+            if (g->windows)
+                lay_windows(g, image, y, to);
+            else
+                lay_row(g, image, y, to);
+        }
     }
+}
+
+/* dy, its pixels a little further apart, and the sums of its channels. */
+static void lay_grad(const band *b) {
+    const kn_conv_dims *c = b->g->c;
+    const float *from = b->g->dy + (b->image * c->out_h + b->run) * c->out_w * c->out;
+    float *to = b->grad;
+    int64_t pixels = b->images * b->runs * c->out_w;
+    for (int64_t i = 0; i < pixels; i++, from += c->out, to += c->out + PAD)
+        memcpy(to, from, (size_t)c->out * sizeof *to);
+    if (b->g->db == NULL)
+        return;
+    for (int64_t i = 0; i < pixels; i++, from -= c->out)
+        for (int64_t o = 0; o < c->out; o++)
+            b->bias[o] += from[o - c->out];
 }
 
 /* ---- sums ---- */
 
-static float *sums_at(const gradient *g, int64_t panel, int64_t place, int64_t channel) {
-    return g->sums +
-           ((panel * g->kernel_h * g->kernel_w + place) * g->c->out + channel) * KN_TILE_COLS;
-}
-
-/* One place of the kernel on a band of runs. */
-static void add_places(const gradient *g, kn_gradient_tile *t, int64_t panel, int64_t channel) {
+/* A panel, at all places, for six channels. Where there are fewer, the last stands in for the rest.
+ */
+static void add_tiles(const band *b, int64_t panel, int64_t channel) {
+    const gradient *g = b->g;
+    int64_t out = g->c->out, rows = out - channel < KN_TILE_ROWS ? out - channel : KN_TILE_ROWS;
+    int64_t places = g->kernel_h * g->kernel_w;
+    kn_gradient_tile t = {.run_at = g->run_at,
+                          .runs = b->images * b->runs,
+                          .pixels = g->c->out_w,
+                          .a_step = out + PAD,
+                          .b_step = g->stride * KN_TILE_COLS,
+                          .sums = b->sums + (panel * places * out + channel) * KN_TILE_COLS,
+                          .rows = rows,
+                          .add = b->add};
+    for (int64_t r = 0; r < KN_TILE_ROWS; r++)
+        t.a[r] = b->grad + channel + (r < rows ? r : rows - 1);
     for (int64_t y = 0; y < g->kernel_h; y++)
-        for (int64_t x = 0; x < g->kernel_w; x++) {
-            t->b = laid_at(g, panel, 0) + (y * g->cols + x) * KN_TILE_COLS;
-            t->sums = sums_at(g, panel, y * g->kernel_w + x, channel);
-            g->tile->gradient(t);
+        for (int64_t x = 0; x < g->kernel_w; x++, t.sums += out * KN_TILE_COLS) {
+            t.b = b->laid + panel * laid_panel(g) + (y * g->cols + x) * KN_TILE_COLS;
+            g->tile->gradient(&t);
         }
 }
 
-/* Item: a panel and some groups of channels. Where a group has fewer than six, the last stands in
- * for those that are not. */
-static void add_up(const void *args, int worker, int64_t item) {
+static void work(const void *args, int worker, int64_t from, int64_t to) {
     const gradient *g = args;
     const kn_conv_dims *c = g->c;
-    int64_t panel = item / g->sets, set = item % g->sets, runs = g->at_hand * c->out_h;
-    int64_t first = g->groups * set / g->sets, last = g->groups * (set + 1) / g->sets;
-    int64_t band = at_least_one(BAND / c->out_w);
-    kn_gradient_tile t = {.pixels = c->out_w, .a_step = 1, .b_step = g->stride * KN_TILE_COLS};
-    (void)worker;
-    for (int64_t run = 0; run < runs; run += band) {
-        t.run_at = g->run_at + run;
-        t.runs = runs - run < band ? runs - run : band;
-        t.add = g->add || run > 0;
-        for (int64_t channel = first * KN_TILE_ROWS; channel < last * KN_TILE_ROWS;
-             channel += KN_TILE_ROWS) {
-            t.rows = c->out - channel < KN_TILE_ROWS ? c->out - channel : KN_TILE_ROWS;
-            const float *a = g->turned + channel * g->line + run * c->out_w;
-            for (int64_t r = 0; r < KN_TILE_ROWS; r++)
-                t.a[r] = a + (r < t.rows ? r : t.rows - 1) * g->line;
-            add_places(g, &t, panel, channel);
+    float *room = g->room + worker * g->room_size;
+    (void)from;
+    (void)to;
+    band b = {.g = g,
+              .laid = room,
+              .grad = room + g->grad_at,
+              .sums = room + g->sums_at,
+              .bias = room + g->bias_at};
+    int64_t part = worker / g->sets, set = worker % g->sets;
+    int64_t first = g->groups * set / g->sets, end = g->groups * (set + 1) / g->sets;
+    int64_t last = c->n * (part + 1) / g->parts;
+    memset(b.bias, 0, (size_t)c->out * sizeof *b.bias);
+    for (b.image = c->n * part / g->parts; b.image < last; b.image += b.images) {
+        b.images = last - b.image < g->images ? last - b.image : g->images;
+        for (b.run = 0; b.run < c->out_h; b.run += b.runs) {
+            b.runs = c->out_h - b.run < g->runs ? c->out_h - b.run : g->runs;
+            lay_input(&b);
+            lay_grad(&b);
+            for (int64_t p = 0; p < g->panels; p++)
+                for (int64_t i = first; i < end; i++)
+                    add_tiles(&b, p, i * KN_TILE_ROWS);
+            b.add = true;
         }
     }
 }
 
-static void add_bias(const void *args, int worker, int64_t channel) {
-    const gradient *g = args;
-    const float *line = g->turned + channel * g->line;
-    int64_t pixels = g->at_hand * g->c->out_h * g->c->out_w;
-    double sum = 0;
-    (void)worker;
-    for (int64_t i = 0; i < pixels; i++)
-        sum += (double)line[i];
-    g->db[channel] = (g->add ? g->db[channel] : 0) + (float)sum;
+/* ---- the parts together, in the order of the weights ---- */
+
+static float *sums_of(const gradient *g, int64_t part, int64_t channel) {
+    int64_t set = 0;
+    while (channel / KN_TILE_ROWS >= g->groups * (set + 1) / g->sets)
+        set++;
+    return g->room + (part * g->sets + set) * g->room_size + g->sums_at;
 }
 
-/* Into the order of the weights, an output channel an item. */
-static void write_channel(const void *args, int worker, int64_t channel) {
-    const gradient *g = args;
+/* A panel of one output channel. */
+static void write_panel(const gradient *g, int64_t panel, int64_t channel) {
     const kn_conv_dims *c = g->c;
-    int64_t places = c->kernel_h * c->kernel_w;
-    float *dw = g->dw + channel * c->in * places;
-    (void)worker;
-    for (int64_t i = 0; i < g->channels; i++) {
-        const float *from = sums_at(g, i / KN_TILE_COLS, 0, channel) + i % KN_TILE_COLS;
-        if (g->windows) {
-            dw[i % c->in * places + i / c->in] = *from;
-            continue;
-        }
-        for (int64_t place = 0; place < places; place++)
-            dw[i * places + place] = from[place * c->out * KN_TILE_COLS];
+    int64_t all = c->kernel_h * c->kernel_w, places = g->kernel_h * g->kernel_w;
+    int64_t first = panel * KN_TILE_COLS, left = g->channels - first;
+    int64_t lanes = left < KN_TILE_COLS ? left : KN_TILE_COLS;
+    float *dw = g->dw + channel * c->in * all;
+    for (int64_t part = 0; part < g->parts; part++) {
+        const float *from =
+            sums_of(g, part, channel) + (panel * places * c->out + channel) * KN_TILE_COLS;
+        for (int64_t place = 0; place < places; place++, from += c->out * KN_TILE_COLS)
+            for (int64_t j = 0, i = first; j < lanes; j++, i++) {
+                float *to = g->windows ? dw + i % c->in * all + i / c->in : dw + i * all + place;
+                *to = (part > 0 ? *to : 0) + from[j];
+            }
     }
 }
 
-static size_t numbers(int64_t n) {
-    return ((size_t)n * sizeof(float) + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
+/* Item: a panel of some output channels. */
+static void write_some(const void *args, int worker, int64_t item) {
+    const gradient *g = args;
+    int64_t begin = item / g->panels * CHANNELS, end = begin + CHANNELS;
+    (void)worker;
+    for (int64_t channel = begin; channel < end && channel < g->c->out; channel++)
+        write_panel(g, item % g->panels, channel);
+}
+
+static void write_bias(const gradient *g) {
+    for (int64_t o = 0; o < g->c->out; o++) {
+        g->db[o] = 0;
+        for (int64_t part = 0; part < g->parts; part++)
+            g->db[o] += g->room[part * g->sets * g->room_size + g->bias_at + o];
+    }
 }
 
 static kn_status make_room(kn_device *d, gradient *g) {
-    const kn_conv_dims *c = g->c;
-    size_t turned = numbers(c->out * g->line);
-    size_t laid = numbers(g->panels * g->images * g->rows * g->cols * KN_TILE_COLS);
-    size_t sums = numbers(g->panels * g->kernel_h * g->kernel_w * c->out * KN_TILE_COLS);
-    char *room = kn_cpu_scratch(d, turned + laid + sums +
-                                       (size_t)(g->images * c->out_h) * sizeof *g->run_at);
-    if (room == NULL)
+    int64_t workers = g->parts * g->sets, runs = g->images * g->runs;
+    size_t room = (size_t)(workers * g->room_size) * sizeof *g->room;
+    char *p = kn_cpu_scratch(d, room + (size_t)runs * sizeof *g->run_at);
+    if (p == NULL)
         return d->error->status;
-    g->turned = (float *)(void *)room;
-    g->laid = (float *)(void *)(room + turned);
-    g->sums = (float *)(void *)(room + turned + laid);
-    g->run_at = (int64_t *)(void *)(room + turned + laid + sums);
+    g->room = (float *)(void *)p;
+    g->run_at = (int64_t *)(void *)(p + room);
+    for (int64_t i = 0; i < runs; i++) {
+        int64_t row = i / g->runs * g->rows + i % g->runs * g->stride;
+        g->run_at[i] = row * g->cols * KN_TILE_COLS;
+    }
     return KN_OK;
 }
 
@@ -248,20 +300,17 @@ kn_status kn_conv_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_c
                            const float *x, const float *dy, float *dw, float *db) {
     gradient g = plan(c, d->threads);
     g.tile = tile;
+    g.x = x;
+    g.dy = dy;
     g.dw = dw;
     g.db = db;
     kn_status status = make_room(d, &g);
-    for (int64_t image = 0; image < c->n && status == KN_OK; image += g.images) {
-        g.at_hand = c->n - image < g.images ? c->n - image : g.images;
-        g.x = x + image * c->h * c->w * c->in;
-        g.dy = dy + image * c->out_h * c->out_w * c->out;
-        g.add = image > 0;
-        lay_out(d, &g);
-        kn_cpu_each(d, g.panels * g.sets, add_up, &g);
-        if (db != NULL)
-            kn_cpu_each(d, c->out, add_bias, &g);
-    }
-    if (status == KN_OK)
-        kn_cpu_each(d, c->out, write_channel, &g);
-    return status;
+    if (status != KN_OK)
+        return status;
+    int workers = (int)(g.parts * g.sets);
+    kn_cpu_in_parts(d, workers, workers, work, &g);
+    kn_cpu_each(d, g.panels * ((c->out + CHANNELS - 1) / CHANNELS), write_some, &g);
+    if (db != NULL)
+        write_bias(&g);
+    return KN_OK;
 }
