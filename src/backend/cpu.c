@@ -30,7 +30,7 @@ static void forget_library(cpu_state *s, uint64_t id) {
     kn_onednn_forget(s->onednn, id);
 }
 
-#define cpu_matmul kn_onednn_matmul
+#define library_matmul kn_onednn_matmul
 
 /* oneDNN could apply the relu itself, but its fused relu (2.6, x86) is max(x, 0) in the operand
  * order that turns NaN into 0: a run that diverged would look healthy. A pass of our own keeps NaN,
@@ -76,7 +76,7 @@ static void forget_library(cpu_state *s, uint64_t id) {
     (void)id;
 }
 
-#define cpu_matmul                kn_ref_matmul
+#define library_matmul            kn_ref_matmul
 #define library_conv              kn_ref_conv
 #define library_conv_grad_data    kn_ref_conv_grad_data
 #define library_conv_grad_weights kn_ref_conv_grad_weights
@@ -127,6 +127,13 @@ static void cpu_forget(kn_device *d, uint64_t id) {
     if (s->own != NULL)
         kn_own_conv_forget(s->own, id);
     forget_library(s, id);
+}
+
+static kn_status cpu_matmul(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
+                            const float *bias, float *c) {
+    cpu_state *s = d->state;
+    return s->own != NULL && kn_own_matmul_pays(m) ? kn_own_matmul(s->own, m, a, b, bias, c)
+                                                   : library_matmul(d, m, a, b, bias, c);
 }
 
 static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,

@@ -3,6 +3,7 @@
 #include "backend/own_conv.h"
 
 #include "backend/conv_gradient.h"
+#include "backend/cpu_loops.h"
 #include "backend/winograd.h"
 
 #include <string.h>
@@ -19,7 +20,9 @@ typedef struct packed {
 struct kn_own_conv {
     kn_device *device;
     const kn_tile_kernels *tile;
-    packed *packs; /* most recently made first; a net has few */
+    packed *packs;  /* most recently made first; a net has few */
+    float *factors; /* of a product: b packed, and a turned if it has to be */
+    size_t factors_size;
 };
 
 bool kn_own_conv_can(void) {
@@ -53,6 +56,7 @@ void kn_own_conv_close(kn_own_conv *o) {
         return;
     while (o->packs != NULL)
         drop(o, &o->packs);
+    kn_mem_free(o->device->allocator, o->factors);
     kn_mem_free(o->device->allocator, o);
 }
 
@@ -146,4 +150,79 @@ kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const 
     if (db == NULL && kn_winograd_gradient_can(c))
         return kn_winograd_gradient(o->device, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
+}
+
+/* ---- products ---- */
+
+enum { LEAST_PRODUCT = 1 << 18 };
+
+bool kn_own_matmul_pays(const kn_matmul_dims *m) {
+    return m->n >= KN_TILE_COLS && m->m * m->n * m->k >= LEAST_PRODUCT;
+}
+
+static kn_status room_for_factors(kn_own_conv *o, size_t size) {
+    const kn_allocator *a = o->device->allocator;
+    if (size <= o->factors_size)
+        return KN_OK;
+    kn_mem_free(a, o->factors);
+    o->factors = kn_mem_alloc(a, size * sizeof *o->factors);
+    o->factors_size = o->factors != NULL ? size : 0;
+    if (o->factors == NULL)
+        return kn_error_set(o->device->error, KN_ERR_MEMORY,
+                            "out of memory: %zu numbers of a product's factors", size);
+    return KN_OK;
+}
+
+typedef struct turn_args {
+    const kn_tile_kernels *tile;
+    const float *from; /* [k,m] */
+    float *to;         /* [m,k] */
+    int64_t k, m;
+} turn_args;
+
+/* Item: some rows of from. */
+enum { TURN = 64 };
+
+static void turn(const void *args, int worker, int64_t item) {
+    const turn_args *t = args;
+    int64_t begin = item * TURN, count = t->k - begin < TURN ? t->k - begin : TURN;
+    (void)worker;
+    t->tile->transpose(t->from + begin * t->m, t->m, count, t->to + begin, t->k);
+}
+
+/* A row of a is a pixel with k channels, b a 1x1 kernel. */
+kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,
+                        const float *bias, float *c) {
+    kn_device *d = o->device;
+    kn_correlation k = {.n = 1,
+                        .in_h = 1,
+                        .in_w = m->m,
+                        .depth = m->k,
+                        .out_h = 1,
+                        .out_w = m->m,
+                        .cols = m->n,
+                        .grid_h = 1,
+                        .grid_w = m->m,
+                        .out_step = 1,
+                        .in_step = 1,
+                        .kernel_h = 1,
+                        .kernel_w = 1,
+                        .place_step = 1,
+                        .weights_w = 1,
+                        .col_step = m->trans_b ? m->k : 1,
+                        .depth_step = m->trans_b ? 1 : m->n};
+    int64_t size = kn_correlation_packed(&k);
+    kn_status status = room_for_factors(o, (size_t)(size + (m->trans_a ? m->m * m->k : 0)));
+    for (int64_t i = 0; i < m->batch && status == KN_OK; i++) {
+        const float *rows = a + i * m->m * m->k;
+        if (m->trans_a) {
+            turn_args t = {o->tile, rows, o->factors + size, m->k, m->m};
+            kn_cpu_each(d, (m->k + TURN - 1) / TURN, turn, &t);
+            rows = t.to;
+        }
+        kn_correlation_pack(d, &k, b + i * m->k * m->n, o->factors);
+        status =
+            kn_correlation_run(d, o->tile, &k, rows, o->factors, bias, false, c + i * m->m * m->n);
+    }
+    return status;
 }

@@ -1,5 +1,5 @@
-/* own_conv.h - convolutions by Kiln's own loops, for processors with AVX2 on which oneDNN's plain
- * image layout is far from the peak (docs/design.md, "Measured"). */
+/* own_conv.h - convolutions and large products by Kiln's own loops, for processors with AVX2 on
+ * which oneDNN's plain image layout is far from the peak (docs/design.md, "Measured"). */
 #ifndef KN_BACKEND_OWN_CONV_H
 #define KN_BACKEND_OWN_CONV_H
 
@@ -22,5 +22,10 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
                                 kn_weights w, float *dx);
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
                                    const float *dy, float *dw, float *db);
+
+/* Whether these loops pay for a product of this size; and the product. */
+bool kn_own_matmul_pays(const kn_matmul_dims *m);
+kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,
+                        const float *bias, float *c);
 
 #endif
