@@ -61,6 +61,7 @@ typedef struct kn_gather_dims {
 typedef struct kn_matmul_dims {
     int64_t batch, m, n, k;
     bool trans_a, trans_b;
+    bool symmetric; /* c is: a device may compute a half and mirror it */
 } kn_matmul_dims;
 
 typedef struct kn_conv_dims {

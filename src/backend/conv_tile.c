@@ -47,18 +47,26 @@ AVX2 static inline __attribute__((always_inline)) void store_row(const kn_pixel_
     memcpy(t->out[r], row, (size_t)t->cols * sizeof *row);
 }
 
+/* What the sums of row r begin with. */
+AVX2 static inline __attribute__((always_inline)) void load_row(const kn_pixel_tile *t, int r,
+                                                                __m256 row[2]) {
+    float some[KN_TILE_COLS] = {0};
+    const float *from = some;
+    if (t->add && t->cols == KN_TILE_COLS)
+        from = t->out[r];
+    else if (t->add)
+        memcpy(some, t->out[r], (size_t)t->cols * sizeof *some);
+    else if (t->bias != NULL)
+        from = t->bias;
+    row[0] = _mm256_loadu_ps(from);
+    row[1] = _mm256_loadu_ps(from + 8);
+}
+
 AVX2 static void pixels_avx2(const kn_pixel_tile *t) {
     sums s;
-    __m256 low = _mm256_setzero_ps(), high = low;
-    if (t->bias != NULL) {
-        low = _mm256_loadu_ps(t->bias);
-        high = _mm256_loadu_ps(t->bias + 8);
-    }
 #pragma GCC unroll 6
-    for (int r = 0; r < KN_TILE_ROWS; r++) {
-        s.v[r][0] = low;
-        s.v[r][1] = high;
-    }
+    for (int r = 0; r < KN_TILE_ROWS; r++)
+        load_row(t, r, s.v[r]);
     const float *w = t->weights;
     const float *const *in = t->in;
     int64_t depth = t->depth;
@@ -66,8 +74,7 @@ AVX2 static void pixels_avx2(const kn_pixel_tile *t) {
         const float *a0 = in[0], *a1 = in[1], *a2 = in[2], *a3 = in[3], *a4 = in[4], *a5 = in[5];
 #pragma GCC unroll 2
         for (int64_t k = 0; k < depth; k++, w += KN_TILE_COLS) {
-            low = _mm256_load_ps(w);
-            high = _mm256_load_ps(w + 8);
+            __m256 low = _mm256_load_ps(w), high = _mm256_load_ps(w + 8);
             STEP(s, a0 + k, a1 + k, a2 + k, a3 + k, a4 + k, a5 + k, low, high);
         }
     }

@@ -8,7 +8,8 @@
 
 enum { KN_TILE_ROWS = 6, KN_TILE_COLS = 16 };
 
-/* out[r][0..cols) = bias + sum over taps and depth of in[tap][r][k] * weights[tap][k][column].
+/* out[r][0..cols) = bias, or what is there, + sum over taps and depth of in[tap][r][k] *
+ * weights[tap][k][column].
  * The rows are pixels found by pointers (Dukhan, "The Indirect Convolution Algorithm", 2019), so
  * that padding, stride and borders cost nothing here. */
 typedef struct kn_pixel_tile {
@@ -18,6 +19,7 @@ typedef struct kn_pixel_tile {
     const float *bias;    /* [16], or NULL */
     float *out[KN_TILE_ROWS];
     int64_t cols; /* 1 to 16 of the columns are stored */
+    bool add;     /* to what is there, in place of the bias */
     bool relu;    /* max(0, .), which keeps NaN */
 } kn_pixel_tile;
 

@@ -15,6 +15,7 @@ kn_correlation kn_correlation_forward(const kn_conv_dims *c) {
                             .in_h = c->h,
                             .in_w = c->w,
                             .depth = c->in,
+                            .pixel = c->in,
                             .out_h = c->out_h,
                             .out_w = c->out_w,
                             .cols = c->out,
@@ -55,6 +56,7 @@ kn_correlation kn_correlation_grad(const kn_conv_dims *c, int64_t i, int64_t j) 
                             .in_h = c->out_h,
                             .in_w = c->out_w,
                             .depth = c->out,
+                            .pixel = c->out,
                             .out_h = c->h,
                             .out_w = c->w,
                             .cols = c->in,
@@ -169,7 +171,7 @@ static const float *row_tap(const run_args *a, const float *image, int64_t y, in
     const kn_correlation *c = a->c;
     if (y < 0 || y >= c->in_h || x >= c->in_w || x + c->kernel_w <= 0)
         return a->zeros;
-    const float *row = image + y * c->in_w * c->depth;
+    const float *row = image + y * c->in_w * c->pixel;
     int64_t begin = x < 0 ? -x : 0;
     int64_t end = x + c->kernel_w > c->in_w ? c->in_w - x : c->kernel_w;
     memset(copy, 0, (size_t)a->tap_depth * sizeof *copy);
@@ -181,19 +183,19 @@ static const float *row_tap(const run_args *a, const float *image, int64_t y, in
 static const float *pixel_tap(const run_args *a, const float *image, int64_t y, int64_t x) {
     const kn_correlation *c = a->c;
     bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
-    return inside ? image + (y * c->in_w + x) * c->depth : a->zeros;
+    return inside ? image + (y * c->in_w + x) * c->pixel : a->zeros;
 }
 
 /* The pointers to the window at (y0, x0), a tile's rows apart. */
 static void find_window(const run_args *a, const float *image, int64_t y0, int64_t x0,
                         const float **tap, float *copy) {
     const kn_correlation *c = a->c;
-    int64_t row = c->in_w * c->depth, across = a->by_rows ? 1 : c->kernel_w;
+    int64_t row = c->in_w * c->pixel, across = a->by_rows ? 1 : c->kernel_w;
     if (y0 >= 0 && y0 + c->kernel_h <= c->in_h && x0 >= 0 && x0 + c->kernel_w <= c->in_w) {
-        const float *at = image + y0 * row + x0 * c->depth;
+        const float *at = image + y0 * row + x0 * c->pixel;
         for (int64_t y = 0; y < c->kernel_h; y++, at += row)
             for (int64_t x = 0; x < across; x++, tap += KN_TILE_ROWS)
-                *tap = at + x * c->depth;
+                *tap = at + x * c->pixel;
         return;
     }
     for (int64_t y = y0; y < y0 + c->kernel_h; y++, copy += a->tap_depth)
@@ -208,7 +210,7 @@ static void find_windows(const run_args *a, int64_t begin, int64_t count, const 
     int64_t column = begin % c->grid_w, row = begin / c->grid_w % c->grid_h;
     int64_t image = begin / (c->grid_w * c->grid_h);
     for (int64_t i = 0; i < count; i++, copies += a->taps * a->tap_depth) {
-        find_window(a, a->in + image * c->in_h * c->in_w * c->depth, c->in_y + c->in_step * row,
+        find_window(a, a->in + image * c->in_h * c->in_w * c->pixel, c->in_y + c->in_step * row,
                     c->in_x + c->in_step * column,
                     taps + i / KN_TILE_ROWS * a->taps * KN_TILE_ROWS + i % KN_TILE_ROWS, copies);
         int64_t y = c->out_y + c->out_step * row, x = c->out_x + c->out_step * column;
@@ -233,6 +235,8 @@ static void fill_tile(int64_t taps, int64_t rows, const float **tap) {
 static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
+    if (c->triangle) /* the later, the longer: so the longest comes first */
+        item = (a->pixels - 1) / a->block - item;
     char *room = a->room + (size_t)worker * a->room_size;
     const float **taps = (const float **)(void *)room;
     float **place = (float **)(void *)(room + a->places_at);
@@ -244,13 +248,15 @@ static void run_block(const void *args, int worker, int64_t item) {
     find_windows(a, begin, count, taps, place, copies);
     if (whole < tiles)
         fill_tile(a->taps, count - whole * KN_TILE_ROWS, taps + whole * a->taps * KN_TILE_ROWS);
-    for (int64_t panel = 0; panel < panels(c); panel++) {
+    int64_t beyond = c->triangle ? begin + count : c->cols;
+    for (int64_t panel = 0; panel * KN_TILE_COLS < beyond; panel++) {
         int64_t col = panel * KN_TILE_COLS;
         kn_pixel_tile t = {.taps = a->taps,
                            .depth = a->tap_depth,
                            .weights = a->packed + panel * panel_size(c),
                            .bias = a->bias != NULL ? a->bias + col : NULL,
                            .cols = c->cols - col < KN_TILE_COLS ? c->cols - col : KN_TILE_COLS,
+                           .add = c->add,
                            .relu = a->relu};
         for (int64_t tile = 0; tile < tiles; tile++) {
             t.in = taps + tile * a->taps * KN_TILE_ROWS;
@@ -297,7 +303,7 @@ kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn
                   .in = in,
                   .packed = packed,
                   .relu = relu,
-                  .by_rows = c->depth < SHALLOW,
+                  .by_rows = c->depth < SHALLOW && c->pixel == c->depth,
                   .out = out,
                   .pixels = c->n * c->grid_h * c->grid_w,
                   .block = block_of(c, d->threads)};

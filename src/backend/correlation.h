@@ -12,6 +12,9 @@
 typedef struct kn_correlation {
     int64_t n, in_h, in_w, depth, out_h, out_w, cols;
     int64_t grid_h, grid_w, out_step, out_y, out_x, in_step, in_y, in_x, kernel_h, kernel_w;
+    int64_t pixel; /* numbers from pixel to pixel of the input: depth, or more */
+    bool add;      /* to what is there, in place of a bias */
+    bool triangle; /* of a symmetric product, a row a pixel: columns beyond the diagonal may stay */
     /* Where the weight of window place (y,x) is among the plain ones: kernel place (first_y +
      * y_step y, first_x + y_step x), columns and depths so many numbers apart. */
     int64_t first_y, first_x, place_step, weights_w, col_step, depth_step;

@@ -154,7 +154,9 @@ kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const 
 
 /* ---- products ---- */
 
-enum { LEAST_PRODUCT = 1 << 18 };
+/* Below so many multiplications a library is as good. So many of k at a time, that a panel of b
+ * stays in the first cache. */
+enum { LEAST_PRODUCT = 1 << 18, DEPTH = 512 };
 
 bool kn_own_matmul_pays(const kn_matmul_dims *m) {
     return m->n >= KN_TILE_COLS && m->m * m->n * m->k >= LEAST_PRODUCT;
@@ -190,39 +192,69 @@ static void turn(const void *args, int worker, int64_t item) {
     t->tile->transpose(t->from + begin * t->m, t->m, count, t->to + begin, t->k);
 }
 
-/* A row of a is a pixel with k channels, b a 1x1 kernel. */
+typedef struct mirror_args {
+    float *c; /* [n,n], whole up to the diagonal */
+    int64_t n;
+} mirror_args;
+
+/* Item: a row, of which the part beyond the diagonal is a column's. */
+static void mirror(const void *args, int worker, int64_t row) {
+    const mirror_args *m = args;
+    (void)worker;
+    for (int64_t i = row + 1; i < m->n; i++)
+        m->c[row * m->n + i] = m->c[i * m->n + row];
+}
+
+/* One product of the batch, some of k at a time: a row of a is a pixel with k channels, b a 1x1
+ * kernel. */
+static kn_status product(kn_own_conv *o, const kn_matmul_dims *m, const float *rows, const float *b,
+                         const float *bias, float *c) {
+    kn_device *d = o->device;
+    kn_status status = KN_OK;
+    for (int64_t from = 0; from < m->k && status == KN_OK; from += DEPTH) {
+        kn_correlation k = {.n = 1,
+                            .in_h = 1,
+                            .in_w = m->m,
+                            .depth = m->k - from < DEPTH ? m->k - from : DEPTH,
+                            .pixel = m->k,
+                            .out_h = 1,
+                            .out_w = m->m,
+                            .cols = m->n,
+                            .grid_h = 1,
+                            .grid_w = m->m,
+                            .out_step = 1,
+                            .in_step = 1,
+                            .kernel_h = 1,
+                            .kernel_w = 1,
+                            .add = from > 0,
+                            .triangle = m->symmetric,
+                            .place_step = 1,
+                            .weights_w = 1,
+                            .col_step = m->trans_b ? m->k : 1,
+                            .depth_step = m->trans_b ? 1 : m->n};
+        kn_correlation_pack(d, &k, b + from * k.depth_step, o->factors);
+        status = kn_correlation_run(d, o->tile, &k, rows + from, o->factors,
+                                    from == 0 ? bias : NULL, false, c);
+    }
+    mirror_args args = {c, m->n};
+    if (status == KN_OK && m->symmetric)
+        kn_cpu_each(d, m->n, mirror, &args);
+    return status;
+}
+
 kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,
                         const float *bias, float *c) {
-    kn_device *d = o->device;
-    kn_correlation k = {.n = 1,
-                        .in_h = 1,
-                        .in_w = m->m,
-                        .depth = m->k,
-                        .out_h = 1,
-                        .out_w = m->m,
-                        .cols = m->n,
-                        .grid_h = 1,
-                        .grid_w = m->m,
-                        .out_step = 1,
-                        .in_step = 1,
-                        .kernel_h = 1,
-                        .kernel_w = 1,
-                        .place_step = 1,
-                        .weights_w = 1,
-                        .col_step = m->trans_b ? m->k : 1,
-                        .depth_step = m->trans_b ? 1 : m->n};
-    int64_t size = kn_correlation_packed(&k);
+    int64_t panels = (m->n + KN_TILE_COLS - 1) / KN_TILE_COLS;
+    int64_t size = panels * KN_TILE_COLS * (m->k < DEPTH ? m->k : DEPTH);
     kn_status status = room_for_factors(o, (size_t)(size + (m->trans_a ? m->m * m->k : 0)));
     for (int64_t i = 0; i < m->batch && status == KN_OK; i++) {
         const float *rows = a + i * m->m * m->k;
         if (m->trans_a) {
             turn_args t = {o->tile, rows, o->factors + size, m->k, m->m};
-            kn_cpu_each(d, (m->k + TURN - 1) / TURN, turn, &t);
+            kn_cpu_each(o->device, (m->k + TURN - 1) / TURN, turn, &t);
             rows = t.to;
         }
-        kn_correlation_pack(d, &k, b + i * m->k * m->n, o->factors);
-        status =
-            kn_correlation_run(d, o->tile, &k, rows, o->factors, bias, false, c + i * m->m * m->n);
+        status = product(o, m, rows, b + i * m->k * m->n, bias, c + i * m->m * m->n);
     }
     return status;
 }

@@ -5,12 +5,12 @@
  * Orthogonalising X [r,c] is five rounds of X <- (a I + b X X^T + c (X X^T)^2) X (Newton and
  * Schulz, with a quintic chosen for speed: its values end between 0.7 and 1.2). Here the rounds run
  * on the small side alone. With A = X X^T, which has r <= c rows, round k multiplies X by
- * Q_k = a I + b A_k + c A_k^2; all Q and A are polynomials in the first A, so they commute, and
- * A_k+1 = Q_k A_k Q_k. So P = Q_5 ... Q_1 is found among [r,r] matrices, and X meets two products
- * in place of ten. Squaring costs accuracy where singular values are small: in f32 the result is
- * within 2e-5 of float64's on random matrices and 5e-4 on those with a condition number up to 1e6,
- * where bfloat16, the type that the method was published with, is off by 3e-2 to 4e-1
- * (tools/check_muon.py). */
+ * Q_k = a I + b A_k + c A_k^2; all Q and A are polynomials in the first A, so they are symmetric,
+ * they commute, and A_k+1 = Q_k A_k Q_k. So P = Q_5 ... Q_1 is found among [r,r] matrices, and X
+ * meets two products in place of ten. Squaring costs accuracy where singular values are small: in
+ * f32 the result is within 2e-5 of float64's on random matrices and 5e-4 on those with a condition
+ * number up to 1e6, where bfloat16, the type that the method was published with, is off by 3e-2 to
+ * 4e-1 (tools/check_muon.py). */
 #include "optim/adam.h"
 
 #include <math.h>
@@ -73,7 +73,7 @@ static void swap(kn_tensor **a, kn_tensor **b) {
 /* s->p becomes Q_5 ... Q_1 of the scaled s->a. */
 static kn_status polynomials(scratch *s, int64_t r) {
     kn_device *d = s->a->device;
-    kn_matmul_dims square = {.m = r, .n = r, .k = r};
+    kn_matmul_dims square = {.m = r, .n = r, .k = r, .symmetric = true};
     kn_status status = KN_OK;
     for (int k = 0; k < ROUNDS && status == KN_OK; k++) {
         status = times(s->a, s->a, square, s->t);
@@ -98,7 +98,8 @@ static kn_status orthogonalise(scratch *s, int64_t rows, int64_t cols) {
     kn_device *d = s->x->device;
     bool tall = rows > cols;
     int64_t r = tall ? cols : rows, c = tall ? rows : cols;
-    kn_matmul_dims gram = {.m = r, .n = r, .k = c, .trans_a = tall, .trans_b = !tall};
+    kn_matmul_dims gram = {
+        .m = r, .n = r, .k = c, .trans_a = tall, .trans_b = !tall, .symmetric = true};
     kn_status status = times(s->x, s->x, gram, s->a);
     if (status == KN_OK)
         status = d->ops->muon_normalize(d, r, kn_f32_out(s->a), kn_f32_out(s->norm));

@@ -1,0 +1,213 @@
+/* test_own_conv.c - Kiln's own convolutions and products against the reference, whatever the cpu
+ * device would choose on this processor: at borders, strides and sizes where tiles, panels, bands
+ * and blocks have a rest, with and without threads. */
+#include "support/check.h"
+#include "support/numbers.h"
+
+#include "backend/own_conv.h"
+#include "backend/reference.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Sums of up to some thousand products, in another order, and through Winograd's transforms. */
+static const double tolerance = 1e-5;
+
+typedef struct place {
+    kn_ctx *ctx;
+    kn_device *device;
+    kn_own_conv *own;
+} place;
+
+static bool open_place(place *p, int threads) {
+    if (!kn_own_conv_can()) {
+        print_message("SKIPPED: this processor has no AVX2\n");
+        skip();
+    }
+    kn_error error = {0};
+    assert_int_equal(kn_ctx_new(&p->ctx, (kn_ctx_opts){.threads = threads}, &error), KN_OK);
+    p->device = kn_device_open(p->ctx, "cpu");
+    assert_non_null(p->device);
+    p->own = kn_own_conv_open(p->device);
+    return p->own != NULL;
+}
+
+static void close_place(place *p) {
+    kn_own_conv_close(p->own);
+    kn_ctx_free(p->ctx);
+}
+
+static float *some(unsigned stream, int64_t n) {
+    float *x = aligned_alloc(64, ((size_t)n * sizeof *x + 64) / 64 * 64);
+    assert_non_null(x);
+    numbers_fill(WIDE, stream, 0, n, x);
+    return x;
+}
+
+/* ---- convolutions ---- */
+
+static const kn_conv_dims shapes[] = {
+    /* n, h, w, in, out, kernel_h, kernel_w, stride, padding; the output's size is computed */
+    {3, 8, 8, 16, 16, 3, 3, 1, 1, 0, 0},   /* Winograd */
+    {2, 7, 5, 32, 48, 3, 3, 1, 1, 0, 0},   /* its squares over the border */
+    {1, 9, 6, 16, 32, 3, 3, 1, 0, 0, 0},   /* no padding */
+    {1, 5, 5, 32, 16, 3, 3, 1, 3, 0, 0},   /* more than the kernel needs */
+    {1, 1, 1, 16, 16, 3, 3, 1, 1, 0, 0},   /* one pixel */
+    {5, 4, 4, 128, 144, 3, 3, 1, 1, 0, 0}, /* weights beyond the cache */
+    {40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0},  /* several blocks */
+    {2, 33, 31, 3, 16, 3, 3, 2, 1, 0, 0},  /* a first layer */
+    {1, 37, 41, 3, 20, 7, 7, 2, 3, 0, 0},  /* another */
+    {2, 9, 9, 1, 7, 5, 5, 3, 2, 0, 0},     /* grey */
+    {3, 16, 15, 16, 33, 3, 3, 2, 1, 0, 0}, /* a rest of columns */
+    {2, 12, 10, 24, 40, 3, 3, 1, 1, 0, 0}, /* no multiple of 16 */
+    {2, 9, 9, 48, 24, 1, 1, 1, 0, 0, 0},   /* 1x1 */
+    {2, 9, 8, 16, 32, 1, 1, 2, 0, 0, 0},   /* with a stride */
+    {2, 23, 19, 20, 7, 4, 4, 3, 2, 0, 0},  /* even, and a stride of 3 */
+    {1, 6, 40, 16, 18, 1, 5, 1, 1, 0, 0},  /* wide */
+    {1, 40, 6, 17, 16, 5, 2, 2, 1, 0, 0},  /* tall */
+    {1, 3, 3, 16, 16, 2, 2, 5, 0, 0, 0},   /* pixels that no window meets */
+    {20, 4, 4, 64, 70, 3, 3, 2, 1, 0, 0},  /* many images to a band */
+    {1, 70, 70, 16, 16, 3, 3, 2, 1, 0, 0}, /* several bands to an image */
+    {2, 66, 66, 8, 16, 3, 3, 1, 1, 0, 0},  /* windows, several bands */
+};
+
+static kn_conv_dims sized(kn_conv_dims c) {
+    c.out_h = (c.h + 2 * c.padding - c.kernel_h) / c.stride + 1;
+    c.out_w = (c.w + 2 * c.padding - c.kernel_w) / c.stride + 1;
+    return c;
+}
+
+static void check_shape(place *p, size_t i, const char *name) {
+    kn_conv_dims c = sized(shapes[i]);
+    kn_device *d = p->device;
+    int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
+    int64_t ws = c.out * c.in * c.kernel_h * c.kernel_w;
+    float *x = some(1, xs), *w = some(2, ws), *dy = some(3, ys), *bias = some(4, c.out);
+    float *got = some(5, xs + ys + ws), *want = some(6, xs + ys + ws);
+    float got_bias[256], want_bias[256];
+    for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
+        kn_weights weights = {w, 7, (uint64_t)with};
+        const float *b = with ? bias : NULL;
+        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, got), KN_OK);
+        assert_int_equal(kn_ref_conv(d, &c, x, weights, b, with, want), KN_OK);
+        check_numbers(name, ys, got, want, tolerance);
+        assert_int_equal(kn_own_conv_grad_weights(p->own, &c, x, dy, got, with ? got_bias : NULL),
+                         KN_OK);
+        assert_int_equal(kn_ref_conv_grad_weights(d, &c, x, dy, want, with ? want_bias : NULL),
+                         KN_OK);
+        check_numbers(name, ws, got, want, tolerance);
+        if (with)
+            check_numbers(name, c.out, got_bias, want_bias, tolerance);
+    }
+    kn_weights weights = {w, 7, 0};
+    assert_int_equal(kn_own_conv_grad_data(p->own, &c, dy, weights, got), KN_OK);
+    assert_int_equal(kn_ref_conv_grad_data(d, &c, dy, weights, want), KN_OK);
+    check_numbers(name, xs, got, want, tolerance);
+    kn_own_conv_forget(p->own, 7);
+    float *all[] = {x, w, dy, bias, got, want};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
+}
+
+static void every_shape_gives_the_references_numbers(void **state) {
+    (void)state;
+    static const int threads[] = {1, 2, 5};
+    for (size_t t = 0; t < KN_COUNT(threads); t++) {
+        place p;
+        assert_true(open_place(&p, threads[t]));
+        for (size_t i = 0; i < KN_COUNT(shapes); i++) {
+            char name[64];
+            snprintf(name, sizeof name, "shape %zu on %d threads", i, threads[t]);
+            check_shape(&p, i, name);
+        }
+        close_place(&p);
+    }
+}
+
+/* The same bits again, on as many threads: which thread takes which item must not matter. */
+static void a_pass_gives_the_same_bits_again(void **state) {
+    (void)state;
+    place p;
+    assert_true(open_place(&p, 3));
+    kn_conv_dims c = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0});
+    kn_conv_dims strided = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 2, 1, 0, 0});
+    int64_t pixels = c.n * c.h * c.w * c.in, weights = c.out * c.in * 9;
+    float *x = some(1, pixels), *dy = some(2, pixels);
+    float *once = some(3, weights), *again = some(4, weights);
+    for (int i = 0; i < 20; i++) {
+        const kn_conv_dims *dims = i % 2 == 0 ? &c : &strided;
+        kn_own_conv_grad_weights(p.own, dims, x, dy, once, NULL);
+        kn_own_conv_grad_weights(p.own, dims, x, dy, again, NULL);
+        assert_memory_equal(once, again, (size_t)weights * sizeof *once);
+    }
+    float *all[] = {x, dy, once, again};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
+    close_place(&p);
+}
+
+/* Packed weights are made anew when the version moves, and only then. */
+static void packed_weights_follow_the_version(void **state) {
+    (void)state;
+    place p;
+    assert_true(open_place(&p, 1));
+    kn_conv_dims c = sized((kn_conv_dims){1, 4, 4, 16, 16, 3, 3, 1, 1, 0, 0});
+    float *x = some(1, 256), *w = some(2, 2304), *first = some(3, 256), *then = some(4, 256);
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, first);
+    w[0] += 1;
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, then);
+    assert_memory_equal(first, then, 256 * sizeof *first);
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 2}, NULL, false, then);
+    assert_memory_not_equal(first, then, 256 * sizeof *first);
+    float *all[] = {x, w, first, then};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
+    close_place(&p);
+}
+
+/* ---- products ---- */
+
+static void check_product(place *p, kn_matmul_dims m, bool with_bias, const char *name) {
+    int64_t size = m.batch * m.m * m.n;
+    float *a = some(1, m.batch * m.m * m.k), *b = some(2, m.batch * m.k * m.n);
+    float *bias = some(3, m.n), *got = some(4, size), *want = some(5, size);
+    if (m.symmetric) /* of a with itself */
+        memcpy(b, a, (size_t)(m.batch * m.m * m.k) * sizeof *a);
+    const float *added = with_bias ? bias : NULL;
+    assert_int_equal(kn_own_matmul(p->own, &m, a, b, added, got), KN_OK);
+    assert_int_equal(kn_ref_matmul(p->device, &m, a, b, added, want), KN_OK);
+    check_numbers(name, size, got, want, tolerance);
+    float *all[] = {a, b, bias, got, want};
+    for (size_t i = 0; i < KN_COUNT(all); i++)
+        free(all[i]);
+}
+
+static void every_product_gives_the_references_numbers(void **state) {
+    (void)state;
+    static const int threads[] = {1, 3};
+    for (size_t t = 0; t < KN_COUNT(threads); t++) {
+        place p;
+        assert_true(open_place(&p, threads[t]));
+        for (int turned = 0; turned < 4; turned++) {
+            bool a = turned % 2, b = turned / 2;
+            check_product(&p, (kn_matmul_dims){1, 65, 50, 33, a, b, false}, true, "65x50x33");
+            check_product(&p, (kn_matmul_dims){3, 7, 16, 5, a, b, false}, false, "three");
+            check_product(&p, (kn_matmul_dims){1, 13, 21, 1100, a, b, false}, true, "deep");
+            if (a != b)
+                check_product(&p, (kn_matmul_dims){1, 150, 150, 600, a, b, true}, false,
+                              "symmetric");
+        }
+        close_place(&p);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_shape_gives_the_references_numbers),
+        cmocka_unit_test(a_pass_gives_the_same_bits_again),
+        cmocka_unit_test(packed_weights_follow_the_version),
+        cmocka_unit_test(every_product_gives_the_references_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
