@@ -79,12 +79,14 @@ static const command table[] = {
      .max_words = 1},
     {.name = "info",
      .id = CMD_INFO,
-     .words = "MODEL | --model NAME",
+     .words = "MODEL|--model NAME [DATA]",
      .summary = "layers, shapes, parameter counts, multiply-accumulates",
      .examples = "  kiln info runs/1/model.safetensors\n"
-                 "  kiln info --model simple_cnn --img-size 128\n",
+                 "  kiln info --model simple_cnn --img-size 128\n"
+                 "  kiln info runs/1/model.safetensors photos --shapes\n",
+     .details = "The shapes are those of a batch of DATA's first pictures, else of zeros.\n",
      .min_words = 1,
-     .max_words = 1,
+     .max_words = 2,
      .has_model = true},
     {.name = "lr-find",
      .id = CMD_LR_FIND,

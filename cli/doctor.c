@@ -111,6 +111,10 @@ int doctor_run(session *s) {
         kn_device_default(s->ctx) != NULL ? kn_device_name(kn_device_default(s->ctx)) : "none");
     device(s, "cpu", text);
     row(s, &t, "device cpu", text);
+#ifdef KN_HAVE_ONEDNN
+    device(s, "onednn", text);
+    row(s, &t, "device onednn", text);
+#endif
     device(s, "reference", text);
     row(s, &t, "device reference", text);
     row(s, &t, "device cuda", "not in this version");

@@ -1,7 +1,7 @@
 /* info.c - kiln info: the layers of a model, what they put out, and what they cost. */
 #include "column.h"
+#include "info_batch.h"
 #include "json_line.h"
-#include "model.h"
 #include "number.h"
 
 #include <kiln/layers.h>
@@ -28,6 +28,11 @@ typedef struct info {
     kn_shape in, out;
     int64_t numbers, macs; /* of the whole model; MACs of the batch */
 } info;
+
+/* Else --model names an architecture. */
+static bool has_file(const info *f) {
+    return f->s->a.model == NULL;
+}
 
 /* ---- gathering ---- */
 
@@ -74,17 +79,15 @@ static kn_tensor *on_forward(void *user, kn_module *module, kn_tensor *x, kn_ten
     return y;
 }
 
-static kn_status forward(info *f) {
+static kn_status forward(info *f, kn_tensor *x) {
     kn_ctx *ctx = f->s->ctx;
     for (size_t i = 0; i < f->layers; i++)
         if (kn_module_add_hook(f->layer[i].module, on_forward, f) == 0)
             return kn_fail(ctx, KN_ERR_MEMORY, "out of memory: a hook");
-    kn_grad_enable(ctx, false);
-    kn_module_train(f->m.model, false);
     if (kn_module_to(f->m.model, kn_device_default(ctx)) != KN_OK)
         return kn_ctx_status(ctx);
-    f->in = KN_SHAPE(f->s->a.batch_size, f->m.size, f->m.size, 3);
-    kn_tensor *y = kn_forward(f->m.model, kn_zeros(ctx, KN_F32, f->in));
+    f->in = *kn_tensor_shape(x);
+    kn_tensor *y = kn_forward(f->m.model, x);
     if (y != NULL)
         f->out = *kn_tensor_shape(y);
     kn_step_end(ctx);
@@ -104,7 +107,7 @@ static void json_shape(kn_text *t, const char *key, const kn_shape *shape) {
 }
 
 static void tell_json(const info *f, kn_text *t) {
-    bool file = f->s->a.words > 0;
+    bool file = has_file(f);
     line_open(t);
     line_string(t, "event", "info");
     line_string(t, "model", f->m.arch);
@@ -191,7 +194,7 @@ static void tell(const info *f, kn_text *t) {
     int width = name_width(f);
     char text[KN_SHAPE_TEXT];
     kn_text_printf(t, "model    %s\n", f->m.arch);
-    if (f->s->a.words > 0)
+    if (has_file(f))
         tell_file(f, t);
     kn_text_append(t, "\n", 1);
     column_text(t, "layer", width);
@@ -210,7 +213,7 @@ static void tell(const info *f, kn_text *t) {
 
 static int open_model(info *f) {
     session *s = f->s;
-    if (s->a.words > 0)
+    if (has_file(f))
         return model_open(s, &f->m);
     f->m.size = s->a.img_size > 0 ? s->a.img_size : CHAPTER_SIZE;
     snprintf(f->m.arch, sizeof f->m.arch, "%s", s->a.model);
@@ -218,11 +221,23 @@ static int open_model(info *f) {
     return f->m.model != NULL ? EXIT_DONE : session_fail(s);
 }
 
+/* What DATA's first pictures, or zeros, are on their way through the model. */
+static int look(info *f) {
+    session *s = f->s;
+    int file = has_file(f) ? 1 : 0, code;
+    kn_grad_enable(s->ctx, false);
+    kn_module_train(f->m.model, false);
+    kn_tensor *x = info_batch(s, &f->m, s->a.words > file ? s->a.word[file] : NULL, &code);
+    if (x != NULL && (gather(f, f->m.model, "") != KN_OK || forward(f, x) != KN_OK))
+        code = session_fail(s);
+    return code;
+}
+
 int info_run(session *s) {
     info f = {.s = s};
     int code = open_model(&f);
-    if (code == EXIT_DONE && (gather(&f, f.m.model, "") != KN_OK || forward(&f) != KN_OK))
-        code = session_fail(s);
+    if (code == EXIT_DONE)
+        code = look(&f);
     if (code == EXIT_DONE) {
         kn_text t = {0};
         if (s->r.json)

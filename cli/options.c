@@ -6,7 +6,7 @@
 #define DATA_COMMANDS  (FIT_COMMANDS | CMD_EVAL | CMD_EXPLAIN | CMD_CHECK)
 #define MODEL_COMMANDS (CMD_PREDICT | CMD_EVAL | CMD_EXPLAIN)
 #define RUN_COMMANDS   (FIT_COMMANDS | MODEL_COMMANDS | CMD_INFO)
-#define READ_COMMANDS  (DATA_COMMANDS | CMD_PREDICT)
+#define READ_COMMANDS  (DATA_COMMANDS | CMD_PREDICT | CMD_INFO)
 #define SEEN_COMMANDS  (FIT_COMMANDS | CMD_CHECK) /* what a model sees; check: with --sheet */
 #define AT(field)      offsetof(args, field)
 
@@ -404,10 +404,10 @@ static const option table[] = {
      .kind = KIND_CHOICE,
      .at = AT(device),
      .start = "auto",
-     .choices = "auto|cpu|reference",
+     .choices = "auto|cpu|onednn|reference",
      .later = "cuda|cuda:",
      .value = "NAME",
-     .help = "auto, cpu (oneDNN) or reference (plain loops)"},
+     .help = "auto, cpu, onednn (cpu, all convolutions by oneDNN) or reference (plain loops)"},
     {.name = "workers",
      .letter = 'j',
      .commands = READ_COMMANDS,

@@ -226,7 +226,7 @@ static const struct {
     {"kiln predict m", "usage: kiln predict MODEL IMAGE|FOLDER..."},
     {"kiln eval m", "usage: kiln eval MODEL DATA"},
     {"kiln eval m d e", "unexpected argument e"},
-    {"kiln info", "usage: kiln info MODEL | --model NAME"},
+    {"kiln info", "usage: kiln info MODEL|--model NAME [DATA]"},
     {"kiln info m --model simple_cnn", "unexpected argument m"},
     {"kiln doctor x", "unexpected argument x; usage: kiln doctor"},
     {"kiln train d --epoch 3", "unknown option --epoch; did you mean --epochs?"},

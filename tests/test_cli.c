@@ -361,6 +361,12 @@ static void test_info(void **state) {
                              "layers.3     [128,4,4,128]\n"
                              "layers.4     [128,128]\n"
                              "layers.5     [128,10]\n");
+    /* A real batch: d holds 54 pictures and no more. */
+    RUN_WELL(out, "info", "--model", "simple_cnn", "d", "--shapes");
+    check_contains(out, "input        [54,64,64,3]\n");
+    check_contains(out, "layers.5     [54,10]\n");
+    RUN_WELL(out, "info", "run/model.safetensors", "d", "--shapes", "-b", "2");
+    check_contains(out, "input        [2,32,32,3]\n");
     RUN_WELL(out, "info", "run/model.safetensors", "--json", "-b", "2");
     check_contains(out, "\"classes\":[\"arrow\",\"bars\",\"circle\"]");
     check_contains(out, "\"input\":[2,32,32,3],\"output\":[2,3],\"parameters\":97827,");

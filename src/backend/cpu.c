@@ -113,8 +113,8 @@ static kn_status open_with(kn_device *d, bool own) {
         cpu_close(d);
         return status;
     }
-    snprintf(d->about, sizeof d->about, "%s, convolutions %s, %d thread%s", library,
-             own ? "of its own for AVX2" : "by it", d->threads, d->threads == 1 ? "" : "s");
+    snprintf(d->about, sizeof d->about, "%s%s, %d thread%s", own ? "own convolutions (AVX2), " : "",
+             library, d->threads, d->threads == 1 ? "" : "s");
     return KN_OK;
 }
 
