@@ -103,7 +103,10 @@ static const char *separate_value(parser *p, const option *o) {
 }
 
 static kn_status take(parser *p, const option *o, const char *value) {
-    p->a->given[o - option_at(0)] = true;
+    int i = 0;
+    while (option_at(i) != o)
+        i++;
+    p->a->given[i] = true;
     return option_set(o, value, p->a, p->error);
 }
 

@@ -5,6 +5,8 @@
 #include "home.h"
 #include "session.h"
 
+#include "core/file.h"
+
 #include <kiln/data.h>
 
 #include <errno.h>
@@ -21,7 +23,8 @@ static int shapes_folder(session *s, char path[PATH_MAX]) {
     struct stat st;
     char name[32]; /* with the version: pictures of an older Kiln may lie there too */
     snprintf(name, sizeof name, "/shapes-%d", KN_SHAPES_VERSION);
-    if (home_path(home, &error) || home_make(home, &error) || home_join(path, home, name, &error))
+    if (home_path(home, &error) || kn_folder_make(home, &error) ||
+        home_join(path, home, name, &error))
         return report_error(&s->r, &error);
     if (stat(path, &st) != 0)
         report_note(&s->r, "Drawing the shapes data into %s", path);

@@ -1,11 +1,8 @@
 /* home.c - see home.h. */
 #include "home.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 kn_status home_join(char path[PATH_MAX], const char *folder, const char *rest, kn_error *error) {
     int length = snprintf(path, PATH_MAX, "%s%s", folder, rest);
@@ -26,19 +23,4 @@ kn_status home_path(char path[PATH_MAX], kn_error *error) {
     path[0] = '\0';
     return kn_error_set(error, KN_ERR_IO,
                         "no folder to keep data in: neither KILN_HOME nor HOME is set");
-}
-
-kn_status home_make(char *path, kn_error *error) {
-    for (char *c = path + 1;; c++) {
-        if (*c != '/' && *c != '\0')
-            continue;
-        char end = *c;
-        *c = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return kn_error_set(error, KN_ERR_IO, "%s: cannot make the folder: %s", path,
-                                strerror(errno));
-        *c = end;
-        if (end == '\0')
-            return KN_OK;
-    }
 }

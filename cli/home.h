@@ -12,7 +12,4 @@ kn_status home_path(char path[PATH_MAX], kn_error *error);
 /* folder and rest, one behind the other; KN_ERR_IO when that is too long. */
 kn_status home_join(char path[PATH_MAX], const char *folder, const char *rest, kn_error *error);
 
-/* Makes the folder and those above it; path is written to on the way, and then as before. */
-kn_status home_make(char *path, kn_error *error);
-
 #endif

@@ -66,6 +66,7 @@ int train_run(session *s) {
         code = session_fail(s);
     if (code == EXIT_DONE)
         code = fit(&t);
+    train_tell_cache(&t);
     if (code != EXIT_DONE)
         run_folder_discard(&t.run);
     train_close(&t);

@@ -15,6 +15,7 @@ typedef struct train {
     session *s;
     kn_split split;
     kn_dataset *train_set, *valid_set;
+    kn_dataset *train_kept, *valid_kept; /* these, with --cache */
     kn_loaders loaders;
     kn_module *model;
     kn_weights_report weights; /* of --weights */
@@ -40,6 +41,7 @@ void train_close_data(train *t);
  * t holds only s. */
 kn_dataset *train_set(train *t, const kn_labelled *items, int count);
 kn_loader_opts train_loading(const args *a);
+void train_tell_cache(const train *t); /* with --verbose; what went wrong in any case */
 kn_status train_open_model(train *t);
 kn_status train_open_learner(train *t);
 

@@ -1,5 +1,9 @@
 /* train_data.c - from DATA to loaders: split, datasets, and how they are read. */
+#include "home.h"
 #include "train.h"
+
+#include <stdio.h>
+#include <string.h>
 
 static kn_augment augmentation(const args *a) {
     kn_augment augment = {0};
@@ -41,12 +45,68 @@ kn_loader_opts train_loading(const args *a) {
                             .max_image_memory = (size_t)a->max_image_memory << 20};
 }
 
+/* ---- samples kept ---- */
+
+static const char *const cache_name[] = {"auto", "ram", "disk", "off"}; /* as kn_cache_kind */
+
+static kn_cache_kind cache_kind(const args *a) {
+    int kind = 0;
+    while (strcmp(cache_name[kind], a->cache) != 0)
+        kind++;
+    return (kn_cache_kind)kind;
+}
+
+/* Both sets; files go into a folder of their own, if there is a place for it. */
+static kn_status open_caches(train *t) {
+    kn_ctx *ctx = t->s->ctx;
+    char folder[PATH_MAX], home[PATH_MAX];
+    kn_error error = {0};
+    kn_cache_opts opts = {.kind = cache_kind(&t->s->a)};
+    if (home_path(home, &error) == KN_OK && home_join(folder, home, "/samples", &error) == KN_OK)
+        opts.folder = folder;
+    else if (opts.kind == KN_CACHE_DISK)
+        return kn_fail_with(ctx, &error);
+    t->valid_kept = kn_cached_dataset(ctx, t->valid_set, opts);
+    t->train_kept = kn_cached_dataset(ctx, t->train_set, opts);
+    /* What "auto" became, for args.json: training pictures that vary are kept nowhere. */
+    if (t->valid_kept != NULL)
+        t->s->a.cache = cache_name[kn_cached_dataset_state(t->valid_kept).kind];
+    return kn_ctx_status(ctx);
+}
+
+static void tell_cache(const train *t, const char *what, const kn_dataset *kept) {
+    static const char *const where[] = {"", "in memory", "in a file", "not kept"};
+    if (kept == NULL)
+        return;
+    kn_cache_state s = kn_cached_dataset_state(kept);
+    if (t->s->a.verbose)
+        report_note(&t->s->r, "%s pictures: %.0f MB, %s%s", what, (double)s.bytes / 1e6,
+                    where[s.kind], s.found > 0 ? ", from an earlier run" : "");
+    char text[sizeof((kn_error *)0)->message + 64];
+    if (s.given_up != NULL) {
+        snprintf(text, sizeof text, "decoded pictures are not kept: %s", s.given_up);
+        report_warning(&t->s->r, text);
+    }
+    if (s.damaged > 0) {
+        snprintf(text, sizeof text, "%lld kept %s pictures were damaged and are decoded anew",
+                 (long long)s.damaged, what);
+        report_warning(&t->s->r, text);
+    }
+}
+
+void train_tell_cache(const train *t) {
+    tell_cache(t, "training", t->train_kept);
+    tell_cache(t, "validation", t->valid_kept);
+}
+
+/* ---- loaders ---- */
+
 static void open_loaders(train *t) {
     const args *a = &t->s->a;
     kn_loader_opts valid = train_loading(a), training = train_loading(a);
     training.shuffle = true;
-    t->loaders.valid = kn_loader_new(t->s->ctx, t->valid_set, 2 * a->batch_size, valid);
-    t->loaders.train = kn_loader_new(t->s->ctx, t->train_set, a->batch_size, training);
+    t->loaders.valid = kn_loader_new(t->s->ctx, t->valid_kept, 2 * a->batch_size, valid);
+    t->loaders.train = kn_loader_new(t->s->ctx, t->train_kept, a->batch_size, training);
 }
 
 kn_status train_open_data(train *t, const char *folder) {
@@ -59,6 +119,8 @@ kn_status train_open_data(train *t, const char *folder) {
     t->valid_set = valid_set(t, t->split.valid, t->split.valid_count);
     if (t->train_set == NULL || t->valid_set == NULL)
         return kn_ctx_status(ctx);
+    if (open_caches(t) != KN_OK)
+        return kn_ctx_status(ctx);
     open_loaders(t);
     return kn_ctx_status(ctx);
 }
@@ -66,6 +128,8 @@ kn_status train_open_data(train *t, const char *folder) {
 void train_close_data(train *t) {
     kn_loader_free(t->loaders.train);
     kn_loader_free(t->loaders.valid);
+    kn_dataset_free(t->train_kept);
+    kn_dataset_free(t->valid_kept);
     kn_dataset_free(t->train_set);
     kn_dataset_free(t->valid_set);
     kn_split_free(t->s->ctx, &t->split);

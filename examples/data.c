@@ -97,7 +97,8 @@ int main(int argc, char **argv) {
     kn_split split = {0};
     if (kn_split_folder(ctx, folder, (kn_split_opts){0}, &split) == KN_OK) {
         show_split(&split);
-        photos train = {{&photos_class, 64, 64}, split.train, split.train_count};
+        photos train = {
+            {.cls = &photos_class, .height = 64, .width = 64}, split.train, split.train_count};
         kn_loader *loader = kn_loader_new(ctx, &train.base, 128, (kn_loader_opts){.shuffle = true});
         if (loader != NULL)
             show_batches(ctx, loader);

@@ -95,10 +95,10 @@ static kn_status shades_get(const kn_dataset *ds, kn_sample *s) {
     return KN_OK;
 }
 
-static const kn_dataset_class shades_class = {shades_len, shades_get, NULL};
+static const kn_dataset_class shades_class = {.len = shades_len, .get = shades_get};
 
 static void train(kn_ctx *ctx) {
-    kn_dataset shades = {&shades_class, SIDE, SIDE};
+    kn_dataset shades = {.cls = &shades_class, .height = SIDE, .width = SIDE};
     kn_loader *loader = kn_loader_new(ctx, &shades, 8, (kn_loader_opts){.shuffle = true});
     kn_module *model = kn_simple_cnn(ctx, CLASSES);
     kn_normalize norm = {0};

@@ -74,7 +74,7 @@ int main(void) {
         fprintf(stderr, "%s\n", error.message);
         return 1;
     }
-    kn_dataset colours = {&colours_class, SIDE, SIDE};
+    kn_dataset colours = {.cls = &colours_class, .height = SIDE, .width = SIDE};
     kn_normalize norm = {0}; /* measured from the first batch */
     kn_loaders loaders = {kn_loader_new(ctx, &colours, BATCH, (kn_loader_opts){.shuffle = true}),
                           kn_loader_new(ctx, &colours, BATCH, (kn_loader_opts){0})};

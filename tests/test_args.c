@@ -227,7 +227,7 @@ static const struct {
     {"kiln eval m", "usage: kiln eval MODEL DATA"},
     {"kiln eval m d e", "unexpected argument e"},
     {"kiln info", "usage: kiln info MODEL|--model NAME [DATA]"},
-    {"kiln info m --model simple_cnn", "unexpected argument m"},
+    {"kiln info m d --model simple_cnn", "unexpected argument d"},
     {"kiln doctor x", "unexpected argument x; usage: kiln doctor"},
     {"kiln train d --epoch 3", "unknown option --epoch; did you mean --epochs?"},
     {"kiln train d --epohcs 3", "unknown option --epohcs; did you mean --epochs?"},

@@ -5,6 +5,8 @@
 #include "download/stop.h"
 #include "home.h"
 
+#include "core/file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -78,7 +80,7 @@ kn_status place_open(place *p, const report *r, const char *folder, const char *
     snprintf(end, sizeof end, "/%s", name);
     if (home_join(p->folder, folder, "", error) || home_join(p->final, folder, end, error) ||
         home_join(p->unpack, p->final, ".unpack", error) ||
-        home_join(p->lock_path, p->final, ".lock", error) || home_make(p->folder, error) ||
+        home_join(p->lock_path, p->final, ".lock", error) || kn_folder_make(p->folder, error) ||
         take_lock(p, r, error))
         return error->status;
     return remove_tree(p->unpack, error);

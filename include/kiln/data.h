@@ -83,16 +83,22 @@ typedef struct kn_sample {
 
 typedef struct kn_dataset kn_dataset;
 
+enum { KN_DATASET_NAME = 65 };
+
 /* A dataset is two functions. get is called from several threads at once. */
 typedef struct kn_dataset_class {
     int64_t (*len)(const kn_dataset *ds);
     kn_status (*get)(const kn_dataset *ds, kn_sample *s);
     void (*free)(kn_dataset *ds); /* may be NULL; frees the object too */
+    /* May be NULL. Says what all samples are made of, as 64 hex digits: another name when a byte of
+     * any sample may be another. A cache on disk asks for it. */
+    kn_status (*identify)(const kn_dataset *ds, char name[KN_DATASET_NAME], kn_error *error);
 } kn_dataset_class;
 
 struct kn_dataset {
     const kn_dataset_class *cls;
     int height, width; /* of every sample */
+    bool varies;       /* a sample differs from epoch to epoch, so none is worth keeping */
 };
 
 KN_API void kn_dataset_free(kn_dataset *ds); /* NULL is allowed */
@@ -101,6 +107,39 @@ KN_API void kn_dataset_free(kn_dataset *ds); /* NULL is allowed */
  * Random draws follow from the context's seed, the epoch and the index. items are borrowed. */
 KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,
                                     kn_image_opts opts);
+
+/* ---- cache: samples made once ---- */
+
+typedef enum kn_cache_kind {
+    KN_CACHE_AUTO, /* memory if they fit, else disk, else off */
+    KN_CACHE_RAM,
+    KN_CACHE_DISK, /* a file in folder, which later runs find again */
+    KN_CACHE_OFF
+} kn_cache_kind;
+
+typedef struct kn_cache_opts {
+    kn_cache_kind kind;
+    size_t memory;      /* bytes that AUTO may take; 0: a quarter of what is available now */
+    const char *folder; /* for files; made if need be. NULL: AUTO knows no disk */
+} kn_cache_opts;
+
+/* The samples of ds, which is borrowed: each made at its first use and kept from then on. The bytes
+ * are those of ds, whatever the cache; so for one that varies, or is empty, nothing is kept. NULL
+ * on failure: KN_ERR_MEMORY when RAM was asked for and there is none, KN_ERR_IO when DISK was and
+ * cannot be had. A file is whole or not there; it is used only if its name, form and checksums are
+ * right, and else made anew. A NULL ds (whose constructor failed) gives NULL. */
+KN_API kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts);
+
+/* What became of it. */
+typedef struct kn_cache_state {
+    kn_cache_kind kind; /* never AUTO */
+    int64_t bytes;      /* of all samples */
+    int64_t found;      /* samples that a file of an earlier run had */
+    int64_t damaged;    /* of those, found wrong and made anew */
+    const char
+        *given_up; /* why no file could be written, NULL: it was; until the dataset is freed */
+} kn_cache_state;
+KN_API kn_cache_state kn_cached_dataset_state(const kn_dataset *ds);
 
 /* ---- loader ---- */
 

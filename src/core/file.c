@@ -180,3 +180,20 @@ kn_status kn_path_join(char path[KN_PATH_MAX], const char *folder, const char *f
         return KN_OK;
     return kn_error_set(error, KN_ERR_IO, "%.64s...: the path is too long", folder);
 }
+
+/* ---- folders ---- */
+
+kn_status kn_folder_make(char *path, kn_error *error) {
+    for (char *c = path + 1;; c++) {
+        if (*c != '/' && *c != '\0')
+            continue;
+        char end = *c;
+        *c = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return kn_error_set(error, KN_ERR_IO, "%s: cannot make the folder: %s", path,
+                                strerror(errno));
+        *c = end;
+        if (end == '\0')
+            return KN_OK;
+    }
+}

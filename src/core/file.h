@@ -42,4 +42,7 @@ kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_err
 kn_status kn_path_join(char path[KN_PATH_MAX], const char *folder, const char *file,
                        kn_error *error);
 
+/* Makes the folder and those above it; path is written to on the way, and then as before. */
+kn_status kn_folder_make(char *path, kn_error *error);
+
 #endif

@@ -45,6 +45,11 @@ bool kn_augment_preset(const char *name, kn_augment *out) {
     return false;
 }
 
+bool kn_augment_varies(const kn_augment *a) {
+    return a->crop_min > 0 || a->flip > 0 || (a->rotate > 0 && a->rotate_p > 0) ||
+           a->brightness > 0 || a->contrast > 0 || a->saturation > 0 || a->erase_p > 0;
+}
+
 kn_status kn_augment_check(const kn_augment *a, kn_error *error) {
     const struct {
         const char *name;

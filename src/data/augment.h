@@ -19,6 +19,9 @@ typedef enum kn_augment_kind {
     KN_AUGMENT_ERASE = 7,
 } kn_augment_kind;
 
+/* Whether anything is drawn at all. */
+bool kn_augment_varies(const kn_augment *a);
+
 /* ---- drawing ---- */
 
 typedef struct kn_rect {

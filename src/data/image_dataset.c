@@ -2,8 +2,17 @@
  * resized straight into the batch, so a sample costs no copy and, once a thread's buffers have
  * grown, no allocation. */
 #include "core/ctx.h"
+#include "data/augment.h"
+#include "formats/sha256.h"
 
 #include <kiln/data.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Grows when the same file and options give other pixels. */
+enum { FORM = 1 };
 
 typedef struct image_dataset {
     kn_dataset base;
@@ -34,11 +43,35 @@ static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
                            : kn_error_set(s->error, status, "%s: %s", item->path, error.message);
 }
 
+/* What the samples are made of: of each file its path, size, time and label; and how. */
+static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME], kn_error *error) {
+    const image_dataset *set = (const image_dataset *)ds;
+    int32_t how[] = {FORM, ds->height, ds->width, (int32_t)set->opts.resize, set->count};
+    kn_sha256 h;
+    kn_status status = KN_OK;
+    kn_sha256_begin(&h);
+    kn_sha256_add(&h, how, sizeof how);
+    for (int i = 0; i < set->count && status == KN_OK; i++) {
+        const kn_labelled *item = &set->items[i];
+        struct stat st;
+        if (stat(item->path, &st) != 0) {
+            status = kn_error_set(error, KN_ERR_IO, "%s: %s", item->path, strerror(errno));
+            break;
+        }
+        int64_t about[] = {(int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec,
+                           (int64_t)st.st_mtim.tv_nsec, item->label};
+        kn_sha256_add(&h, item->path, strlen(item->path) + 1);
+        kn_sha256_add(&h, about, sizeof about);
+    }
+    kn_status ended = kn_sha256_end(&h, name, status == KN_OK ? error : NULL);
+    return status != KN_OK ? status : ended;
+}
+
 static void image_free(kn_dataset *ds) {
     kn_free(((image_dataset *)ds)->ctx, ds);
 }
 
-static const kn_dataset_class image_class = {image_len, image_get, image_free};
+static const kn_dataset_class image_class = {image_len, image_get, image_free, image_identify};
 
 kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,
                              kn_image_opts opts) {
@@ -54,7 +87,7 @@ kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, i
     image_dataset *ds = kn_calloc(ctx, 1, sizeof *ds, "a dataset");
     if (ds == NULL)
         return NULL;
-    *ds = (image_dataset){.base = {&image_class, size, size},
+    *ds = (image_dataset){.base = {&image_class, size, size, kn_augment_varies(&opts.augment)},
                           .ctx = ctx,
                           .items = items,
                           .count = count,

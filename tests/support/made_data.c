@@ -29,7 +29,7 @@ static void made_free(kn_dataset *ds) {
     free(ds);
 }
 
-static const kn_dataset_class made_class = {made_len, made_get, made_free};
+static const kn_dataset_class made_class = {.len = made_len, .get = made_get, .free = made_free};
 
 kn_dataset *made_data(int count, int side, int classes) {
     made *m = calloc(1, sizeof *m);

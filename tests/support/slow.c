@@ -58,7 +58,7 @@ static kn_status slow_get(const kn_dataset *ds, kn_sample *s) {
     return KN_OK;
 }
 
-static const kn_dataset_class slow_class = {slow_len, slow_get, NULL};
+static const kn_dataset_class slow_class = {.len = slow_len, .get = slow_get};
 
 slow slow_of(int count, uint32_t delay) {
     return (slow){.base = {&slow_class, H, W}, .count = count, .delay = delay};

@@ -1,0 +1,122 @@
+/* test_cli_cache.c - kiln train --cache: wherever decoded pictures are kept, the weights are the
+ * same bit for bit. */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/tree.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+
+static int prepare(void **state) {
+    (void)state;
+    tree_make(root);
+    command_data(root, "d", 3, 12, 6);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+/* The weights of a small training; what it noted goes to err. */
+static void sha_of(const char *cache, const char *aug, char sha[COMMAND_VALUE], char err[4096]) {
+    command_run run;
+    char folder[TREE_PATH + 16];
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "run", "--json", "-v", "-b", "8",
+            "--img-size", "32", "--epochs", "2", "--threads", "1", "--cache", cache, "--aug", aug);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", sha);
+    snprintf(err, 4096, "%s", run.err);
+    command_free(&run);
+    snprintf(folder, sizeof folder, "%s/run", root);
+    tree_remove(folder);
+}
+
+/* A byte of the last picture of each file. */
+static int damage_all(void) {
+    char path[TREE_PATH + 600];
+    int count = 0;
+    snprintf(path, sizeof path, "%s/samples", root);
+    DIR *folder = opendir(path);
+    for (struct dirent *e; folder != NULL && (e = readdir(folder)) != NULL;) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/samples/%s", root, e->d_name);
+        FILE *f = fopen(path, "r+b");
+        assert_non_null(f);
+        assert_int_equal(fseek(f, -1, SEEK_END), 0);
+        int c = fgetc(f);
+        assert_int_equal(fseek(f, -1, SEEK_END), 0);
+        fputc(c ^ 1, f);
+        fclose(f);
+        count++;
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
+static void test_same_weights(void **state) {
+    (void)state;
+    char off[COMMAND_VALUE], sha[COMMAND_VALUE], err[4096];
+    sha_of("off", "none", off, err);
+    check_contains(err, "training pictures: 0 MB, not kept");
+    sha_of("ram", "none", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "training pictures: 0 MB, in memory\n");
+    sha_of("auto", "none", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "validation pictures: 0 MB, in memory\n");
+    sha_of("disk", "none", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "training pictures: 0 MB, in a file\n");
+    sha_of("disk", "none", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "training pictures: 0 MB, in a file, from an earlier run\n");
+    assert_int_equal(damage_all(), 2);
+    sha_of("disk", "none", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "warning: 1 kept training pictures were damaged");
+    assert_int_equal(damage_all(), 0); /* gone with that */
+}
+
+/* Pictures that change are made anew each time; those to validate on are not. */
+static void test_augmented(void **state) {
+    (void)state;
+    char off[COMMAND_VALUE], sha[COMMAND_VALUE], err[4096];
+    sha_of("off", "strong", off, err);
+    sha_of("ram", "strong", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "training pictures: 0 MB, not kept\n");
+    check_contains(err, "validation pictures: 0 MB, in memory\n");
+}
+
+/* Nowhere to put the file: the run says so before it starts. */
+static void test_no_folder(void **state) {
+    (void)state;
+    command_run run;
+    command_opts opts = {.folder = root, .home = "/dev/null/x"};
+    COMMAND(&run, opts, "train", "--recipe", "chapter", "d", "-o", "run", "--cache", "disk");
+    command_expect(&run, 1);
+    check_contains(run.err, "/dev/null");
+    command_free(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_weights),
+        cmocka_unit_test(test_augmented),
+        cmocka_unit_test(test_no_folder),
+    };
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
