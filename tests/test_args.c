@@ -282,7 +282,7 @@ static const struct {
     {"kiln train d --sched cyclic",
      "--sched \"cyclic\": expected constant, one-cycle, one-cycle-cos"},
     {"kiln train d --sched one", "--sched \"one\": expected constant, one-cycle, one-cycle-cos"},
-    {"kiln train d --device gpu", "--device \"gpu\": expected auto, cpu or reference"},
+    {"kiln train d --device gpu", "--device \"gpu\": expected auto, cpu, onednn or reference"},
     {"kiln train d --device cuda:0", "--device cuda:0 is not in this version"},
     {"kiln train d --model resnet", "--model \"resnet\": expected simple_cnn"},
     {"kiln train d --output=", "--output \"\": expected DIR"},
