@@ -47,7 +47,7 @@ typedef struct args {
     int words;
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
     const char *mode; /* of lr-find */
-    const char *class_weights, *cache;
+    const char *class_weights, *cache, *decode;
     const char *output, *weights; /* NULL: not given */
     int epochs, batch_size, img_size, accumulate;
     int fine_tune;        /* 0: not; epochs counts them all */

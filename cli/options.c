@@ -49,6 +49,15 @@ static const option table[] = {
      .later = "skip",
      .value = "DO",
      .help = "fail: stop and name it"},
+    {.name = "decode",
+     .commands = FIT_COMMANDS,
+     .kind = KIND_CHOICE,
+     .at = AT(decode),
+     .start = "exact",
+     .choices = "exact|fast",
+     .value = "HOW",
+     .help = "fast: training JPEGs more than twice as large as needed are decoded smaller, which "
+             "changes their pixels a little"},
     {.name = "cache",
      .commands = FIT_COMMANDS,
      .kind = KIND_CHOICE,
@@ -170,7 +179,6 @@ static const option table[] = {
      .at = AT(version),
      .help = "print the version"},
     /* Known, and refused: an option is never ignored. */
-    {.name = "decode"},
     {.name = "checkpoint-every"},
     {.name = "resume"},
 };

@@ -30,7 +30,9 @@ kn_resize_method train_resize(const train *t) {
 kn_dataset *train_set(train *t, const kn_labelled *items, int count) {
     args *a = &t->s->a;
     settle_resize(a);
-    kn_image_opts opts = {.resize = train_resize(t), .augment = augmentation(a)};
+    kn_image_opts opts = {.resize = train_resize(t),
+                          .augment = augmentation(a),
+                          .fast_decode = a->decode != NULL && strcmp(a->decode, "fast") == 0};
     return kn_image_dataset(t->s->ctx, items, count, a->img_size, opts);
 }
 

@@ -295,9 +295,90 @@ static void test_write_refuses(void **state) {
     check_contains(error.message, path);
 }
 
+/* ---- decoding smaller ---- */
+
+/* A picture without fine detail, of which a smaller decode is about the mean of its pixels. */
+static void put_smooth(const char *path, int h, int w) {
+    uint8_t *pixels = malloc((size_t)h * (size_t)w * 3);
+    kn_error error = {0};
+    assert_non_null(pixels);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            uint8_t *p = pixels + ((ptrdiff_t)y * w + x) * 3;
+            p[0] = (uint8_t)(x * 255 / w);
+            p[1] = (uint8_t)(y * 255 / h);
+            p[2] = (uint8_t)((x * 3 + y * 5) % 256 / 4 + 90);
+        }
+    assert_int_equal(kn_image_write_jpeg(path, pixels, h, w, 95, &error), KN_OK);
+    free(pixels);
+}
+
+static void check_smaller(const char *path, int least, int h, int w) {
+    kn_image_reader exact = {0}, fast = {.least_side = least};
+    kn_image whole, small;
+    kn_error error = {0};
+    assert_int_equal(kn_image_read(&exact, path, &whole, &error), KN_OK);
+    assert_int_equal(kn_image_read(&fast, path, &small, &error), KN_OK);
+    assert_int_equal(small.height, h);
+    assert_int_equal(small.width, w);
+    uint8_t *want = malloc((size_t)h * (size_t)w * 3);
+    assert_non_null(want);
+    assert_int_equal(
+        kn_image_resize(&exact, whole.pixels, whole.height, whole.width, want, h, w, &error),
+        KN_OK);
+    double off = 0;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)h * w * 3; i++)
+        off += abs(small.pixels[i] - want[i]);
+    if (off / (h * w * 3) > 3)
+        fail_msg("decoded to %dx%d: %.2f levels off in the mean", h, w, off / (h * w * 3));
+    free(want);
+    kn_image_reader_free(&exact);
+    kn_image_reader_free(&fast);
+}
+
+static void test_smaller_decode(void **state) {
+    (void)state;
+    char path[4096];
+    temporary_path(path, sizeof path, "smooth.jpg");
+    put_smooth(path, 120, 203);
+    check_smaller(path, 121, 120, 203); /* never below what is asked, nor larger than it is */
+    check_smaller(path, 61, 120, 203);
+    check_smaller(path, 60, 60, 102);
+    check_smaller(path, 31, 60, 102);
+    check_smaller(path, 30, 30, 51);
+    check_smaller(path, 15, 15, 26);
+    check_smaller(path, 1, 15, 26);
+    unlink(path);
+}
+
+/* Turned, with four inks, progressive, grey: all the ways through the decoder. */
+static void test_smaller_forms(void **state) {
+    (void)state;
+    kn_image_reader exact = {0}, fast = {.least_side = 2};
+    made_picture m;
+    int smaller = 0;
+    for (FILE *list = NULL; made_next(&list, &m);) {
+        kn_image whole, small;
+        kn_error error = {0};
+        assert_int_equal(kn_image_read(&exact, m.path, &whole, &error), KN_OK);
+        if (kn_image_read(&fast, m.path, &small, &error) != KN_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(small.form, whole.form);
+        assert_int_equal(small.orientation, whole.orientation);
+        assert_int_equal(small.width < whole.width, small.height < whole.height);
+        assert_true(small.width >= 1 && small.height >= 1);
+        smaller += small.width < whole.width;
+    }
+    assert_true(smaller > 30);
+    kn_image_reader_free(&exact);
+    kn_image_reader_free(&fast);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_form),
+        cmocka_unit_test(test_smaller_decode),
+        cmocka_unit_test(test_smaller_forms),
         cmocka_unit_test(test_real_pictures),
         cmocka_unit_test(test_same_size_is_a_copy),
         cmocka_unit_test(test_weights_follow_the_sizes),

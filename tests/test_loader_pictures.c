@@ -128,7 +128,8 @@ static void test_same_bytes_for_any_workers(void **state) {
     loader_fixture *f = *state;
     pictures *p = make_pictures();
     for (int method = 0; method < 3; method++)
-        check_workers(f, p->item, MADE, SIZE, (kn_image_opts){(kn_resize_method)method, strong()});
+        check_workers(f, p->item, MADE, SIZE,
+                      (kn_image_opts){.resize = (kn_resize_method)method, .augment = strong()});
     check_workers(f, p->item, MADE, SIZE, (kn_image_opts){0});
     free_pictures(p);
 }

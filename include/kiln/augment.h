@@ -65,6 +65,9 @@ KN_API kn_status kn_augment_check(const kn_augment *a, kn_error *error);
 typedef struct kn_image_opts {
     kn_resize_method resize;
     kn_augment augment; /* of training pictures; leave it zero for those to validate on */
+    /* Large JPEGs are decoded smaller, though never below the sample's size (least_side of
+     * kn_image_reader). Changes pixels a little; leave it for pictures to validate on. */
+    bool fast_decode;
 } kn_image_opts;
 
 /* Which sample of a run: what its augmentation depends on. */

@@ -45,6 +45,10 @@ typedef struct kn_image {
 typedef struct kn_image_reader {
     const kn_allocator *allocator;
     size_t max_memory; /* bytes one picture may take while decoded; 0: 512 MiB */
+    /* 0: pixels as they are. Else a JPEG may be decoded at a half, a quarter or an eighth of its
+     * size, as long as its shorter side keeps so many pixels: faster, and not the exact bytes. The
+     * image then has the smaller size. */
+    int least_side;
     kn_scratch file, pixels, upright, resize, augment;
 } kn_image_reader;
 

@@ -8,6 +8,7 @@
 #include <kiln/data.h>
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -21,6 +22,7 @@ typedef struct image_dataset {
     int count;
     uint64_t seed;
     kn_image_opts opts;
+    int least_side; /* of a decoded picture; 0: exact */
 } image_dataset;
 
 static int64_t image_len(const kn_dataset *ds) {
@@ -34,6 +36,7 @@ static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
     kn_image image;
     kn_error error = {0}; /* of the resizing, which knows no path */
     *s->label = item->label;
+    s->reader->least_side = set->least_side;
     kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
     if (status != KN_OK)
         return status;
@@ -46,7 +49,8 @@ static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
 /* What the samples are made of: of each file its path, size, time and label; and how. */
 static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME], kn_error *error) {
     const image_dataset *set = (const image_dataset *)ds;
-    int32_t how[] = {FORM, ds->height, ds->width, (int32_t)set->opts.resize, set->count};
+    int32_t how[] = {FORM,       ds->height,     ds->width, (int32_t)set->opts.resize,
+                     set->count, set->least_side};
     kn_sha256 h;
     kn_status status = KN_OK;
     kn_sha256_begin(&h);
@@ -73,6 +77,13 @@ static void image_free(kn_dataset *ds) {
 
 static const kn_dataset_class image_class = {image_len, image_get, image_free, image_identify};
 
+/* No random crop may be smaller than the sample it becomes: its shorter side is at least
+ * sqrt(3/4 crop_min) of the picture's. */
+static int least_side(int size, const kn_image_opts *opts) {
+    double share = opts->augment.crop_min > 0 ? sqrt(0.75 * (double)opts->augment.crop_min) : 1;
+    return opts->fast_decode ? (int)ceil(size / share) : 0;
+}
+
 kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,
                              kn_image_opts opts) {
     kn_error error = {0};
@@ -92,7 +103,8 @@ kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, i
                           .items = items,
                           .count = count,
                           .seed = kn_ctx_seed(ctx),
-                          .opts = opts};
+                          .opts = opts,
+                          .least_side = least_side(size, &opts)};
     return &ds->base;
 }
 
