@@ -3,6 +3,7 @@
 
 #include "core/ctx.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,7 @@ static kn_status take(parser *p, const option *o, const char *value) {
     int i = 0;
     while (option_at(i) != o)
         i++;
+    assert(i < OPTIONS_MOST);
     p->a->given[i] = true;
     return option_set(o, value, p->a, p->error);
 }

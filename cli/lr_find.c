@@ -90,6 +90,7 @@ int lr_find_run(session *s) {
         lr_find_tell(&t, &found);
     else
         run_folder_discard(&t.run);
+    train_tell_cache(&t);
     kn_lr_found_free(s->ctx, &found);
     train_close(&t);
     return code;

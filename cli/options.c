@@ -56,8 +56,8 @@ static const option table[] = {
      .start = "exact",
      .choices = "exact|fast",
      .value = "HOW",
-     .help = "fast: training JPEGs more than twice as large as needed are decoded smaller, which "
-             "changes their pixels a little"},
+     .help = "exact, or fast: training JPEGs more than twice as large as needed are decoded "
+             "smaller, which changes their pixels a little"},
     {.name = "cache",
      .commands = FIT_COMMANDS,
      .kind = KIND_CHOICE,
@@ -66,8 +66,9 @@ static const option table[] = {
      .choices = "auto|ram|disk|off",
      .value = "WHERE",
      .help =
-         "keeps pictures that are the same every epoch, decoded and resized; auto: in memory if "
-         "a quarter of what is free holds them, else in a file below KILN_HOME; changes no result"},
+         "where pictures that are the same every epoch are kept decoded: ram, disk (a file below "
+         "KILN_HOME) or off; auto: ram if a quarter of what is free holds them, else disk; "
+         "changes no result"},
     {.name = "max-image-memory",
      .commands = READ_COMMANDS,
      .kind = KIND_INT,
@@ -109,7 +110,8 @@ static const option table[] = {
      .choices = "auto|cpu|onednn|reference",
      .later = "cuda|cuda:",
      .value = "NAME",
-     .help = "auto, cpu, onednn (cpu, all convolutions by oneDNN) or reference (plain loops)"},
+     .help = "auto, cpu, onednn (cpu, all convolutions and products by oneDNN) or reference (plain "
+             "loops)"},
     {.name = "workers",
      .letter = 'j',
      .commands = READ_COMMANDS,

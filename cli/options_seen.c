@@ -126,7 +126,8 @@ static const option table[] = {
      .at = AT(aug),
      .choices = "none|light|standard|strong",
      .value = "NAME",
-     .help = "light: random crops of 60% or more, mirrored; standard: of 35%; strong: also turned, "
+     .help = "none; light: random crops of 60% or more, mirrored; standard: of 35%; strong: also "
+             "turned, "
              "recoloured, partly erased"},
     {.name = "crop-min",
      .commands = SEEN_COMMANDS,

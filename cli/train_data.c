@@ -64,16 +64,24 @@ static kn_status open_caches(train *t) {
     char folder[PATH_MAX], home[PATH_MAX];
     kn_error error = {0};
     kn_cache_opts opts = {.kind = cache_kind(&t->s->a)};
-    if (home_path(home, &error) == KN_OK && home_join(folder, home, "/samples", &error) == KN_OK)
+    if (home_path(home, &error) == KN_OK && home_join(folder, home, "/.samples", &error) == KN_OK)
         opts.folder = folder;
     else if (opts.kind == KN_CACHE_DISK)
         return kn_fail_with(ctx, &error);
+    opts.memory = kn_cache_memory() + 1; /* for both; 0 would ask again */
     t->valid_kept = kn_cached_dataset(ctx, t->valid_set, opts);
+    if (t->valid_kept == NULL)
+        return kn_ctx_status(ctx);
+    kn_cache_state valid = kn_cached_dataset_state(t->valid_kept);
+    if (valid.kind == KN_CACHE_RAM)
+        opts.memory -= (size_t)valid.bytes < opts.memory ? (size_t)valid.bytes : opts.memory - 1;
     t->train_kept = kn_cached_dataset(ctx, t->train_set, opts);
-    /* What "auto" became, for args.json: training pictures that vary are kept nowhere. */
-    if (t->valid_kept != NULL)
-        t->s->a.cache = cache_name[kn_cached_dataset_state(t->valid_kept).kind];
-    return kn_ctx_status(ctx);
+    if (t->train_kept == NULL)
+        return kn_ctx_status(ctx);
+    /* What "auto" became, for args.json. */
+    kn_cache_kind kind = kn_cached_dataset_state(t->train_kept).kind;
+    t->s->a.cache = cache_name[t->train_set->varies ? valid.kind : kind];
+    return KN_OK;
 }
 
 static void tell_cache(const train *t, const char *what, const kn_dataset *kept) {

@@ -363,6 +363,31 @@ static void check_help(const command *c, const char *text) {
     }
 }
 
+/* What may be given can be read there, each choice of each option. */
+static void check_choices(const command *c, const char *text) {
+    const option *o;
+    for (int i = 0; (o = option_at(i)) != NULL; i++) {
+        if (!(o->commands & c->id) || o->choices == NULL)
+            continue;
+        char name[64], choices[256], *rest = choices, part[1024];
+        snprintf(name, sizeof name, "--%s ", o->name);
+        snprintf(part, sizeof part, "%s",
+                 strstr(strchr(strstr(text, "\nOptions") + 1, '\n'), name));
+        char *next = strstr(part, "  --");
+        if (next != NULL)
+            *next = '\0';
+        snprintf(choices, sizeof choices, "%s", o->choices);
+        for (const char *choice; (choice = strsep(&rest, "|")) != NULL;)
+            check_contains(part, choice);
+    }
+}
+
+static void check_width(const char *text) {
+    for (const char *line = text; line[0] != '\0'; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > 100)
+            fail_msg("longer than 100 columns: %.200s", line);
+}
+
 static void test_help(void **state) {
     (void)state;
     int commands = 0;
@@ -373,6 +398,8 @@ static void test_help(void **state) {
         help_text(command_at(i), NULL, &t);
         assert_false(t.failed);
         check_help(command_at(i), t.data);
+        check_choices(command_at(i), t.data);
+        check_width(t.data);
         kn_text_free(&t);
         commands++;
     }

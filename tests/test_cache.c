@@ -241,7 +241,7 @@ static void a_full_disk_ends_the_keeping_and_nothing_else(void **state) {
     (void)state;
     kn_cache_state s;
     char path[TREE_PATH];
-    struct rlimit saved, small = {4096 + 10 * BYTES, 0};
+    struct rlimit saved, small = {2 * 4096 + 10 * BYTES, 0}; /* header, index, ten samples */
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &saved), 0);
     small.rlim_max = saved.rlim_max;

@@ -46,12 +46,12 @@ static void sha_of(const char *cache, const char *aug, char sha[COMMAND_VALUE], 
 static int damage_all(void) {
     char path[TREE_PATH + 600];
     int count = 0;
-    snprintf(path, sizeof path, "%s/samples", root);
+    snprintf(path, sizeof path, "%s/.samples", root);
     DIR *folder = opendir(path);
     for (struct dirent *e; folder != NULL && (e = readdir(folder)) != NULL;) {
         if (e->d_name[0] == '.')
             continue;
-        snprintf(path, sizeof path, "%s/samples/%s", root, e->d_name);
+        snprintf(path, sizeof path, "%s/.samples/%s", root, e->d_name);
         FILE *f = fopen(path, "r+b");
         assert_non_null(f);
         assert_int_equal(fseek(f, -1, SEEK_END), 0);

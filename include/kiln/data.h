@@ -111,7 +111,7 @@ KN_API kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int c
 /* ---- cache: samples made once ---- */
 
 typedef enum kn_cache_kind {
-    KN_CACHE_AUTO, /* memory if they fit, else disk, else off */
+    KN_CACHE_AUTO, /* memory if they fit its budget, else disk if that has room, else off */
     KN_CACHE_RAM,
     KN_CACHE_DISK, /* a file in folder, which later runs find again */
     KN_CACHE_OFF
@@ -119,16 +119,21 @@ typedef enum kn_cache_kind {
 
 typedef struct kn_cache_opts {
     kn_cache_kind kind;
-    size_t memory;      /* bytes that AUTO may take; 0: a quarter of what is available now */
+    size_t memory;      /* bytes that AUTO may take; 0: kn_cache_memory */
     const char *folder; /* for files; made if need be. NULL: AUTO knows no disk */
 } kn_cache_opts;
 
 /* The samples of ds, which is borrowed: each made at its first use and kept from then on. The bytes
  * are those of ds, whatever the cache; so for one that varies, or is empty, nothing is kept. NULL
- * on failure: KN_ERR_MEMORY when RAM was asked for and there is none, KN_ERR_IO when DISK was and
- * cannot be had. A file is whole or not there; it is used only if its name, form and checksums are
- * right, and else made anew. A NULL ds (whose constructor failed) gives NULL. */
+ * on failure: KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when
+ * it was without a folder or for a dataset without a name. A file is whole or not there; it is used
+ * only if its name, form and checksums are right, and else made anew. A new one takes the place of
+ * those in the folder that no run has used for 30 days. A NULL ds (whose constructor failed) gives
+ * NULL. */
 KN_API kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts);
+
+/* A quarter of the memory that the machine, or the container's limit, has left. */
+KN_API size_t kn_cache_memory(void);
 
 /* What became of it. */
 typedef struct kn_cache_state {

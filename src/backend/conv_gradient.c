@@ -1,11 +1,11 @@
 /* conv_gradient.c - see conv_gradient.h. The gradient of the weight [o,i,y,x] is the product of
  * channel o of dy with channel i of the input, moved by (y,x), summed over all pixels.
  *
- * Each worker has a part of the images and sums of its own, which are added up in the end, in
- * order. It goes through its images band by band. What a band needs of the input it lays out in
- * panels [ceil(in / 16), row, column, 16], with the padding, so that a move of the kernel is
- * another start in the same panel; all of it stays in the worker's cache while every six channels
- * of dy meet every panel at every place of the kernel.
+ * Each part of the images has a worker, or several that share its output channels, and sums of its
+ * own; the parts are added up in the end, in order. A worker goes through its images band by band.
+ * What a band needs of the input it lays out in panels [ceil(in / 16), row, column, 16], with the
+ * padding, so that a move of the kernel is another start in the same panel; all of it stays in the
+ * worker's cache while every six channels of dy meet every panel at every place of the kernel.
  *
  * With few channels, as in the first layer, a panel of 16 would be nearly empty. There the windows
  * themselves are laid out, as if each were a pixel with in * kernel_h * kernel_w channels. */
@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Channels below which windows are laid out; pixels of a band; numbers that keep lines out of one
- * set of the cache; channels of an item that writes; the bytes that all workers' sums together may
+ * set of the cache; channels of an item that writes; the bytes that the parts' sums together may
  * take. */
 enum { SHALLOW = 16, BAND = 256, PAD = 16, CHANNELS = 64, SUMS_BYTES = 64 << 20 };
 
@@ -33,8 +33,9 @@ typedef struct gradient {
     int64_t images, runs;   /* of a band: whole images, or so many rows of one */
     int64_t rows;           /* laid out for one image of a band */
     int64_t parts, sets;    /* of the images; of the groups: one worker each */
-    float *room;            /* a worker's: laid, dy, sums [panels,places,out,16], db */
-    int64_t room_size, grad_at, sums_at, bias_at;
+    float *room;            /* a worker's: laid, dy */
+    float *sums;            /* a part's: [panels,places,out,16] and db, which its sets share */
+    int64_t room_size, grad_at, sums_size, bias_at;
     int64_t *run_at; /* [images * out_h], where each run begins in a panel */
 } gradient;
 
@@ -71,9 +72,9 @@ static gradient plan(const kn_conv_dims *c, int threads) {
     g.sets = at_least_one(threads / g.parts);
     g.sets = g.sets < g.groups ? g.sets : g.groups;
     g.grad_at = g.panels * g.images * g.rows * g.cols * KN_TILE_COLS;
-    g.sums_at = g.grad_at + rounded(g.images * g.runs * c->out_w * (c->out + PAD));
-    g.bias_at = g.sums_at + sums;
-    g.room_size = g.bias_at + rounded(c->out);
+    g.room_size = g.grad_at + rounded(g.images * g.runs * c->out_w * (c->out + PAD));
+    g.bias_at = sums;
+    g.sums_size = sums + rounded(c->out);
     return g;
 }
 
@@ -176,7 +177,7 @@ static void lay_grad(const band *b) {
     int64_t pixels = b->images * b->runs * c->out_w;
     for (int64_t i = 0; i < pixels; i++, from += c->out, to += c->out + PAD)
         memcpy(to, from, (size_t)c->out * sizeof *to);
-    if (b->g->db == NULL)
+    if (b->bias == NULL)
         return;
     for (int64_t i = 0; i < pixels; i++, from -= c->out)
         for (int64_t o = 0; o < c->out; o++)
@@ -211,18 +212,19 @@ static void add_tiles(const band *b, int64_t panel, int64_t channel) {
 static void work(const void *args, int worker, int64_t from, int64_t to) {
     const gradient *g = args;
     const kn_conv_dims *c = g->c;
-    float *room = g->room + worker * g->room_size;
+    int64_t part = worker / g->sets, set = worker % g->sets;
+    float *room = g->room + worker * g->room_size, *sums = g->sums + part * g->sums_size;
     (void)from;
     (void)to;
     band b = {.g = g,
               .laid = room,
               .grad = room + g->grad_at,
-              .sums = room + g->sums_at,
-              .bias = room + g->bias_at};
-    int64_t part = worker / g->sets, set = worker % g->sets;
+              .sums = sums,
+              .bias = set == 0 && g->db != NULL ? sums + g->bias_at : NULL};
     int64_t first = g->groups * set / g->sets, end = g->groups * (set + 1) / g->sets;
     int64_t last = c->n * (part + 1) / g->parts;
-    memset(b.bias, 0, (size_t)c->out * sizeof *b.bias);
+    if (b.bias != NULL)
+        memset(b.bias, 0, (size_t)c->out * sizeof *b.bias);
     for (b.image = c->n * part / g->parts; b.image < last; b.image += b.images) {
         b.images = last - b.image < g->images ? last - b.image : g->images;
         for (b.run = 0; b.run < c->out_h; b.run += b.runs) {
@@ -239,13 +241,6 @@ static void work(const void *args, int worker, int64_t from, int64_t to) {
 
 /* ---- the parts together, in the order of the weights ---- */
 
-static float *sums_of(const gradient *g, int64_t part, int64_t channel) {
-    int64_t set = 0;
-    while (channel / KN_TILE_ROWS >= g->groups * (set + 1) / g->sets)
-        set++;
-    return g->room + (part * g->sets + set) * g->room_size + g->sums_at;
-}
-
 /* A panel of one output channel. */
 static void write_panel(const gradient *g, int64_t panel, int64_t channel) {
     const kn_conv_dims *c = g->c;
@@ -255,7 +250,7 @@ static void write_panel(const gradient *g, int64_t panel, int64_t channel) {
     float *dw = g->dw + channel * c->in * all;
     for (int64_t part = 0; part < g->parts; part++) {
         const float *from =
-            sums_of(g, part, channel) + (panel * places * c->out + channel) * KN_TILE_COLS;
+            g->sums + part * g->sums_size + (panel * places * c->out + channel) * KN_TILE_COLS;
         for (int64_t place = 0; place < places; place++, from += c->out * KN_TILE_COLS)
             for (int64_t j = 0, i = first; j < lanes; j++, i++) {
                 float *to = g->windows ? dw + i % c->in * all + i / c->in : dw + i * all + place;
@@ -277,17 +272,18 @@ static void write_bias(const gradient *g) {
     for (int64_t o = 0; o < g->c->out; o++) {
         g->db[o] = 0;
         for (int64_t part = 0; part < g->parts; part++)
-            g->db[o] += g->room[part * g->sets * g->room_size + g->bias_at + o];
+            g->db[o] += g->sums[part * g->sums_size + g->bias_at + o];
     }
 }
 
 static kn_status make_room(kn_device *d, gradient *g) {
     int64_t workers = g->parts * g->sets, runs = g->images * g->runs;
-    size_t room = (size_t)(workers * g->room_size) * sizeof *g->room;
+    size_t room = (size_t)(workers * g->room_size + g->parts * g->sums_size) * sizeof *g->room;
     char *p = kn_cpu_scratch(d, room + (size_t)runs * sizeof *g->run_at);
     if (p == NULL)
         return d->error->status;
     g->room = (float *)(void *)p;
+    g->sums = g->room + workers * g->room_size;
     g->run_at = (int64_t *)(void *)(p + room);
     for (int64_t i = 0; i < runs; i++) {
         int64_t row = i / g->runs * g->rows + i % g->runs * g->stride;

@@ -157,7 +157,8 @@ typedef struct run_args {
  * elsewhere as many as the cache holds. No fewer blocks than threads can share evenly. */
 static int64_t block_of(const kn_correlation *c, int threads) {
     int64_t bytes = (int64_t)sizeof(float), pixels = c->n * c->grid_h * c->grid_w;
-    int64_t fit = CACHE / (c->depth * bytes * c->in_step * c->in_step);
+    int64_t step = c->in_step < MOST_BLOCK ? c->in_step : MOST_BLOCK;
+    int64_t fit = CACHE / (c->depth * bytes * step * step);
     int64_t block = panel_size(c) * bytes > CACHE ? MOST_BLOCK : fit;
     block = block < LEAST_BLOCK ? LEAST_BLOCK : block > MOST_BLOCK ? MOST_BLOCK : block;
     int64_t share = (pixels + 4 * threads - 1) / (4 * threads);

@@ -1,5 +1,6 @@
-/* cpu.c - the cpu device: oneDNN for convolution and products, threads and vector registers for the
- * passes over whole activations; the rest is small and stays with the reference kernels. */
+/* cpu.c - the cpu device: convolution and products by oneDNN or by Kiln's own loops, threads and
+ * vector registers for the passes over whole activations; the rest is small and stays with the
+ * reference kernels. */
 #include "backend/cpu_loops.h"
 #include "backend/cpu_optim.h"
 #include "backend/onednn.h"

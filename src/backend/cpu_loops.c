@@ -48,12 +48,12 @@ int kn_cpu_parts(const kn_device *d, int64_t n, int64_t work) {
 }
 
 void kn_cpu_in_parts(kn_device *d, int64_t n, int parts, kn_part_fn fn, const void *args) {
-    (void)d;
     if (parts == 1) {
         fn(args, 0, 0, n);
         return;
     }
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
+    (void)d; /* all its threads: a team of another size would be made anew each time */
+#pragma omp parallel for num_threads(d->threads) schedule(static, 1)
     for (int p = 0; p < parts; p++)
         fn(args, p, n * p / parts, n * (p + 1) / parts);
 }

@@ -12,7 +12,7 @@
  */
 typedef struct packed {
     uint64_t id, version;
-    int64_t size, shape[7]; /* of the pass: forward or not, and what the packed form depends on */
+    int64_t size, shape[9]; /* of the pass: forward or not, and what the packed form depends on */
     float *data;
     struct packed *next;
 } packed;
@@ -71,7 +71,15 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
 /* The place for a pass's packed weights. NULL with the error set. */
 static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
                         int64_t size) {
-    int64_t shape[] = {forward, c->out, c->in, c->kernel_h, c->kernel_w, c->stride, c->padding};
+    int64_t shape[] = {forward,
+                       c->out,
+                       c->in,
+                       c->kernel_h,
+                       c->kernel_w,
+                       c->stride,
+                       c->padding,
+                       c->stride < c->h ? c->stride : c->h,
+                       c->stride < c->w ? c->stride : c->w};
     for (packed *p = o->packs; p != NULL; p = p->next)
         if (p->id == id && memcmp(p->shape, shape, sizeof shape) == 0)
             return p;
@@ -90,10 +98,8 @@ static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool
     return p;
 }
 
-static bool is_fresh(packed *p, kn_weights w) {
-    bool fresh = w.id != 0 && p->version == w.version;
-    p->version = w.version;
-    return fresh;
+static bool is_fresh(const packed *p, kn_weights w) {
+    return w.id != 0 && p->version == w.version;
 }
 
 static int64_t packed_size(const kn_correlation *k) {
@@ -120,15 +126,19 @@ kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float
     packed *p = pack_for(o, w.id, c, true, packed_size(&k));
     if (p == NULL)
         return o->device->error->status;
-    return run(o, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
+    kn_status status = run(o, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
+    p->version = status == KN_OK ? w.version : UINT64_MAX;
+    return status;
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
 kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
                                 kn_weights w, float *dx) {
-    int64_t size = 0, count = c->stride * c->stride;
+    /* A stride beyond the image leaves no more places than there are pixels. */
+    int64_t down = c->stride < c->h ? c->stride : c->h;
+    int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
     for (int64_t i = 0; i < count; i++) {
-        kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
+        kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         size += packed_size(&k);
     }
     packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
@@ -138,10 +148,11 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
     float *at = p->data;
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
-        kn_correlation k = kn_correlation_grad(c, i / c->stride, i % c->stride);
+        kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         status = run(o, &k, dy, weights, at, NULL, false, dx);
         at += packed_size(&k);
     }
+    p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
 }
 

@@ -70,11 +70,12 @@ typedef struct run_args {
     const kn_tile_kernels *tile;
     const kn_winograd_kernels *kernels;
     const float *in, *packed, *bias, *zeros; /* zeros: [depth] */
-    float *out, *waste;                      /* waste: [cols], for results outside the image */
+    float *out;
     bool relu;
     int64_t across, down, squares, block; /* squares across and down an image, in all, of a block */
     int64_t in_step, out_step;            /* between two places */
-    float *room;                          /* of each worker: both sides of the products */
+    /* Of each worker: both sides of the products, and a pixel for results outside the image. */
+    float *room;
     int64_t room_size;
 } run_args;
 
@@ -100,7 +101,7 @@ static void transform_in(const run_args *a, square s, float *to) {
     a->kernels->in(&w);
 }
 
-static void transform_out(const run_args *a, square s, const float *from) {
+static void transform_out(const run_args *a, square s, const float *from, float *waste) {
     const kn_correlation *c = a->c;
     float *image = a->out + s.image * c->out_h * c->out_w * c->cols;
     kn_winograd_out w = {
@@ -108,7 +109,7 @@ static void transform_out(const run_args *a, square s, const float *from) {
     for (int64_t i = 0; i < 4; i++) {
         int64_t y = s.y + i / 2, x = s.x + i % 2;
         bool inside = y < c->out_h && x < c->out_w;
-        w.out[i] = inside ? image + (y * c->out_w + x) * c->cols : a->waste;
+        w.out[i] = inside ? image + (y * c->out_w + x) * c->cols : waste;
     }
     a->kernels->out(&w);
 }
@@ -138,6 +139,7 @@ static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
     float *in = a->room + worker * a->room_size, *out = in + KN_WINOGRAD * a->in_step;
+    float *waste = out + KN_WINOGRAD * a->out_step;
     int64_t begin = item * a->block, left = a->squares - begin;
     int64_t count = left < a->block ? left : a->block;
     for (int64_t i = 0; i < count; i++)
@@ -145,7 +147,7 @@ static void run_block(const void *args, int worker, int64_t item) {
     for (int64_t f = 0; f < KN_WINOGRAD; f++)
         multiply(a, f, count, in + f * a->in_step, out + f * a->out_step);
     for (int64_t i = 0; i < count; i++)
-        transform_out(a, square_at(a, begin + i), out + i * c->cols);
+        transform_out(a, square_at(a, begin + i), out + i * c->cols, waste);
 }
 
 static int64_t whole(int64_t n, int64_t unit) {
@@ -165,21 +167,21 @@ kn_status kn_winograd_run(kn_device *d, const kn_correlation *c, const float *in
                   .across = (c->grid_w + 1) / 2,
                   .down = (c->grid_h + 1) / 2};
     a.squares = c->n * a.across * a.down;
+    if (a.squares == 0)
+        return KN_OK;
     int64_t most = kn_winograd_packed(c) >= LARGE ? LARGE_BLOCK : BLOCK;
     int64_t blocks = whole((a.squares + most - 1) / most, d->threads);
     a.block = whole((a.squares + blocks - 1) / blocks, KN_TILE_ROWS);
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
-    a.room_size = KN_WINOGRAD * (a.in_step + a.out_step);
-    float *room =
-        kn_cpu_scratch(d, (size_t)(c->depth + c->cols + d->threads * a.room_size) * sizeof *room);
+    a.room_size = KN_WINOGRAD * (a.in_step + a.out_step) + c->cols;
+    float *room = kn_cpu_scratch(d, (size_t)(c->depth + d->threads * a.room_size) * sizeof *room);
     if (room == NULL)
         return d->error->status;
     for (int64_t i = 0; i < c->depth; i++)
         room[i] = 0;
     a.zeros = room;
-    a.waste = room + c->depth;
-    a.room = a.waste + c->cols;
+    a.room = room + c->depth;
     kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
     return KN_OK;
 }

@@ -84,8 +84,7 @@ kn_error kn_error_take(kn_ctx *ctx) {
 /* ---- memory ---- */
 
 /* Large buffers begin at a huge page and ask for such pages: a pass over activations would
- * otherwise need a new translation every 4 KiB. Where the kernel has none to give, or this is no
- * Linux, nothing changes. */
+ * otherwise need a new translation every 4 KiB. */
 enum { HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20 };
 
 static void *default_alloc(void *user, size_t bytes, size_t align) {

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,10 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Numbers are as this machine has them: a file of another kind of machine has another magic. */
-#define MAGIC "kiln samples 1\n"
+#define MAGIC  "kiln samples 1\n"
+#define ENDING ".samples"
 
 typedef struct header {
     char magic[16];
@@ -130,6 +133,7 @@ static bool open_old(kn_cache_file *f) {
     if (f->fd < 0)
         return false;
     if (is_whole(f)) {
+        (void)futimens(f->fd, NULL); /* in use: see remove_old */
         f->found_whole = true;
         f->there = f->form.samples;
         for (int64_t i = 0; i < f->form.samples; i++)
@@ -143,7 +147,26 @@ static bool open_old(kn_cache_file *f) {
     return false;
 }
 
+/* Files that no run has used for long go when a new one is made: each change of the data or its
+ * size makes another. */
+static void remove_old(const char *folder) {
+    enum { DAYS = 30 };
+    DIR *list = opendir(folder);
+    time_t limit = time(NULL) - (time_t)DAYS * 24 * 60 * 60;
+    for (struct dirent *e; list != NULL && (e = readdir(list)) != NULL;) {
+        const char *end = strrchr(e->d_name, '.');
+        struct stat st;
+        if (end != NULL && strcmp(end, ENDING) == 0 &&
+            fstatat(dirfd(list), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            st.st_mtime < limit)
+            unlinkat(dirfd(list), e->d_name, 0);
+    }
+    if (list != NULL)
+        closedir(list);
+}
+
 static kn_status open_new(kn_cache_file *f, const char *folder, kn_error *error) {
+    remove_old(folder);
     f->fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
     if (f->fd < 0)
         return kn_error_set(error, KN_ERR_IO, "%s: cannot make a file without a name there: %s",
@@ -153,7 +176,7 @@ static kn_status open_new(kn_cache_file *f, const char *folder, kn_error *error)
 
 static kn_status open_either(kn_cache_file *f, const char *folder, kn_error *error) {
     char file[KN_DATASET_NAME + 16], above[KN_PATH_MAX];
-    snprintf(file, sizeof file, "%.32s.samples", f->form.name);
+    snprintf(file, sizeof file, "%.32s" ENDING, f->form.name);
     kn_status status = kn_path_join(f->path, folder, file, error);
     if (status == KN_OK)
         status = kn_path_join(above, folder, "", error);
@@ -210,8 +233,9 @@ bool kn_cache_file_get(kn_cache_file *f, int64_t i, uint8_t *pixels, int32_t *la
         *label = (int32_t)f->index[i].label;
         return true;
     }
-    atomic_fetch_add(&f->damaged, 1);
-    atomic_store(&f->state[i], WRITING); /* nobody asks for it again */
+    uint8_t there = THERE; /* nobody asks for it again */
+    if (atomic_compare_exchange_strong(&f->state[i], &there, WRITING))
+        atomic_fetch_add(&f->damaged, 1);
     return false;
 }
 
@@ -225,7 +249,8 @@ static void give_up(kn_cache_file *f, const char *what) {
 }
 
 /* All samples are there: the index, the header, the name. Another process may have been faster:
- * then its file has the same bytes, and this one goes. */
+ * then its file has the same bytes, and this one goes. Nothing is synced, which could take minutes:
+ * what a crash leaves incomplete the checksums find out. */
 static void finish(kn_cache_file *f) {
     char self[64];
     header h = header_of(f);
@@ -233,7 +258,7 @@ static void finish(kn_cache_file *f) {
     memcpy(page, &h, sizeof h);
     snprintf(self, sizeof self, "/proc/self/fd/%d", f->fd);
     if (!write_at(f->fd, f->index, (size_t)f->form.samples * sizeof *f->index, PAGE) ||
-        !write_at(f->fd, page, sizeof page, 0) || fsync(f->fd) != 0)
+        !write_at(f->fd, page, sizeof page, 0))
         give_up(f, "write");
     else if (linkat(AT_FDCWD, self, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) != 0 && errno != EEXIST)
         give_up(f, "name");

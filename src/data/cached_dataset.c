@@ -4,6 +4,7 @@
 #include "data/cache_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,17 +77,35 @@ static const kn_dataset_class cached_class = {cached_len, cached_get, cached_fre
 
 /* ---- which ---- */
 
-/* What the kernel says is available, in bytes; 0 where it does not say. */
-static size_t memory_available(void) {
+/* The number in a file of the kernel's, behind a label if there is one; missing where it is not. */
+static uint64_t kernel_number(const char *path, const char *label, uint64_t missing) {
     char line[256];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/meminfo", "r");
+    uint64_t number = missing;
+    size_t length = strlen(label);
+    FILE *file = fopen(path, "r");
     while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+        if (strncmp(line, label, length) == 0 && sscanf(line + length, "%" SCNu64, &number) == 1)
             break;
     if (file != NULL)
         fclose(file);
-    return (size_t)kib << 10;
+    return number;
+}
+
+/* What the kernel says is available, in bytes: of the machine, and of the container that this may
+ * be (cgroup version 2, then 1). 0 where it does not say. */
+static uint64_t memory_available(void) {
+    static const char *const limits[][2] = {
+        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
+         "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
+    uint64_t available = kernel_number("/proc/meminfo", "MemAvailable:", 0) << 10;
+    for (size_t i = 0; i < KN_COUNT(limits); i++) {
+        uint64_t most = kernel_number(limits[i][0], "", UINT64_MAX); /* "max": no limit */
+        uint64_t used = kernel_number(limits[i][1], "", 0);
+        uint64_t left = most > used ? most - used : 0;
+        available = left < available ? left : available;
+    }
+    return available;
 }
 
 /* Whether the disk would still have as much room again. The folder may not be there yet: then the
@@ -99,15 +118,22 @@ static bool disk_has_room(const char *folder, size_t bytes) {
         if (statvfs(path, &fs) == 0)
             return (size_t)fs.f_bavail * fs.f_frsize / 2 >= bytes;
         char *slash = strrchr(path, '/');
-        if (errno != ENOENT || slash == NULL || slash == path)
+        if (errno != ENOENT || strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
             return false;
-        *slash = '\0';
+        if (slash == NULL)
+            strcpy(path, ".");
+        else
+            slash[slash == path] = '\0';
     }
+}
+
+size_t kn_cache_memory(void) {
+    return (size_t)(memory_available() / 4);
 }
 
 static kn_cache_kind choose(const cached *c, const kn_cache_opts *opts) {
     size_t bytes = (size_t)c->samples * c->sample_bytes;
-    size_t budget = opts->memory > 0 ? opts->memory : memory_available() / 4;
+    uint64_t budget = opts->memory > 0 ? opts->memory : kn_cache_memory();
     if (c->source->varies || c->samples == 0)
         return KN_CACHE_OFF;
     if (opts->kind != KN_CACHE_AUTO)
@@ -122,6 +148,9 @@ static kn_cache_kind choose(const cached *c, const kn_cache_opts *opts) {
 
 static kn_status open_memory(cached *c) {
     size_t samples = (size_t)c->samples;
+    if (samples > SIZE_MAX / c->sample_bytes)
+        return kn_fail(c->ctx, KN_ERR_MEMORY, "out of memory: %zu samples of %zu bytes", samples,
+                       c->sample_bytes);
     c->pixels = kn_mem_alloc(&c->ctx->allocator, samples * c->sample_bytes);
     c->label = kn_mem_alloc(&c->ctx->allocator, samples * sizeof *c->label);
     c->state = kn_mem_calloc(&c->ctx->allocator, samples, sizeof *c->state);

@@ -51,10 +51,12 @@ static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME]
     const image_dataset *set = (const image_dataset *)ds;
     int32_t how[] = {FORM,       ds->height,     ds->width, (int32_t)set->opts.resize,
                      set->count, set->least_side};
+    const char *codecs = kn_image_codecs(); /* another version may decode otherwise */
     kn_sha256 h;
     kn_status status = KN_OK;
     kn_sha256_begin(&h);
     kn_sha256_add(&h, how, sizeof how);
+    kn_sha256_add(&h, codecs, strlen(codecs) + 1);
     for (int i = 0; i < set->count && status == KN_OK; i++) {
         const kn_labelled *item = &set->items[i];
         struct stat st;
@@ -81,7 +83,7 @@ static const kn_dataset_class image_class = {image_len, image_get, image_free, i
  * sqrt(3/4 crop_min) of the picture's. */
 static int least_side(int size, const kn_image_opts *opts) {
     double share = opts->augment.crop_min > 0 ? sqrt(0.75 * (double)opts->augment.crop_min) : 1;
-    return opts->fast_decode ? (int)ceil(size / share) : 0;
+    return opts->fast_decode ? (int)fmin(ceil(size / share), 65535) : 0;
 }
 
 kn_dataset *kn_image_dataset(kn_ctx *ctx, const kn_labelled *items, int count, int size,

@@ -488,3 +488,16 @@ kn_status kn_image_write_jpeg(const char *path, const uint8_t *pixels, int h, in
     kn_text_free(&out);
     return status;
 }
+
+/* ---- versions ---- */
+
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+
+const char *kn_image_codecs(void) {
+#ifdef LIBJPEG_TURBO_VERSION
+    return "libjpeg-turbo " TEXT(LIBJPEG_TURBO_VERSION) ", libpng " PNG_LIBPNG_VER_STRING;
+#else
+    return "libjpeg " TEXT(JPEG_LIB_VERSION) ", libpng " PNG_LIBPNG_VER_STRING;
+#endif
+}
