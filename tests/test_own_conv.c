@@ -2,6 +2,7 @@
  * device would choose on this processor: at borders, strides and sizes where tiles, panels, bands
  * and blocks have a rest, with and without threads. */
 #include "support/check.h"
+#include "support/counted.h"
 #include "support/numbers.h"
 
 #include "backend/own_conv.h"
@@ -134,14 +135,22 @@ static void a_pass_gives_the_same_bits_again(void **state) {
     kn_conv_dims strided = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 2, 1, 0, 0});
     int64_t pixels = c.n * c.h * c.w * c.in, weights = c.out * c.in * 9;
     float *x = some(1, pixels), *dy = some(2, pixels);
-    float *once = some(3, weights), *again = some(4, weights);
+    float *once = some(3, pixels), *again = some(4, pixels);
+    kn_weights w = {some(5, weights), 0, 0};
     for (int i = 0; i < 20; i++) {
         const kn_conv_dims *dims = i % 2 == 0 ? &c : &strided;
         kn_own_conv_grad_weights(p.own, dims, x, dy, once, NULL);
         kn_own_conv_grad_weights(p.own, dims, x, dy, again, NULL);
         assert_memory_equal(once, again, (size_t)weights * sizeof *once);
+        int64_t out = dims->n * dims->out_h * dims->out_w * dims->out;
+        kn_own_conv_forward(p.own, dims, x, w, NULL, false, once);
+        kn_own_conv_forward(p.own, dims, x, w, NULL, false, again);
+        assert_memory_equal(once, again, (size_t)out * sizeof *once);
+        kn_own_conv_grad_data(p.own, dims, dy, w, once);
+        kn_own_conv_grad_data(p.own, dims, dy, w, again);
+        assert_memory_equal(once, again, (size_t)pixels * sizeof *once);
     }
-    float *all[] = {x, dy, once, again};
+    float *all[] = {x, dy, once, again, (float *)(uintptr_t)w.data};
     for (size_t a = 0; a < KN_COUNT(all); a++)
         free(all[a]);
     close_place(&p);
@@ -164,6 +173,58 @@ static void packed_weights_follow_the_version(void **state) {
     for (size_t a = 0; a < KN_COUNT(all); a++)
         free(all[a]);
     close_place(&p);
+}
+
+/* After a pass that found no memory the next one is right, though the version stands. */
+static void a_pass_without_memory_leaves_nothing_behind(void **state) {
+    (void)state;
+    if (!kn_own_conv_can())
+        skip();
+    kn_conv_dims c = sized((kn_conv_dims){2, 9, 8, 16, 32, 3, 3, 2, 1, 0, 0});
+    int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
+    int64_t ws = c.out * c.in * 9;
+    float *x = some(1, xs), *w = some(2, ws), *dy = some(3, ys), *got = some(4, xs + ys + ws);
+    float *want = some(5, xs + ys + ws);
+    for (int pass = 0; pass < 3; pass++)
+        for (int n = 1;; n++) {
+            counted memory;
+            kn_ctx *ctx = counted_ctx(&memory, "cpu");
+            kn_device *d = kn_device_default(ctx);
+            kn_own_conv *own = kn_own_conv_open(d);
+            kn_weights weights = {w, 7, 1};
+            long before = memory.made;
+            kn_status status = KN_OK;
+            for (int again = 0; again < 2; again++) {
+                memory.fail_at = again == 0 ? before + n : 0;
+                if (pass == 0)
+                    status = kn_own_conv_forward(own, &c, x, weights, NULL, false, got);
+                else if (pass == 1)
+                    status = kn_own_conv_grad_data(own, &c, dy, weights, got);
+                else
+                    status = kn_own_conv_grad_weights(own, &c, x, dy, got, NULL);
+                if (again == 0 && status != KN_OK)
+                    check_error(ctx, KN_ERR_MEMORY, "out of memory");
+            }
+            assert_int_equal(status, KN_OK);
+            bool refused = memory.refused > 0;
+            int64_t size = pass == 0 ? ys : pass == 1 ? xs : ws;
+            if (pass == 0)
+                kn_ref_conv(d, &c, x, weights, NULL, false, want);
+            else if (pass == 1)
+                kn_ref_conv_grad_data(d, &c, dy, weights, want);
+            else
+                kn_ref_conv_grad_weights(d, &c, x, dy, want, NULL);
+            check_numbers("after a failure", size, got, want, tolerance);
+            kn_own_conv_close(own);
+            counted_ctx_free(&memory, ctx);
+            if (!refused) {
+                assert_true(n > 1);
+                break;
+            }
+        }
+    float *all[] = {x, w, dy, got, want};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
 }
 
 /* ---- products ---- */
@@ -207,6 +268,7 @@ int main(void) {
         cmocka_unit_test(every_shape_gives_the_references_numbers),
         cmocka_unit_test(a_pass_gives_the_same_bits_again),
         cmocka_unit_test(packed_weights_follow_the_version),
+        cmocka_unit_test(a_pass_without_memory_leaves_nothing_behind),
         cmocka_unit_test(every_product_gives_the_references_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
