@@ -187,7 +187,7 @@ static void a_pass_without_memory_leaves_nothing_behind(void **state) {
     float *want = some(5, xs + ys + ws);
     for (int pass = 0; pass < 3; pass++)
         for (int n = 1;; n++) {
-            counted memory;
+            counted memory = {0};
             kn_ctx *ctx = counted_ctx(&memory, "cpu");
             kn_device *d = kn_device_default(ctx);
             kn_own_conv *own = kn_own_conv_open(d);
