@@ -128,6 +128,10 @@ const char *recipe_value(const char *recipe, const char *name);
 /* The i-th recipe's name; NULL past the last. */
 const char *recipe_name(int i);
 
+/* The batch size for so many training pictures where a recipe says batch: with few, smaller, for 20
+ * steps an epoch, but no less than 8. The chapter's stays. */
+int recipe_batch(const char *recipe, int pictures, int batch);
+
 /* The epochs of --epochs auto on so many training pictures, at least 1. A recipe that is NULL or
  * not known has the default's. */
 int recipe_epochs(const char *recipe, int pictures);

@@ -57,21 +57,29 @@ static double rounded(double rate) {
     return strtod(text, NULL);
 }
 
+/* Where the trial shows none, what usually works: too small costs time, too large the run. */
+static double usual_rate(const args *a) {
+    bool adam = strcmp(a->opt, "adamw") == 0 || strcmp(a->opt, "radam") == 0;
+    return adam ? 0.001 : 0.01;
+}
+
 int train_find_rate(train *t) {
-    kn_lr_found found = {0};
-    int code = find(t, false, &found);
-    if (code == EXIT_DONE && isnan(found.suggestion.valley))
-        code =
-            report_fail(&t->s->r, EXIT_FAILED,
-                        "--lr auto: no rate found, as the loss ran away after %d batches; give a "
-                        "rate",
-                        found.count);
-    if (code == EXIT_DONE) {
-        t->s->a.lr = rounded(found.suggestion.valley);
-        train_tell_rate(t, &found.suggestion);
+    int code = find(t, false, &t->found);
+    if (code != EXIT_DONE)
+        return code;
+    double valley = t->found.suggestion.valley;
+    if (!isnan(valley)) {
+        t->s->a.lr = rounded(valley);
+        train_tell_rate(t, &t->found.suggestion);
+        return EXIT_DONE;
     }
-    kn_lr_found_free(t->s->ctx, &found);
-    return code;
+    char text[160];
+    t->s->a.lr = usual_rate(&t->s->a);
+    snprintf(text, sizeof text,
+             "--lr auto: no rate found, as the loss ran away after %d batches; %g is taken",
+             t->found.count, t->s->a.lr);
+    report_warning(&t->s->r, text);
+    return EXIT_DONE;
 }
 
 int lr_find_run(session *s) {

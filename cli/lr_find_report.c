@@ -1,6 +1,7 @@
 /* lr_find_report.c - what kiln lr-find says and writes: each step, the curve as a table and as a
  * picture, and the suggestions. */
 #include "core/file.h"
+#include "formats/chart_parts.h"
 #include "json_line.h"
 #include "train.h"
 
@@ -115,11 +116,8 @@ static void set_range(kn_chart *chart, const double *smooth, const double *loss,
     chart->y_max = high + margin;
 }
 
-static kn_status write_chart(const train *t, const kn_lr_found *found) {
-    char path[PATH_MAX], label[SUGGESTIONS][LABEL + 16];
-    kn_ctx *ctx = t->s->ctx;
-    if (!run_folder_file(&t->run, "lr_find.svg", path))
-        return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+kn_status lr_find_draw(kn_ctx *ctx, const kn_lr_found *found, int width, int height, kn_text *out) {
+    char label[SUGGESTIONS][LABEL + 16];
     int count = found->count > 2 * LAST_HIDDEN ? found->count - LAST_HIDDEN : found->count;
     double *block = kn_calloc(ctx, (size_t)count * 3 + 1, sizeof *block, "the chart");
     if (block == NULL)
@@ -147,12 +145,30 @@ static kn_status write_chart(const train *t, const kn_lr_found *found) {
                       .series_count = KN_COUNT(series),
                       .log_x = true,
                       .marks = mark,
-                      .mark_count = SUGGESTIONS};
+                      .mark_count = SUGGESTIONS,
+                      .width = width,
+                      .height = height};
     set_range(&chart, smooth, loss, count);
-    kn_error error = {0};
-    kn_status status = kn_chart_write(&chart, path, NULL, &error);
+    kn_charts_svg(out, &chart, 1);
     kn_free(ctx, block);
-    return status == KN_OK ? KN_OK : kn_fail_with(ctx, &error);
+    return KN_OK;
+}
+
+static kn_status write_chart(const train *t, const kn_lr_found *found) {
+    char path[PATH_MAX];
+    kn_ctx *ctx = t->s->ctx;
+    kn_text svg = {0};
+    kn_error error = {0};
+    if (!run_folder_file(&t->run, "lr_find.svg", path))
+        return kn_fail(ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+    kn_status status = lr_find_draw(ctx, found, 0, 0, &svg);
+    if (status == KN_OK && svg.failed)
+        status = kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to draw it", path);
+    else if (status == KN_OK)
+        status = kn_file_write(path, svg.data, svg.length, &error);
+    kn_text_free(&svg);
+    kn_fail_with(ctx, &error);
+    return status;
 }
 
 kn_status lr_find_write(const train *t, const kn_lr_found *found) {

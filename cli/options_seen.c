@@ -64,7 +64,9 @@ static const option table[] = {
      .value = "N",
      .min = 1,
      .max = 65536,
-     .help = "pictures a step; validation takes twice as many"},
+     .help =
+         "pictures a step, validation takes twice as many; not given, fewer where there are few: "
+         "a 20th of them, at least 8"},
     {.name = "batch-size",
      .letter = 'b',
      .commands = CMD_INFO,

@@ -65,6 +65,15 @@ const char *recipe_value(const char *recipe, const char *name) {
     return NULL;
 }
 
+int recipe_batch(const char *recipe, int pictures, int batch) {
+    enum { STEPS = 20, LEAST = 8 };
+    if (recipe != NULL && strcmp(recipe, "chapter") == 0)
+        return batch;
+    int most = pictures / STEPS / LEAST * LEAST;
+    most = most < LEAST ? LEAST : most;
+    return batch < most ? batch : most;
+}
+
 int recipe_epochs(const char *recipe, int pictures) {
     const budget *b = &short_one;
     for (int i = 0; recipe_name(i) != NULL; i++)

@@ -62,6 +62,8 @@ int train_run(session *s) {
         code = train_find_rate(&t);
     if (code == EXIT_DONE)
         code = run_folder_make(s, &t.run, "runs");
+    if (code == EXIT_DONE && t.found.count > 0 && lr_find_write(&t, &t.found) != KN_OK)
+        code = session_fail(s);
     if (code == EXIT_DONE && train_open_learner(&t) != KN_OK)
         code = session_fail(s);
     if (code == EXIT_DONE)

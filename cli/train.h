@@ -24,6 +24,7 @@ typedef struct train {
     run_folder run;
     kn_learner *learner;
     kn_predictions best; /* of the model that was saved, on the validation pictures */
+    kn_lr_found found;   /* by --lr auto */
     double seconds;      /* of the fit */
     kn_text pictures;    /* of the first batch, for the page */
 } train;
@@ -72,7 +73,8 @@ typedef struct lr_report {
 } lr_report;
 void lr_find_on_step(void *user, int step, const kn_lr_point *point); /* user is an lr_report */
 void lr_find_wipe(lr_report *r);
-kn_status lr_find_write(const train *t, const kn_lr_found *found);
+kn_status lr_find_write(const train *t, const kn_lr_found *found); /* lr_find.csv and .svg */
+kn_status lr_find_draw(kn_ctx *ctx, const kn_lr_found *found, int width, int height, kn_text *out);
 void lr_find_tell(const train *t, const kn_lr_found *found);
 
 /* train_report.c */

@@ -125,6 +125,9 @@ kn_status train_open_data(train *t, const char *folder) {
     kn_status status = kn_split_folder(ctx, folder, opts, &t->split);
     if (status != KN_OK)
         return status;
+    args *a = &t->s->a;
+    if (!args_given(a, "batch-size"))
+        a->batch_size = recipe_batch(a->recipe, t->split.train_count, a->batch_size);
     t->train_set = train_set(t, t->split.train, t->split.train_count);
     t->valid_set = valid_set(t, t->split.valid, t->split.valid_count);
     if (t->train_set == NULL || t->valid_set == NULL)

@@ -118,6 +118,25 @@ static kn_status put_charts(train *t, kn_text *out) {
     return status;
 }
 
+/* How --lr auto came to its rate. */
+static kn_status put_found(const train *t, kn_text *out) {
+    kn_text wide = {0}, narrow = {0};
+    kn_ctx *ctx = t->s->ctx;
+    if (t->found.count == 0)
+        return KN_OK;
+    kn_status status = lr_find_draw(ctx, &t->found, KN_HTML_WIDE, CHART_HEIGHT, &wide);
+    if (status == KN_OK)
+        status = lr_find_draw(ctx, &t->found, KN_HTML_NARROW, NARROW_HEIGHT, &narrow);
+    if (status == KN_OK) {
+        kn_html_section(out, NULL);
+        kn_html_drawing(out, &wide, &narrow);
+        kn_html_section_end(out);
+    }
+    kn_text_free(&wide);
+    kn_text_free(&narrow);
+    return status;
+}
+
 static kn_status put_confusion(train *t, kn_text *out) {
     kn_confusion c;
     if (t->best.samples == 0)
@@ -297,6 +316,8 @@ static kn_status put_page(train *t, kn_text *out, page_state state) {
     put_top(t, out, state, rows);
     put_facts(t, out, row, rows, best);
     kn_status status = put_charts(t, out);
+    if (status == KN_OK)
+        status = put_found(t, out);
     if (status == KN_OK)
         status = put_confusion(t, out);
     put_history(out, row, rows, best);

@@ -66,6 +66,7 @@ kn_learner *train_trial_learner(train *t) {
 void train_close(train *t) {
     kn_learner_free(t->learner);
     kn_predictions_free(t->s->ctx, &t->best);
+    kn_lr_found_free(t->s->ctx, &t->found);
     kn_text_free(&t->pictures);
     kn_module_free(t->model);
     train_close_data(t);

@@ -137,6 +137,17 @@ static void test_recipe_epochs(void **state) {
     assert_int_equal(good("kiln train d --recipe best").epochs, 0); /* auto */
 }
 
+static void test_recipe_batch(void **state) {
+    (void)state;
+    assert_int_equal(recipe_batch("quick", 9469, 64), 64);
+    assert_int_equal(recipe_batch("quick", 1280, 64), 64);
+    assert_int_equal(recipe_batch("quick", 1279, 64), 56);
+    assert_int_equal(recipe_batch("best", 320, 64), 16);
+    assert_int_equal(recipe_batch(NULL, 100, 64), 8);
+    assert_int_equal(recipe_batch("quick", 1, 64), 8);
+    assert_int_equal(recipe_batch("chapter", 1, 128), 128);
+}
+
 /* What is given counts, wherever it stands. */
 static void test_given(void **state) {
     (void)state;
@@ -414,12 +425,12 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_recipes),  cmocka_unit_test(test_recipe_epochs),
-        cmocka_unit_test(test_given),    cmocka_unit_test(test_fine_tune),
-        cmocka_unit_test(test_forms),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_later),    cmocka_unit_test(test_json_wanted),
-        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_recipes),      cmocka_unit_test(test_recipe_epochs),
+        cmocka_unit_test(test_recipe_batch), cmocka_unit_test(test_given),
+        cmocka_unit_test(test_fine_tune),    cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_later),
+        cmocka_unit_test(test_json_wanted),  cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,11 +178,27 @@ static void a_found_rate_trains_as_one_given(void **state) {
     char want[COMMAND_VALUE + 16];
     snprintf(want, sizeof want, "\"lr\":%s", found);
     check_contains(slurp("auto/args.json"), want); /* what was used */
+    check_contains(slurp("auto/lr_find.csv"), "step,lr,loss,smooth\n0,");
+    check_contains(slurp("auto/lr_find.svg"), "Learning rate finder");
+    check_contains(slurp("auto/report.html"), "Learning rate finder");
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "given", "--json", "--epochs",
             "2", "--lr", found, SMALL);
     command_expect(&run, 0);
     command_value(run.out, "\"done\"", 0, "weights_sha256", sha[1]);
     assert_string_equal(sha[0], sha[1]);
+    command_free(&run);
+}
+
+/* Pixels so large that no rate works: the run says so, tries what usually does, and ends at NaN. */
+static void without_a_rate_the_usual_one_is_taken(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "none", "--epochs", "1", "--lr",
+            "auto", "--mean", "0,0,0", "--std", "1e-30,1e-30,1e-30", SMALL);
+    command_expect(&run, 1);
+    check_contains(run.err, "warning: --lr auto: no rate found");
+    check_contains(run.err, "batches; 0.01 is taken");
+    check_contains(run.err, "the loss is");
     command_free(&run);
 }
 
@@ -193,6 +209,7 @@ int main(void) {
         cmocka_unit_test(people_read_lines),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_found_rate_trains_as_one_given),
+        cmocka_unit_test(without_a_rate_the_usual_one_is_taken),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

@@ -61,6 +61,8 @@ static kn_status write_csv(kn_ctx *ctx, const kn_activations *a, const char *pat
 static kn_status write_svg(kn_ctx *ctx, const kn_activations *a, const char *path) {
     static const char *const titles[] = {"Mean of each layer's output", "Standard deviation",
                                          "Share near zero (at most 0.05 from it)"};
+    static const char *const units[] = {"mean", "deviation", "share"};
+    enum { HEIGHT = 300, FEW = 6, LEGEND = 170 /* of many layers, as high as it gets */ };
     const double *const table[] = {a->mean, a->std, a->near_zero};
     kn_series *series = kn_calloc(ctx, (size_t)a->layers * KN_COUNT(table) + 1, sizeof *series,
                                   "the activations' chart");
@@ -76,9 +78,10 @@ static kn_status write_svg(kn_ctx *ctx, const kn_activations *a, const char *pat
                                  .count = a->records};
         chart[c] = (kn_chart){.title = titles[c],
                               .x_title = "training batches",
+                              .y_title = units[c],
                               .series = own,
                               .series_count = a->layers,
-                              .height = 300};
+                              .height = a->layers > FEW ? HEIGHT + LEGEND : HEIGHT};
     }
     kn_status status = kn_charts_write(chart, KN_COUNT(chart), path, &ctx->allocator, &ctx->error);
     kn_free(ctx, series);
