@@ -2,19 +2,19 @@
 # transfer.sh - does transfer pay? Trains on five classes of an Imagenette folder, then on the other
 # five with few pictures of each: once from random weights, once fine-tuned from the first model.
 #
-#     bench/transfer.sh KILN DATA [SEEDS [PICTURES]]
+#     bench/transfer.sh KILN DATA [SEEDS [PICTURES [VALID]]]
 #
 # KILN is the command, DATA the folder with train/ and val/, SEEDS how many seeds (3), PICTURES of
-# each class to learn from (20). Both ways see the few pictures 30 times, with the same network,
-# pictures and augmentation; validation is on all of the five classes' validation pictures. Prints a
-# line a seed, and the means.
+# each class to learn from (20), VALID of each class to validate on (all). Both ways see the few
+# pictures 30 times, with the same network, pictures and augmentation. Prints a line a seed, and the
+# means.
 set -eu
 
-if [ $# -lt 2 ] || [ $# -gt 4 ]; then
+if [ $# -lt 2 ] || [ $# -gt 5 ]; then
     sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-kiln=$1 data=$2 seeds=${3:-3} pictures=${4:-20}
+kiln=$1 data=$2 seeds=${3:-3} pictures=${4:-20} valid=${5:-100000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -26,7 +26,7 @@ split() {
         find "$class" -type f | sort | head -n "$4" | while read -r picture; do
             ln -s "$picture" "$work/$1/train/$name/"
         done
-        find "$data/val/$name" -type f | while read -r picture; do
+        find "$data/val/$name" -type f | sort | head -n "$valid" | while read -r picture; do
             ln -s "$picture" "$work/$1/val/$name/"
         done
     done
