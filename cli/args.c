@@ -241,6 +241,8 @@ static kn_status check_words(const args *a, kn_error *error) {
  * arguments, and what would contradict it is refused. */
 static kn_status settle_fine_tune(args *a, kn_error *error) {
     static const char *const own[] = {"epochs", "sched", "warmup"};
+    if (a->freeze_norm && a->fine_tune == 0)
+        return kn_error_set(error, KN_ERR_ARG, "--freeze-norm goes with --fine-tune N");
     if (a->fine_tune == 0)
         return KN_OK;
     if (a->weights == NULL)

@@ -60,7 +60,7 @@ typedef struct args {
     double momentum, wd, warmup, clip, ema, mixup, cutmix, smoothing, valid_pct;
     double mean[3], std[3]; /* NaN and 0: not given */
     double crop_min;        /* 0: that of aug */
-    bool nesterov, no_bias_wd, no_flip;
+    bool nesterov, no_bias_wd, no_flip, freeze_norm;
     bool activations;
     bool sheet;
     bool tta, shapes, json, quiet, verbose, help, version;

@@ -26,7 +26,7 @@ static kn_lr_find_opts options_of(const args *a) {
 static void freeze_body(train *t, bool frozen) {
     if (t->s->a.fine_tune > 0)
         kn_module_freeze_below(t->model, frozen ? kn_module_groups(t->model) - 1 : 0,
-                               (kn_freeze_opts){0});
+                               (kn_freeze_opts){.norm = t->s->a.freeze_norm});
 }
 
 /* EXIT_DONE or the exit code, reported. found is the caller's to free. */

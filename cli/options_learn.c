@@ -48,7 +48,8 @@ static const option table[] = {
      .value = "F",
      .max = 1,
      .below_max = true,
-     .help = "of sgd; 0 with another optimizer: its own, 0.9 or 0.95; with one-cycle-cos any but 0 goes "
+     .help = "of sgd; 0 with another optimizer: its own, 0.9 or 0.95; with one-cycle-cos any but 0 "
+             "goes "
              "0.95, 0.85, 0.95"},
     {.name = "nesterov",
      .commands = FIT_COMMANDS,

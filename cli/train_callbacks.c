@@ -60,7 +60,7 @@ static bool wants_fine_tune(const args *a) {
 }
 
 static kn_callback *make_fine_tune(train *t) {
-    return kn_fine_tune_cb(t->s->ctx, (kn_fine_tune_opts){0});
+    return kn_fine_tune_cb(t->s->ctx, (kn_fine_tune_opts){.freeze_norm = t->s->a.freeze_norm});
 }
 
 static bool wants_schedule(const args *a) {

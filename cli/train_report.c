@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- before ---- */
@@ -110,6 +111,12 @@ void train_on_epoch(void *user, const kn_history_row *row) {
 
 /* ---- after ---- */
 
+/* The most memory that the process had at a time, in bytes. */
+static int64_t peak_memory(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss << 10 : 0;
+}
+
 static void done_lines(const train *t, kn_text *out, const char *model, int best, double acc) {
     const char *run = t->run.path;
     bool drawn = t->best.samples > 0 && t->best.classes <= MATRIX_DRAWN;
@@ -119,15 +126,15 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
         kn_text_printf(out, "stopped early: %d epoch%s without a better accuracy\n", waited,
                        waited == 1 ? "" : "s");
     kn_text_printf(out,
-                   "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s\n"
+                   "best accuracy %.4f in epoch %d; %d epoch%s in %.1f s, %.0f MB of memory\n"
                    "model     %s\n"
                    "history   %s/history.csv\n"
                    "pictures  %s/loss.svg, accuracy.svg, schedule.svg, %ssheet.svg%s\n"
                    "report    %s/report.html\n"
                    "try      ",
-                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds, model, run, run,
-                   drawn ? "confusion.svg, " : "", t->s->a.activations ? ", activations.svg" : "",
-                   run);
+                   acc, best, epochs, epochs == 1 ? "" : "s", t->seconds,
+                   (double)peak_memory() / 1e6, model, run, run, drawn ? "confusion.svg, " : "",
+                   t->s->a.activations ? ", activations.svg" : "", run);
     shell_word(out, t->s->program);
     kn_text_append(out, " predict", 8);
     shell_word(out, model);
@@ -146,6 +153,7 @@ static void done_event(const train *t, kn_text *out, const char *model, int best
     line_int(out, "best_epoch", best);
     line_real(out, "best_acc", acc);
     line_real(out, "seconds", t->seconds);
+    line_int(out, "peak_memory", peak_memory()); /* bytes */
     line_bool(out, "stopped_early", kn_early_stopping_at(t->learner) >= 0);
     line_close(out);
 }

@@ -84,6 +84,8 @@ static void test_train_events(void **state) {
         }
     command_value(trained, "\"event\":\"done\"", 0, "weights_sha256", value);
     assert_int_equal(strlen(value), 66);
+    command_value(trained, "\"event\":\"done\"", 0, "peak_memory", value);
+    assert_true(atof(value) > 1e6 && atof(value) < 4e9);
     command_value(trained, "\"event\":\"done\"", 0, "run", value);
     assert_string_equal(value, "\"run\"");
     command_value(trained, "\"event\":\"done\"", 0, "model", value);

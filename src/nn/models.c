@@ -25,6 +25,14 @@ static kn_module *xresnet(kn_ctx *ctx, int depth, int classes) {
     return kn_xresnet(ctx, depth, classes, (kn_xresnet_opts){0});
 }
 
+static kn_module *xresnet_swish(kn_ctx *ctx, int depth, int classes) {
+    return kn_xresnet(ctx, depth, classes, (kn_xresnet_opts){.act = KN_ACT_SWISH});
+}
+
+static kn_module *xresnet_mish(kn_ctx *ctx, int depth, int classes) {
+    return kn_xresnet(ctx, depth, classes, (kn_xresnet_opts){.act = KN_ACT_MISH});
+}
+
 static const struct {
     const char *name;
     kn_module *(*make)(kn_ctx *ctx, int depth, int classes);
@@ -36,7 +44,13 @@ static const struct {
               {"resnet50", kn_resnet, 50, {"layer3", "fc"}},
               {"xresnet18", xresnet, 18, {"4", "11"}},
               {"xresnet34", xresnet, 34, {"4", "11"}},
-              {"xresnet50", xresnet, 50, {"4", "11"}}};
+              {"xresnet50", xresnet, 50, {"4", "11"}},
+              {"xresnet18-swish", xresnet_swish, 18, {"4", "11"}},
+              {"xresnet34-swish", xresnet_swish, 34, {"4", "11"}},
+              {"xresnet50-swish", xresnet_swish, 50, {"4", "11"}},
+              {"xresnet18-mish", xresnet_mish, 18, {"4", "11"}},
+              {"xresnet34-mish", xresnet_mish, 34, {"4", "11"}},
+              {"xresnet50-mish", xresnet_mish, 50, {"4", "11"}}};
 
 const char *kn_model_name(int i) {
     return i >= 0 && (size_t)i < sizeof models / sizeof models[0] ? models[i].name : NULL;
