@@ -16,7 +16,8 @@ typedef enum command_id {
     CMD_DOCTOR = 32,
     CMD_LR_FIND = 64,
     CMD_EXPLAIN = 128,
-    CMD_ALL = 255
+    CMD_BENCH = 256,
+    CMD_ALL = 511
 } command_id;
 
 /* Those that train: what --lr finds is true only for the very same training. */
@@ -48,6 +49,7 @@ typedef struct args {
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
     const char *mode; /* of lr-find */
     const char *class_weights, *cache, *decode;
+    const char *only;             /* of bench */
     const char *output, *weights; /* NULL: not given */
     int epochs, batch_size, img_size, accumulate;
     int fine_tune;        /* 0: not; epochs counts them all */

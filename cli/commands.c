@@ -107,7 +107,16 @@ static const command table[] = {
      .words = "",
      .summary = "version, devices, processor, libraries, folders",
      .examples = "  kiln doctor\n"},
-    {.name = "bench"},
+    {.name = "bench",
+     .id = CMD_BENCH,
+     .words = "",
+     .summary = "measure this machine, and how near to its limit Kiln comes",
+     .examples = "  kiln bench\n"
+                 "  kiln bench --threads 1\n",
+     .details =
+         "Checks that what it times is right, then takes medians: decoding, each convolution\n"
+         "of two networks with its share of the FMA peak and oneDNN's time beside it, and a\n"
+         "training step. Half a minute; other work on the machine shows in the figures.\n"},
 };
 
 const command *command_at(int i) {

@@ -21,6 +21,8 @@ static int run(session *s) {
         return info_run(s);
     case CMD_LR_FIND:
         return lr_find_run(s);
+    case CMD_BENCH:
+        return bench_run(s);
     case CMD_DOCTOR:
     case CMD_ALL:
         break;
@@ -39,7 +41,7 @@ static int print_text(session *s) {
 }
 
 static bool computes(const char *word) {
-    static const char *const words[] = {"train", "lr-find", "eval", "predict", "explain"};
+    static const char *const words[] = {"train", "lr-find", "eval", "predict", "explain", "bench"};
     bool found = false;
     for (size_t i = 0; i < KN_COUNT(words); i++)
         found = found || strcmp(word, words[i]) == 0;

@@ -23,6 +23,7 @@ int check_run(session *s);
 int info_run(session *s);
 int doctor_run(session *s);
 int lr_find_run(session *s);
+int bench_run(session *s);
 
 /* Makes the context. EXIT_DONE or the exit code, reported. */
 int session_open(session *s);

@@ -414,12 +414,12 @@ static void test_help(void **state) {
         kn_text_free(&t);
         commands++;
     }
-    assert_int_equal(commands, 8);
+    assert_int_equal(commands, 9);
     kn_text t = {0};
     help_text(NULL, NULL, &t);
     check_contains(t.data, "kiln train DATA");
     check_contains(t.data, "Exit codes: 0 done, 1 failed, 2 ");
-    assert_null(strstr(t.data, "kiln bench"));
+    check_contains(t.data, "kiln bench");
     kn_text_free(&t);
 }
 

@@ -1,0 +1,37 @@
+/* bench.h - what the parts of kiln bench share: one way to take a time, one way to tell it. Each
+ * part first checks that what it times is right. */
+#ifndef KILN_CLI_BENCH_H
+#define KILN_CLI_BENCH_H
+
+#include "json_line.h"
+#include "session.h"
+
+#include <kiln/tensor.h>
+
+typedef struct bench {
+    session *s;
+    double peak; /* FMA operations a second; 0: unknown */
+    /* Seconds of a network's convolutions, of one step, on the device and by oneDNN (0 without it):
+     * bench_conv leaves them here. */
+    double convolutions, onednn;
+} bench;
+
+/* The median of the seconds that once(arg) takes: two runs to warm up, then at least five, more
+ * while they take less than half a second together. Stops at a failure, which is once's to record.
+ */
+double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status);
+
+/* bench_pictures.c: decoding and resizing. */
+kn_status bench_pictures(bench *b);
+
+/* bench_conv.c: each convolution of a network, all three passes. */
+typedef struct bench_net {
+    const char *model;
+    int batch, size;
+} bench_net;
+kn_status bench_conv(bench *b, const bench_net *net);
+
+/* bench_step.c: a whole training step. */
+kn_status bench_step(bench *b, const bench_net *net);
+
+#endif

@@ -1,0 +1,132 @@
+/* bench_step.c - a whole training step: normalise, forward, loss, backward, optimizer. */
+#include "bench.h"
+
+#include "core/ctx.h"
+
+#include <kiln/data.h>
+#include <kiln/layers.h>
+#include <kiln/ops.h>
+#include <kiln/optim.h>
+
+#include <math.h>
+
+enum { CLASSES = 10, CHECKED = 4 /* pictures */ };
+
+typedef struct stepper {
+    kn_ctx *ctx;
+    kn_device *device;
+    kn_module *model;
+    kn_optimizer *opt;
+    int batch, size;
+    uint8_t *pixels; /* [batch,size,size,3] */
+    int32_t *labels; /* [batch] */
+    double loss;     /* of the last step, when wanted */
+    bool read_loss;
+} stepper;
+
+static kn_status step(void *arg) {
+    stepper *s = arg;
+    static const kn_normalize norm = {{0.5F, 0.5F, 0.5F}, {0.29F, 0.29F, 0.29F}};
+    kn_tensor *x = kn_from(s->ctx, KN_U8, KN_SHAPE(s->batch, s->size, s->size, 3), s->pixels);
+    kn_tensor *y = kn_from(s->ctx, KN_I32, KN_SHAPE(s->batch), s->labels);
+    x = kn_normalize_apply(s->ctx, &norm, kn_to(s->ctx, x, s->device));
+    kn_tensor *preds = kn_forward(s->model, x);
+    kn_tensor *loss = kn_cross_entropy(s->ctx, preds, kn_to(s->ctx, y, s->device));
+    if (s->read_loss)
+        s->loss = kn_item(s->ctx, loss);
+    kn_status status = kn_backward(s->ctx, loss);
+    if (status == KN_OK)
+        status = kn_optimizer_step(s->opt);
+    kn_optimizer_zero_grad(s->opt);
+    kn_step_end(s->ctx);
+    return status;
+}
+
+static kn_status open_stepper(stepper *s, kn_ctx *ctx, const char *model, kn_device *device) {
+    s->ctx = ctx;
+    s->device = device;
+    size_t bytes = (size_t)s->batch * (size_t)s->size * (size_t)s->size * 3;
+    s->pixels = kn_alloc(ctx, bytes, "pictures");
+    s->labels = kn_alloc(ctx, (size_t)s->batch * sizeof *s->labels, "labels");
+    s->model = kn_model_new(ctx, model, CLASSES);
+    if (s->model != NULL && kn_module_to(s->model, device) == KN_OK)
+        s->opt = kn_sgd(s->model, 0.01, (kn_sgd_opts){0});
+    for (size_t i = 0; i < bytes && s->pixels != NULL; i++)
+        s->pixels[i] = (uint8_t)(i * 2654435761U >> 13);
+    for (int i = 0; i < s->batch && s->labels != NULL; i++)
+        s->labels[i] = i % CLASSES;
+    return kn_ctx_status(ctx);
+}
+
+static void close_stepper(stepper *s) {
+    kn_optimizer_free(s->opt);
+    kn_module_free(s->model);
+    kn_free(s->ctx, s->pixels);
+    kn_free(s->ctx, s->labels);
+}
+
+/* The loss of a few small pictures after one step: all passes of all layers are in it. Plain loops
+ * are slow, so a quarter of the size must do. */
+static kn_status loss_on(bench *b, const bench_net *net, kn_device *device, double *loss) {
+    stepper s = {.batch = CHECKED, .size = net->size / 4, .read_loss = true};
+    kn_status status = open_stepper(&s, b->s->ctx, net->model, device);
+    for (int i = 0; i < 2 && status == KN_OK; i++)
+        status = step(&s);
+    *loss = s.loss;
+    close_stepper(&s);
+    return status;
+}
+
+static kn_status check(bench *b, const bench_net *net) {
+    kn_ctx *ctx = b->s->ctx;
+    double got = NAN, want = NAN;
+    kn_device *plain = kn_device_open(ctx, "reference"), *device = kn_device_default(ctx);
+    if (plain == NULL)
+        return kn_ctx_status(ctx);
+    kn_status status = loss_on(b, net, plain, &want);
+    if (status == KN_OK)
+        status = loss_on(b, net, device, &got);
+    if (status == KN_OK && !(fabs(got - want) <= 1e-3 * fabs(want)))
+        status = kn_fail(ctx, KN_ERR_DEVICE, "%s: a step of %s ends at a loss of %g, expected %g",
+                         kn_device_name(device), net->model, got, want);
+    return status;
+}
+
+static void tell(bench *b, const bench_net *net, double seconds) {
+    kn_text t = {0};
+    if (b->s->r.json) {
+        line_open(&t);
+        line_string(&t, "event", "bench");
+        line_string(&t, "what", "step");
+        line_string(&t, "model", net->model);
+        line_int(&t, "batch", net->batch);
+        line_int(&t, "img_size", net->size);
+        line_real(&t, "ms", seconds * 1e3);
+        line_real(&t, "img_per_s", net->batch / seconds);
+        line_real(&t, "convolutions_ms", b->convolutions * 1e3);
+        line_real(&t, "onednn_convolutions_ms", b->onednn > 0 ? b->onednn * 1e3 : NAN);
+        line_close(&t);
+    } else {
+        kn_text_printf(&t, "step      %.1f ms, %.0f pictures a second; %.2f times its convolutions",
+                       seconds * 1e3, net->batch / seconds, seconds / b->convolutions);
+        if (b->onednn > 0)
+            kn_text_printf(&t, ", %.2f times those by oneDNN", seconds / b->onednn);
+        kn_text_append(&t, "\n", 1);
+    }
+    report_out(&b->s->r, &t);
+}
+
+kn_status bench_step(bench *b, const bench_net *net) {
+    stepper s = {.batch = net->batch, .size = net->size};
+    kn_status status = check(b, net);
+    double seconds = NAN;
+    if (status == KN_OK) {
+        status = open_stepper(&s, b->s->ctx, net->model, kn_device_default(b->s->ctx));
+        if (status == KN_OK)
+            seconds = bench_time(step, &s, &status);
+        close_stepper(&s);
+    }
+    if (status == KN_OK)
+        tell(b, net, seconds);
+    return status;
+}

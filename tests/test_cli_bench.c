@@ -1,0 +1,64 @@
+/* test_cli_bench.c - kiln bench: it checks before it times, and tells each figure. The figures
+ * themselves are the machine's. */
+#include "support/check.h"
+#include "support/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .program = NULL                                                                            \
+    }
+
+static double number_in(const char *out, const char *part, int n, const char *key) {
+    char value[COMMAND_VALUE];
+    command_value(out, part, n, key, value);
+    return atof(value);
+}
+
+static void test_pictures(void **state) {
+    (void)state;
+    char out[8192];
+    COMMAND_WELL(out, HERE, "bench", "--only", "pictures", "--json", "--threads", "1");
+    assert_true(number_in(out, "\"machine\"", 0, "copy_gb_per_s") > 0.1);
+    assert_true(number_in(out, "\"machine\"", 0, "threads") == 1);
+    double decoded = number_in(out, "\"decode\"", 0, "img_per_s");
+    double resized = number_in(out, "\"resize\"", 0, "img_per_s");
+    assert_true(decoded > 1 && resized > 1);
+    assert_true(number_in(out, "\"memory\"", 0, "peak_memory") > 1e6);
+    assert_null(strstr(out, "\"conv\""));
+}
+
+/* Eleven passes of four layers, then the step. */
+static void test_network(void **state) {
+    (void)state;
+    static char out[65536];
+    COMMAND_WELL(out, HERE, "bench", "--only", "simple_cnn", "--json", "--threads", "1");
+    for (int i = 0; i < 11; i++) {
+        assert_true(number_in(out, "\"conv\"", i, "ms") > 0);
+        assert_true(number_in(out, "\"conv\"", i, "gflops") > 0);
+    }
+    assert_int_equal(command_lines(out), 1 + 11 + 1 + 1);
+    assert_true(number_in(out, "\"step\"", 0, "ms") > 0);
+    assert_true(number_in(out, "\"step\"", 0, "convolutions_ms") > 0);
+    assert_true(number_in(out, "\"step\"", 0, "batch") == 128);
+}
+
+static void test_lines(void **state) {
+    (void)state;
+    char out[8192];
+    COMMAND_WELL(out, HERE, "bench", "--only", "machine");
+    check_contains(out, "device    ");
+    check_contains(out, "copying   ");
+    check_contains(out, "memory    ");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_network),
+        cmocka_unit_test(test_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
