@@ -231,7 +231,7 @@ static const struct {
     {"kiln lr-find d --epochs 3", "--epochs is no option of lr-find, but of train"},
     {"kiln lr-find d --lr 3", "--lr is no option of lr-find, but of train"},
     {"kiln train d --lr aut", "--lr \"aut\": expected auto, or a number above 0"},
-    {"kiln bench", "bench is not in this version"},
+    {"kiln bench x", "unexpected argument x; usage: kiln bench"},
     {"kiln train", "usage: kiln train DATA"},
     {"kiln train a b", "unexpected argument b; usage: kiln train DATA"},
     {"kiln predict m", "usage: kiln predict MODEL IMAGE|FOLDER..."},

@@ -59,6 +59,9 @@ static bool own_pays(void) {
     return kn_own_conv_can() && !kn_own_conv_wide();
 }
 
+/* Of a few channels it has kernels that are faster than ours. */
+enum { LEAST_CHANNELS = 16 };
+
 #else
 
 static kn_status open_library(kn_device *d, cpu_state *s, char *about, size_t size) {
@@ -85,6 +88,8 @@ static void forget_library(cpu_state *s, uint64_t id) {
 static bool own_pays(void) {
     return kn_own_conv_can();
 }
+
+enum { LEAST_CHANNELS = 1 };
 
 #endif
 
@@ -137,25 +142,29 @@ static kn_status cpu_matmul(kn_device *d, const kn_matmul_dims *m, const float *
                                                    : library_matmul(d, m, a, b, bias, c);
 }
 
+static bool by_own(const cpu_state *s, const kn_conv_dims *c) {
+    return s->own != NULL && c->in >= LEAST_CHANNELS;
+}
+
 static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
                           const float *bias, bool relu, float *y) {
     cpu_state *s = d->state;
-    return s->own != NULL ? kn_own_conv_forward(s->own, c, x, w, bias, relu, y)
-                          : library_conv(d, c, x, w, bias, relu, y);
+    return by_own(s, c) ? kn_own_conv_forward(s->own, c, x, w, bias, relu, y)
+                        : library_conv(d, c, x, w, bias, relu, y);
 }
 
 static kn_status cpu_conv_grad_data(kn_device *d, const kn_conv_dims *c, const float *dy,
                                     kn_weights w, float *dx) {
     cpu_state *s = d->state;
-    return s->own != NULL ? kn_own_conv_grad_data(s->own, c, dy, w, dx)
-                          : library_conv_grad_data(d, c, dy, w, dx);
+    return by_own(s, c) ? kn_own_conv_grad_data(s->own, c, dy, w, dx)
+                        : library_conv_grad_data(d, c, dy, w, dx);
 }
 
 static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, const float *x,
                                        const float *dy, float *dw, float *db) {
     cpu_state *s = d->state;
-    return s->own != NULL ? kn_own_conv_grad_weights(s->own, c, x, dy, dw, db)
-                          : library_conv_grad_weights(d, c, x, dy, dw, db);
+    return by_own(s, c) ? kn_own_conv_grad_weights(s->own, c, x, dy, dw, db)
+                        : library_conv_grad_weights(d, c, x, dy, dw, db);
 }
 
 /* All but the name and the way to open it. */
