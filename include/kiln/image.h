@@ -54,7 +54,7 @@ typedef struct kn_image_reader {
 
 KN_API void kn_image_reader_free(kn_image_reader *r);
 
-/* The versions of the libraries that decode: "libjpeg-turbo 2.1.5, libpng 1.6.39". */
+/* The versions of the libraries that decode: "libjpeg 2.1.5, libpng 1.6.39". */
 KN_API const char *kn_image_codecs(void);
 
 /* Reads and decodes a JPEG or PNG, told apart by its first bytes. The bytes equal Pillow's

@@ -288,7 +288,8 @@ extern const kn_backend kn_backend_reference;
 /* Threads and oneDNN (plain loops for convolution and products where it was not built in). */
 extern const kn_backend kn_backend_cpu;
 
-/* The same with every convolution and product by oneDNN, to compare with. Only where oneDNN was built in. */
+/* The same with every convolution and product by oneDNN, to compare with. Only where oneDNN was
+ * built in. */
 extern const kn_backend kn_backend_onednn;
 
 /* The backend for a device name: "reference", "cpu", "onednn", "auto". NULL and *error: there is

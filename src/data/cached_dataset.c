@@ -4,9 +4,9 @@
 #include "data/cache_file.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -83,9 +83,14 @@ static uint64_t kernel_number(const char *path, const char *label, uint64_t miss
     uint64_t number = missing;
     size_t length = strlen(label);
     FILE *file = fopen(path, "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, label, length) == 0 && sscanf(line + length, "%" SCNu64, &number) == 1)
-            break;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *begin = line + length, *end = begin;
+        uint64_t found = strncmp(line, label, length) == 0 ? strtoull(begin, &end, 10) : 0;
+        if (end == begin) /* another line, or no number: "max" */
+            continue;
+        number = found;
+        break;
+    }
     if (file != NULL)
         fclose(file);
     return number;

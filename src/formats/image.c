@@ -489,15 +489,12 @@ kn_status kn_image_write_jpeg(const char *path, const uint8_t *pixels, int h, in
     return status;
 }
 
-/* ---- versions ---- */
-
 #define TEXT_(x) #x
-#define TEXT(x)  TEXT_(x)
+#define TEXT(x)  TEXT_(x) /* a version, which may be no string */
+#ifndef LIBJPEG_TURBO_VERSION
+#define LIBJPEG_TURBO_VERSION JPEG_LIB_VERSION
+#endif
 
 const char *kn_image_codecs(void) {
-#ifdef LIBJPEG_TURBO_VERSION
-    return "libjpeg-turbo " TEXT(LIBJPEG_TURBO_VERSION) ", libpng " PNG_LIBPNG_VER_STRING;
-#else
-    return "libjpeg " TEXT(JPEG_LIB_VERSION) ", libpng " PNG_LIBPNG_VER_STRING;
-#endif
+    return "libjpeg " TEXT(LIBJPEG_TURBO_VERSION) ", libpng " PNG_LIBPNG_VER_STRING;
 }
