@@ -1,5 +1,5 @@
-/* bench.h - what the parts of kiln bench share: one way to take a time, one way to tell it. Each
- * part first checks that what it times is right. */
+/* bench.h - what the parts of kiln bench share: one way to take a time, one way to tell it. What
+ * times convolutions and steps checks first that they are right. */
 #ifndef KILN_CLI_BENCH_H
 #define KILN_CLI_BENCH_H
 

@@ -114,9 +114,9 @@ static const command table[] = {
      .examples = "  kiln bench\n"
                  "  kiln bench --threads 1\n",
      .details =
-         "Checks that what it times is right, then takes medians: decoding, each convolution\n"
-         "of two networks with its share of the FMA peak and oneDNN's time beside it, and a\n"
-         "training step. Half a minute; other work on the machine shows in the figures.\n"},
+         "Medians: decoding, each convolution of two networks with its share of the FMA peak\n"
+         "and oneDNN's time beside it, and a training step. Convolutions and steps are first\n"
+         "checked against plain loops. Other work on the machine shows in the figures.\n"},
 };
 
 const command *command_at(int i) {

@@ -97,6 +97,17 @@ static void put_facts(train *t, kn_text *out, const kn_history_row *row, int row
 
 /* ---- charts ---- */
 
+/* Both widths of one chart, which it frees; nothing after a failure. */
+static void put_drawing(kn_text *out, kn_status status, kn_text *wide, kn_text *narrow) {
+    if (status == KN_OK) {
+        kn_html_section(out, NULL);
+        kn_html_drawing(out, wide, narrow);
+        kn_html_section_end(out);
+    }
+    kn_text_free(wide);
+    kn_text_free(narrow);
+}
+
 static kn_status put_charts(train *t, kn_text *out) {
     kn_status status = KN_OK;
     for (int i = 0; i < KN_HISTORY_CHARTS && status == KN_OK; i++) {
@@ -107,13 +118,7 @@ static kn_status put_charts(train *t, kn_text *out) {
         status = kn_recorder_draw(t->learner, chart, KN_HTML_WIDE, CHART_HEIGHT, &wide);
         if (status == KN_OK)
             status = kn_recorder_draw(t->learner, chart, KN_HTML_NARROW, NARROW_HEIGHT, &narrow);
-        if (status == KN_OK) {
-            kn_html_section(out, NULL);
-            kn_html_drawing(out, &wide, &narrow);
-            kn_html_section_end(out);
-        }
-        kn_text_free(&wide);
-        kn_text_free(&narrow);
+        put_drawing(out, status, &wide, &narrow);
     }
     return status;
 }
@@ -127,13 +132,7 @@ static kn_status put_found(const train *t, kn_text *out) {
     kn_status status = lr_find_draw(ctx, &t->found, KN_HTML_WIDE, CHART_HEIGHT, &wide);
     if (status == KN_OK)
         status = lr_find_draw(ctx, &t->found, KN_HTML_NARROW, NARROW_HEIGHT, &narrow);
-    if (status == KN_OK) {
-        kn_html_section(out, NULL);
-        kn_html_drawing(out, &wide, &narrow);
-        kn_html_section_end(out);
-    }
-    kn_text_free(&wide);
-    kn_text_free(&narrow);
+    put_drawing(out, status, &wide, &narrow);
     return status;
 }
 
