@@ -21,16 +21,20 @@ typedef struct place {
     kn_own_conv *own;
 } place;
 
-static bool open_place(place *p, int threads) {
-    if (!kn_own_conv_can()) {
+static void need_tiles(void) {
+    if (kn_tile_best() == NULL) {
         print_message("SKIPPED: this processor has no AVX2\n");
         skip();
     }
+}
+
+static bool open_place(place *p, const kn_tile_kernels *tile, int threads) {
+    need_tiles();
     kn_error error = {0};
     assert_int_equal(kn_ctx_new(&p->ctx, (kn_ctx_opts){.threads = threads}, &error), KN_OK);
     p->device = kn_device_open(p->ctx, "cpu");
     assert_non_null(p->device);
-    p->own = kn_own_conv_open(p->device);
+    p->own = kn_own_conv_open(p->device, tile);
     return p->own != NULL;
 }
 
@@ -114,23 +118,26 @@ static void check_shape(place *p, size_t i, const char *name) {
 static void every_shape_gives_the_references_numbers(void **state) {
     (void)state;
     static const int threads[] = {1, 2, 5};
-    for (size_t t = 0; t < KN_COUNT(threads); t++) {
-        place p;
-        assert_true(open_place(&p, threads[t]));
-        for (size_t i = 0; i < KN_COUNT(shapes); i++) {
-            char name[64];
-            snprintf(name, sizeof name, "shape %zu on %d threads", i, threads[t]);
-            check_shape(&p, i, name);
+    need_tiles();
+    for (int k = 0; kn_tile_nth(k) != NULL; k++)
+        for (size_t t = 0; t < KN_COUNT(threads); t++) {
+            place p;
+            assert_true(open_place(&p, kn_tile_nth(k), threads[t]));
+            for (size_t i = 0; i < KN_COUNT(shapes); i++) {
+                char name[64];
+                snprintf(name, sizeof name, "%s: shape %zu on %d threads", kn_tile_nth(k)->name, i,
+                         threads[t]);
+                check_shape(&p, i, name);
+            }
+            close_place(&p);
         }
-        close_place(&p);
-    }
 }
 
 /* The same bits again, on as many threads: which thread takes which item must not matter. */
 static void a_pass_gives_the_same_bits_again(void **state) {
     (void)state;
     place p;
-    assert_true(open_place(&p, 3));
+    assert_true(open_place(&p, kn_tile_best(), 3));
     kn_conv_dims c = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0});
     kn_conv_dims strided = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 2, 1, 0, 0});
     int64_t pixels = c.n * c.h * c.w * c.in, weights = c.out * c.in * 9;
@@ -160,7 +167,7 @@ static void a_pass_gives_the_same_bits_again(void **state) {
 static void packed_weights_follow_the_version(void **state) {
     (void)state;
     place p;
-    assert_true(open_place(&p, 1));
+    assert_true(open_place(&p, kn_tile_best(), 1));
     kn_conv_dims c = sized((kn_conv_dims){1, 4, 4, 16, 16, 3, 3, 1, 1, 0, 0});
     float *x = some(1, 256), *w = some(2, 2304), *first = some(3, 256), *then = some(4, 256);
     kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, first);
@@ -178,8 +185,7 @@ static void packed_weights_follow_the_version(void **state) {
 /* After a pass that found no memory the next one is right, though the version stands. */
 static void a_pass_without_memory_leaves_nothing_behind(void **state) {
     (void)state;
-    if (!kn_own_conv_can())
-        skip();
+    need_tiles();
     kn_conv_dims c = sized((kn_conv_dims){2, 9, 8, 16, 32, 3, 3, 2, 1, 0, 0});
     int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
     int64_t ws = c.out * c.in * 9;
@@ -190,7 +196,7 @@ static void a_pass_without_memory_leaves_nothing_behind(void **state) {
             counted memory = {0};
             kn_ctx *ctx = counted_ctx(&memory, "cpu");
             kn_device *d = kn_device_default(ctx);
-            kn_own_conv *own = kn_own_conv_open(d);
+            kn_own_conv *own = kn_own_conv_open(d, kn_tile_best());
             kn_weights weights = {w, 7, 1};
             long before = memory.made;
             kn_status status = KN_OK;
@@ -247,9 +253,13 @@ static void check_product(place *p, kn_matmul_dims m, bool with_bias, const char
 static void every_product_gives_the_references_numbers(void **state) {
     (void)state;
     static const int threads[] = {1, 3};
-    for (size_t t = 0; t < KN_COUNT(threads); t++) {
+    need_tiles();
+    for (int i = 0; i < 4; i++) {
+        const kn_tile_kernels *tile = kn_tile_nth(i / 2);
         place p;
-        assert_true(open_place(&p, threads[t]));
+        if (tile == NULL)
+            break;
+        assert_true(open_place(&p, tile, threads[i % 2]));
         for (int turned = 0; turned < 4; turned++) {
             bool a = turned % 2, b = turned / 2;
             check_product(&p, (kn_matmul_dims){1, 65, 50, 33, a, b, false}, true, "65x50x33");

@@ -64,6 +64,8 @@ typedef struct kn_matmul_dims {
     bool symmetric; /* c is: a device may compute a half and mirror it */
 } kn_matmul_dims;
 
+enum { KN_MOST_KERNEL = 7 }; /* sides of a convolution's kernel */
+
 typedef struct kn_conv_dims {
     int64_t n, h, w, in, out, kernel_h, kernel_w, stride, padding, out_h, out_w;
 } kn_conv_dims;

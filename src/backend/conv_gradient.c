@@ -5,7 +5,7 @@
  * own; the parts are added up in the end, in order. A worker goes through its images band by band.
  * What a band needs of the input it lays out in panels [ceil(in / 16), row, column, 16], with the
  * padding, so that a move of the kernel is another start in the same panel; all of it stays in the
- * worker's cache while every six channels of dy meet every panel at every place of the kernel.
+ * worker's cache while every few channels of dy meet every panel at every place of the kernel.
  *
  * With few channels, as in the first layer, a panel of 16 would be nearly empty. There the windows
  * themselves are laid out, as if each were a pixel with in * kernel_h * kernel_w channels. */
@@ -29,7 +29,7 @@ typedef struct gradient {
     /* What is laid out has so many channels, and columns a row; the kernel moves over it by
      * kernel_h x kernel_w places, from pixel to pixel by stride. */
     int64_t channels, cols, kernel_h, kernel_w, stride;
-    int64_t panels, groups; /* groups: of six output channels */
+    int64_t panels, groups; /* groups: of a tile's output channels */
     int64_t images, runs;   /* of a band: whole images, or so many rows of one */
     int64_t rows;           /* laid out for one image of a band */
     int64_t parts, sets;    /* of the images; of the groups: one worker each */
@@ -44,34 +44,35 @@ static int64_t at_least_one(int64_t n) {
 }
 
 static int64_t rounded(int64_t n) {
-    return (n + KN_TILE_COLS - 1) / KN_TILE_COLS * KN_TILE_COLS;
+    return (n + KN_PANEL - 1) / KN_PANEL * KN_PANEL;
 }
 
-static gradient plan(const kn_conv_dims *c, int threads) {
+static gradient plan(const kn_tile_kernels *tile, const kn_conv_dims *c, int threads) {
     bool windows = c->in < SHALLOW;
     /* Of a 1x1 kernel only the pixels that it meets are laid out. */
     bool packed = windows || (c->kernel_h == 1 && c->kernel_w == 1);
     gradient g = {.c = c,
+                  .tile = tile,
                   .windows = windows,
                   .channels = windows ? c->in * c->kernel_h * c->kernel_w : c->in,
                   .cols = packed ? c->out_w : (c->out_w - 1) * c->stride + c->kernel_w,
                   .kernel_h = windows ? 1 : c->kernel_h,
                   .kernel_w = windows ? 1 : c->kernel_w,
                   .stride = packed ? 1 : c->stride};
-    g.panels = (g.channels + KN_TILE_COLS - 1) / KN_TILE_COLS;
-    g.groups = (c->out + KN_TILE_ROWS - 1) / KN_TILE_ROWS;
+    g.panels = (g.channels + KN_PANEL - 1) / KN_PANEL;
+    g.groups = (c->out + tile->rows - 1) / tile->rows;
     g.images = at_least_one(BAND / (c->out_h * c->out_w));
     g.images = g.images < c->n ? g.images : c->n;
     g.runs = at_least_one(BAND / c->out_w);
     g.runs = g.runs < c->out_h ? g.runs : c->out_h;
     g.rows = (g.runs - 1) * g.stride + g.kernel_h;
-    int64_t sums = g.panels * g.kernel_h * g.kernel_w * c->out * KN_TILE_COLS;
+    int64_t sums = g.panels * g.kernel_h * g.kernel_w * c->out * KN_PANEL;
     int64_t fit = at_least_one(SUMS_BYTES / (sums * (int64_t)sizeof(float)));
     g.parts = threads < fit ? threads : fit;
     g.parts = g.parts < c->n ? g.parts : c->n;
     g.sets = at_least_one(threads / g.parts);
     g.sets = g.sets < g.groups ? g.sets : g.groups;
-    g.grad_at = g.panels * g.images * g.rows * g.cols * KN_TILE_COLS;
+    g.grad_at = g.panels * g.images * g.rows * g.cols * KN_PANEL;
     g.room_size = g.grad_at + rounded(g.images * g.runs * c->out_w * (c->out + PAD));
     g.bias_at = sums;
     g.sums_size = sums + rounded(c->out);
@@ -88,28 +89,27 @@ typedef struct band {
 } band;
 
 static float *laid_row(const band *b, int64_t row) {
-    return b->laid + row * b->g->cols * KN_TILE_COLS;
+    return b->laid + row * b->g->cols * KN_PANEL;
 }
 
 static int64_t laid_panel(const gradient *g) {
-    return g->images * g->rows * g->cols * KN_TILE_COLS;
+    return g->images * g->rows * g->cols * KN_PANEL;
 }
 
 /* Spreads a pixel's channels over the panels. */
 static void lay_pixel(const gradient *g, const float *from, float *to) {
     int64_t next = laid_panel(g), left = g->channels;
-    for (; left >= KN_TILE_COLS; left -= KN_TILE_COLS, from += KN_TILE_COLS, to += next)
-        memcpy(to, from, KN_TILE_COLS * sizeof *to);
+    for (; left >= KN_PANEL; left -= KN_PANEL, from += KN_PANEL, to += next)
+        memcpy(to, from, KN_PANEL * sizeof *to);
     if (left > 0) {
         memcpy(to, from, (size_t)left * sizeof *to);
-        memset(to + left, 0, (size_t)(KN_TILE_COLS - left) * sizeof *to);
+        memset(to + left, 0, (size_t)(KN_PANEL - left) * sizeof *to);
     }
 }
 
 static void lay_nothing(const gradient *g, float *row, int64_t begin, int64_t end) {
     for (int64_t p = 0; p < g->panels && begin < end; p++, row += laid_panel(g))
-        memset(row + begin * KN_TILE_COLS, 0,
-               (size_t)((end - begin) * KN_TILE_COLS) * sizeof(float));
+        memset(row + begin * KN_PANEL, 0, (size_t)((end - begin) * KN_PANEL) * sizeof(float));
 }
 
 /* Row y of an image, with the padding to its sides. */
@@ -121,7 +121,7 @@ static void lay_row(const gradient *g, const float *image, int64_t y, float *to)
     }
     const float *from = image + y * c->w * c->in;
     int64_t step = g->stride == c->stride ? 1 : c->stride; /* between the pixels that are wanted */
-    for (int64_t i = 0, x = -c->padding; i < g->cols; i++, x += step, to += KN_TILE_COLS)
+    for (int64_t i = 0, x = -c->padding; i < g->cols; i++, x += step, to += KN_PANEL)
         if (x >= 0 && x < c->w)
             lay_pixel(g, from + x * c->in, to);
         else
@@ -145,7 +145,7 @@ static void window(const kn_conv_dims *c, const float *image, int64_t y, int64_t
 static void lay_windows(const gradient *g, const float *image, int64_t y, float *to) {
     const kn_conv_dims *c = g->c;
     float one[SHALLOW * 7 * 7];
-    for (int64_t x = 0; x < c->out_w; x++, to += KN_TILE_COLS) {
+    for (int64_t x = 0; x < c->out_w; x++, to += KN_PANEL) {
         window(c, image, y, x * c->stride - c->padding, one);
         lay_pixel(g, one, to);
     }
@@ -186,27 +186,41 @@ static void lay_grad(const band *b) {
 
 /* ---- sums ---- */
 
-/* A panel, at all places, for six channels. Where there are fewer, the last stands in for the rest.
- */
-static void add_tiles(const band *b, int64_t panel, int64_t channel) {
+/* Some panels, at all places, for a tile's channels. Where there are fewer, the last stands in for
+ * the rest. */
+static void add_tiles(const band *b, int64_t panel, int panels, int64_t channel) {
     const gradient *g = b->g;
-    int64_t out = g->c->out, rows = out - channel < KN_TILE_ROWS ? out - channel : KN_TILE_ROWS;
+    int64_t out = g->c->out, rows = g->tile->rows, left = out - channel;
     int64_t places = g->kernel_h * g->kernel_w;
-    kn_gradient_tile t = {.run_at = g->run_at,
+    kn_gradient_tile t = {.panels = panels,
+                          .run_at = g->run_at,
                           .runs = b->images * b->runs,
                           .pixels = g->c->out_w,
                           .a_step = out + PAD,
-                          .b_step = g->stride * KN_TILE_COLS,
-                          .sums = b->sums + (panel * places * out + channel) * KN_TILE_COLS,
-                          .rows = rows,
+                          .b_step = g->stride * KN_PANEL,
+                          .rows = left < rows ? left : rows,
                           .add = b->add};
-    for (int64_t r = 0; r < KN_TILE_ROWS; r++)
-        t.a[r] = b->grad + channel + (r < rows ? r : rows - 1);
-    for (int64_t y = 0; y < g->kernel_h; y++)
-        for (int64_t x = 0; x < g->kernel_w; x++, t.sums += out * KN_TILE_COLS) {
-            t.b = b->laid + panel * laid_panel(g) + (y * g->cols + x) * KN_TILE_COLS;
-            g->tile->gradient(&t);
+    for (int64_t r = 0; r < rows; r++)
+        t.a[r] = b->grad + channel + (r < t.rows ? r : t.rows - 1);
+    for (int64_t place = 0; place < places; place++) {
+        int64_t at = place / g->kernel_w * g->cols + place % g->kernel_w;
+        for (int p = 0; p < panels; p++) {
+            t.b[p] = b->laid + (panel + p) * laid_panel(g) + at * KN_PANEL;
+            t.sums[p] = b->sums + (((panel + p) * places + place) * out + channel) * KN_PANEL;
         }
+        g->tile->gradient(&t);
+    }
+}
+
+/* A band, for the groups of channels [first, end). */
+static void add_band(const band *b, int64_t first, int64_t end) {
+    const gradient *g = b->g;
+    for (int64_t p = 0; p < g->panels; p += g->tile->panels) {
+        int64_t left = g->panels - p;
+        int panels = left < g->tile->panels ? (int)left : g->tile->panels;
+        for (int64_t i = first; i < end; i++)
+            add_tiles(b, p, panels, i * g->tile->rows);
+    }
 }
 
 static void work(const void *args, int worker, int64_t from, int64_t to) {
@@ -231,9 +245,7 @@ static void work(const void *args, int worker, int64_t from, int64_t to) {
             b.runs = c->out_h - b.run < g->runs ? c->out_h - b.run : g->runs;
             lay_input(&b);
             lay_grad(&b);
-            for (int64_t p = 0; p < g->panels; p++)
-                for (int64_t i = first; i < end; i++)
-                    add_tiles(&b, p, i * KN_TILE_ROWS);
+            add_band(&b, first, end);
             b.add = true;
         }
     }
@@ -245,13 +257,13 @@ static void work(const void *args, int worker, int64_t from, int64_t to) {
 static void write_panel(const gradient *g, int64_t panel, int64_t channel) {
     const kn_conv_dims *c = g->c;
     int64_t all = c->kernel_h * c->kernel_w, places = g->kernel_h * g->kernel_w;
-    int64_t first = panel * KN_TILE_COLS, left = g->channels - first;
-    int64_t lanes = left < KN_TILE_COLS ? left : KN_TILE_COLS;
+    int64_t first = panel * KN_PANEL, left = g->channels - first;
+    int64_t lanes = left < KN_PANEL ? left : KN_PANEL;
     float *dw = g->dw + channel * c->in * all;
     for (int64_t part = 0; part < g->parts; part++) {
         const float *from =
-            g->sums + part * g->sums_size + (panel * places * c->out + channel) * KN_TILE_COLS;
-        for (int64_t place = 0; place < places; place++, from += c->out * KN_TILE_COLS)
+            g->sums + part * g->sums_size + (panel * places * c->out + channel) * KN_PANEL;
+        for (int64_t place = 0; place < places; place++, from += c->out * KN_PANEL)
             for (int64_t j = 0, i = first; j < lanes; j++, i++) {
                 float *to = g->windows ? dw + i % c->in * all + i / c->in : dw + i * all + place;
                 *to = (part > 0 ? *to : 0) + from[j];
@@ -287,15 +299,14 @@ static kn_status make_room(kn_device *d, gradient *g) {
     g->run_at = (int64_t *)(void *)(p + room);
     for (int64_t i = 0; i < runs; i++) {
         int64_t row = i / g->runs * g->rows + i % g->runs * g->stride;
-        g->run_at[i] = row * g->cols * KN_TILE_COLS;
+        g->run_at[i] = row * g->cols * KN_PANEL;
     }
     return KN_OK;
 }
 
 kn_status kn_conv_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
                            const float *x, const float *dy, float *dw, float *db) {
-    gradient g = plan(c, d->threads);
-    g.tile = tile;
+    gradient g = plan(tile, c, d->threads);
     g.x = x;
     g.dy = dy;
     g.dw = dw;

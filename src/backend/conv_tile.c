@@ -1,5 +1,7 @@
-/* conv_tile.c - see conv_tile.h. */
+/* conv_tile.c - see conv_tile.h: the choice, and the kernels for AVX2. */
 #include "backend/conv_tile.h"
+
+#include "backend/conv_tile_kinds.h"
 
 #include <string.h>
 
@@ -9,8 +11,10 @@
 
 #define AVX2 __attribute__((target("avx2,fma")))
 
+enum { ROWS = 6, LANES = 8 }; /* 12 registers of sums, 2 of weights, 1 of input, of the 16 */
+
 typedef struct sums {
-    __m256 v[KN_TILE_ROWS][2];
+    __m256 v[ROWS][2];
 } sums;
 
 /* One step of the sums: six numbers, each times the same sixteen. Written as a macro: the sums must
@@ -36,80 +40,81 @@ AVX2 static inline __attribute__((always_inline)) void store_row(const kn_pixel_
         low = _mm256_max_ps(_mm256_setzero_ps(), low);
         high = _mm256_max_ps(_mm256_setzero_ps(), high);
     }
-    if (t->cols == KN_TILE_COLS) {
-        _mm256_storeu_ps(t->out[r], low);
-        _mm256_storeu_ps(t->out[r] + 8, high);
+    float *out = t->out[r];
+    if (t->cols == KN_PANEL) {
+        _mm256_storeu_ps(out, low);
+        _mm256_storeu_ps(out + LANES, high);
         return;
     }
-    float row[KN_TILE_COLS];
+    float row[KN_PANEL];
     _mm256_storeu_ps(row, low);
-    _mm256_storeu_ps(row + 8, high);
-    memcpy(t->out[r], row, (size_t)t->cols * sizeof *row);
+    _mm256_storeu_ps(row + LANES, high);
+    memcpy(out, row, (size_t)t->cols * sizeof *row);
 }
 
 /* What the sums of row r begin with. */
 AVX2 static inline __attribute__((always_inline)) void load_row(const kn_pixel_tile *t, int r,
                                                                 __m256 row[2]) {
-    float some[KN_TILE_COLS] = {0};
+    float some[KN_PANEL] = {0};
     const float *from = some;
-    if (t->add && t->cols == KN_TILE_COLS)
+    if (t->add && t->cols == KN_PANEL)
         from = t->out[r];
     else if (t->add)
         memcpy(some, t->out[r], (size_t)t->cols * sizeof *some);
     else if (t->bias != NULL)
         from = t->bias;
     row[0] = _mm256_loadu_ps(from);
-    row[1] = _mm256_loadu_ps(from + 8);
+    row[1] = _mm256_loadu_ps(from + LANES);
 }
 
 AVX2 static void pixels_avx2(const kn_pixel_tile *t) {
     sums s;
 #pragma GCC unroll 6
-    for (int r = 0; r < KN_TILE_ROWS; r++)
+    for (int r = 0; r < ROWS; r++)
         load_row(t, r, s.v[r]);
-    const float *w = t->weights;
-    const float *const *in = t->in;
+    const float *w = t->weights[0];
+    const void *const *in = t->in;
     int64_t depth = t->depth;
-    for (int64_t tap = 0; tap < t->taps; tap++, in += KN_TILE_ROWS) {
+    for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
         const float *a0 = in[0], *a1 = in[1], *a2 = in[2], *a3 = in[3], *a4 = in[4], *a5 = in[5];
 #pragma GCC unroll 2
-        for (int64_t k = 0; k < depth; k++, w += KN_TILE_COLS) {
-            __m256 low = _mm256_load_ps(w), high = _mm256_load_ps(w + 8);
+        for (int64_t k = 0; k < depth; k++, w += KN_PANEL) {
+            __m256 low = _mm256_load_ps(w), high = _mm256_load_ps(w + LANES);
             STEP(s, a0 + k, a1 + k, a2 + k, a3 + k, a4 + k, a5 + k, low, high);
         }
     }
 #pragma GCC unroll 6
-    for (int r = 0; r < KN_TILE_ROWS; r++)
+    for (int r = 0; r < ROWS; r++)
         store_row(t, r, s.v[r][0], s.v[r][1]);
 }
 
 AVX2 static void gradient_avx2(const kn_gradient_tile *t) {
     sums s;
 #pragma GCC unroll 6
-    for (int r = 0; r < KN_TILE_ROWS; r++)
+    for (int r = 0; r < ROWS; r++)
         s.v[r][0] = s.v[r][1] = _mm256_setzero_ps();
     const float *a0 = t->a[0], *a1 = t->a[1], *a2 = t->a[2];
     const float *a3 = t->a[3], *a4 = t->a[4], *a5 = t->a[5];
     int64_t at = 0, pixels = t->pixels, a_step = t->a_step, b_step = t->b_step;
     for (int64_t run = 0; run < t->runs; run++) {
-        const float *b = t->b + t->run_at[run];
+        const float *b = (const float *)t->b[0] + t->run_at[run];
 #pragma GCC unroll 2
         for (int64_t left = pixels; left > 0; left--, at += a_step, b += b_step) {
-            __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + 8);
+            __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + LANES);
             STEP(s, a0 + at, a1 + at, a2 + at, a3 + at, a4 + at, a5 + at, low, high);
         }
     }
 #pragma GCC unroll 6
-    for (int r = 0; r < KN_TILE_ROWS; r++) {
+    for (int r = 0; r < ROWS; r++) {
         if (r >= t->rows)
             break;
-        float *to = t->sums + r * KN_TILE_COLS;
+        float *to = t->sums[0] + r * KN_PANEL;
         if (t->add) {
             s.v[r][0] = _mm256_add_ps(s.v[r][0], _mm256_load_ps(to));
-            s.v[r][1] = _mm256_add_ps(s.v[r][1], _mm256_load_ps(to + 8));
+            s.v[r][1] = _mm256_add_ps(s.v[r][1], _mm256_load_ps(to + LANES));
         }
         _mm256_store_ps(to, s.v[r][0]);
-        _mm256_store_ps(to + 8, s.v[r][1]);
+        _mm256_store_ps(to + LANES, s.v[r][1]);
     }
 }
 
@@ -140,8 +145,8 @@ transpose_8(const float *from, int64_t from_step, float *to, int64_t to_step) {
     }
 }
 
-AVX2 static void transpose_avx2(const float *from, int64_t channels, int64_t pixels, float *to,
-                                int64_t to_step) {
+AVX2 void kn_tile_transpose(const float *from, int64_t channels, int64_t pixels, float *to,
+                            int64_t to_step) {
     int64_t whole_c = channels & ~7, whole_p = pixels & ~7;
     for (int64_t p = 0; p < whole_p; p += 8)
         for (int64_t c = 0; c < whole_c; c += 8)
@@ -151,24 +156,33 @@ AVX2 static void transpose_avx2(const float *from, int64_t channels, int64_t pix
             to[c * to_step + p] = from[p * channels + c];
 }
 
-static const kn_tile_kernels avx2 = {pixels_avx2, gradient_avx2, transpose_avx2};
+const kn_tile_kernels kn_tile_avx2 = {.name = "AVX2",
+                                      .rows = ROWS,
+                                      .panels = 1,
+                                      .unit = 1,
+                                      .pixels = pixels_avx2,
+                                      .gradient = gradient_avx2,
+                                      .transpose = kn_tile_transpose};
 
-const kn_tile_kernels *kn_tile_best(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : NULL;
-}
-
-bool kn_tile_wide(void) {
-    return __builtin_cpu_supports("avx512f") != 0;
+const kn_tile_kernels *kn_tile_nth(int i) {
+    const kn_tile_kernels *has[3] = {NULL};
+    int count = 0;
+    if (__builtin_cpu_supports("avx512f"))
+        has[count++] = &kn_tile_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        has[count++] = &kn_tile_avx2;
+    return i < count ? has[i] : NULL;
 }
 
 #else
 
-const kn_tile_kernels *kn_tile_best(void) {
+const kn_tile_kernels *kn_tile_nth(int i) {
+    (void)i;
     return NULL;
 }
 
-bool kn_tile_wide(void) {
-    return false;
-}
-
 #endif
+
+const kn_tile_kernels *kn_tile_best(void) {
+    return kn_tile_nth(0);
+}

@@ -1,7 +1,7 @@
 /* correlation.c - see correlation.h. The pixels of the result are cut into blocks, which the
  * threads take in turn. Of a block first the pointers to all its windows are made; then each panel
- * of 16 columns goes over all of its tiles of 6 pixels, so that the panel's weights and the block's
- * part of the image stay in the cache. */
+ * of 16 columns, or two, goes over all of its tiles of pixels, so that the panel's weights and the
+ * block's part of the image stay in the cache. */
 #include "backend/correlation.h"
 
 #include "backend/cpu_loops.h"
@@ -78,144 +78,209 @@ kn_correlation kn_correlation_grad(const kn_conv_dims *c, int64_t i, int64_t j) 
                             .depth_step = c->in * c->kernel_h * c->kernel_w};
 }
 
+/* ---- taps ---- */
+
+/* A tap is what the inner loop reads at one go. Deep pixels: one pixel. Few channels, as in the
+ * first layer: a row of the window, whose pixels lie behind each other in the image; at its borders
+ * a copy. */
+enum { SHALLOW = 16, UNIT = 4 /* bytes */ };
+
+typedef struct tap_plan {
+    bool by_rows;
+    int64_t taps, depth; /* of a tap, in units */
+    int64_t across;      /* pixels that a tap reads */
+} tap_plan;
+
+static tap_plan plan_taps(const kn_tile_kernels *tile, const kn_correlation *c) {
+    int64_t unit = tile->unit;
+    if (c->depth >= SHALLOW || c->pixel != c->depth)
+        return (tap_plan){false, c->kernel_h * c->kernel_w, c->depth / unit, 1};
+    /* The last unit may hold a number of the pixel behind the row: its weight is 0. */
+    int64_t numbers = c->kernel_w * c->depth, over = numbers % unit != 0;
+    return (tap_plan){true, c->kernel_h, (numbers + unit - 1) / unit, c->kernel_w + over};
+}
+
+bool kn_correlation_can(const kn_tile_kernels *tile, const kn_correlation *c) {
+    return c->depth < SHALLOW || c->depth % tile->unit == 0;
+}
+
 /* ---- weights ---- */
 
 static int64_t panels(const kn_correlation *c) {
-    return (c->cols + KN_TILE_COLS - 1) / KN_TILE_COLS;
+    return (c->cols + KN_PANEL - 1) / KN_PANEL;
 }
 
-static int64_t panel_size(const kn_correlation *c) {
-    return c->kernel_h * c->kernel_w * c->depth * KN_TILE_COLS;
+/* In units. */
+static int64_t panel_size(const tap_plan *p) {
+    return p->taps * p->depth * KN_PANEL;
 }
 
-int64_t kn_correlation_packed(const kn_correlation *c) {
-    return panels(c) * panel_size(c);
+int64_t kn_correlation_packed(const kn_tile_kernels *tile, const kn_correlation *c) {
+    tap_plan p = plan_taps(tile, c);
+    return panels(c) * panel_size(&p);
 }
 
 typedef struct pack_args {
+    const kn_tile_kernels *tile;
     const kn_correlation *c;
+    tap_plan plan;
     const float *weights;
-    float *packed;
+    char *packed;
 } pack_args;
+
+/* Depths [begin, end) of one place of the kernel for a panel's columns: to[k][16]. */
+static void gather(const pack_args *args, int64_t col, int64_t place, int64_t begin, int64_t end,
+                   float *to) {
+    const kn_correlation *c = args->c;
+    int64_t count = c->cols - col < KN_PANEL ? c->cols - col : KN_PANEL;
+    int64_t y = c->first_y + c->place_step * (place / c->kernel_w);
+    int64_t x = c->first_x + c->place_step * (place % c->kernel_w);
+    const float *from = args->weights + col * c->col_step + y * c->weights_w + x;
+    if (count < KN_PANEL)
+        memset(to, 0, (size_t)((end - begin) * KN_PANEL) * sizeof *to);
+    for (int64_t k = begin; k < end; k++, to += KN_PANEL)
+        for (int64_t j = 0; j < count; j++)
+            to[j] = from[j * c->col_step + k * c->depth_step];
+}
+
+/* Where a place's depths from k on go, when a number is a unit or they are even. */
+static void *packed_at(const pack_args *args, int64_t panel, int64_t place, int64_t k) {
+    int64_t unit = (place * args->c->depth + k) / args->tile->unit;
+    return args->packed + (panel * panel_size(&args->plan) + unit * KN_PANEL) * UNIT;
+}
 
 /* Some depths at a time, so that the lines written stay in the cache while all places of the kernel
  * are read, which lie next to each other. */
-static void pack_panel(const pack_args *args, int64_t panel) {
+static void pack_deep(const pack_args *args, int64_t panel) {
     enum { SOME = 16 };
     const kn_correlation *c = args->c;
-    int64_t col = panel * KN_TILE_COLS, places = c->kernel_h * c->kernel_w;
-    int64_t count = c->cols - col < KN_TILE_COLS ? c->cols - col : KN_TILE_COLS;
-    const float *weights = args->weights + col * c->col_step;
-    float *to = args->packed + panel * panel_size(c);
-    if (count < KN_TILE_COLS)
-        memset(to, 0, (size_t)panel_size(c) * sizeof *to);
+    float some[SOME * KN_PANEL];
     for (int64_t begin = 0; begin < c->depth; begin += SOME) {
         int64_t end = c->depth - begin < SOME ? c->depth : begin + SOME;
-        for (int64_t place = 0; place < places; place++) {
-            int64_t y = c->first_y + c->place_step * (place / c->kernel_w);
-            int64_t x = c->first_x + c->place_step * (place % c->kernel_w);
-            const float *from = weights + y * c->weights_w + x;
-            for (int64_t k = begin; k < end; k++)
-                for (int64_t j = 0; j < count; j++)
-                    to[(place * c->depth + k) * KN_TILE_COLS + j] =
-                        from[j * c->col_step + k * c->depth_step];
+        for (int64_t place = 0; place < c->kernel_h * c->kernel_w; place++) {
+            void *to = packed_at(args, panel, place, begin);
+            gather(args, panel * KN_PANEL, place, begin, end,
+                   args->tile->narrow != NULL ? some : to);
+            if (args->tile->narrow != NULL)
+                args->tile->narrow(some, end - begin, to);
         }
     }
 }
 
-static void pack_item(const void *args, int worker, int64_t item) {
-    (void)worker;
-    pack_panel(args, item);
+static void pack_rows(const pack_args *args, int64_t panel) {
+    const kn_correlation *c = args->c;
+    float some[KN_MOST_KERNEL * SHALLOW * KN_PANEL];
+    for (int64_t y = 0; y < c->kernel_h; y++) {
+        int64_t unit = panel * panel_size(&args->plan) + y * args->plan.depth * KN_PANEL;
+        float *row = args->tile->narrow != NULL ? some : (float *)(void *)args->packed + unit;
+        for (int64_t x = 0; x < c->kernel_w; x++)
+            gather(args, panel * KN_PANEL, y * c->kernel_w + x, 0, c->depth,
+                   row + x * c->depth * KN_PANEL);
+        if (args->tile->narrow != NULL)
+            args->tile->narrow(some, c->kernel_w * c->depth, args->packed + unit * UNIT);
+    }
 }
 
-void kn_correlation_pack(kn_device *d, const kn_correlation *c, const float *weights,
-                         float *packed) {
-    pack_args args = {c, weights, packed};
+static void pack_item(const void *args, int worker, int64_t item) {
+    const pack_args *a = args;
+    (void)worker;
+    if (a->plan.by_rows)
+        pack_rows(a, item);
+    else
+        pack_deep(a, item);
+}
+
+void kn_correlation_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                         const float *weights, void *packed) {
+    pack_args args = {tile, c, plan_taps(tile, c), weights, packed};
     kn_cpu_each(d, panels(c), pack_item, &args);
 }
 
 /* ---- blocks ---- */
 
-/* A tap is what the inner loop reads at one go. Deep pixels: one pixel. Few channels, as in the
- * first layer: a row of the window, whose pixels lie behind each other in the image; at its borders
- * a copy. */
-enum { SHALLOW = 16, LEAST_BLOCK = 48, MOST_BLOCK = 384, CACHE = 128 << 10 };
+enum { LEAST_BLOCK = 48, MOST_BLOCK = 384, CACHE = 128 << 10 };
 
 typedef struct run_args {
     const kn_correlation *c;
     const kn_tile_kernels *tile;
-    const float *in, *packed, *bias; /* bias: whole panels, the rest 0; or NULL */
-    bool relu, by_rows;
-    float *out;
-    int64_t pixels, block, taps, tap_depth;
-    const float *zeros; /* [tap_depth] */
-    char *room;         /* of each worker: pointers, copies, a place for what nobody wants */
+    tap_plan plan;
+    const char *in, *packed;
+    const float *bias; /* whole panels, the rest 0; or NULL */
+    bool relu;
+    char *out;
+    int64_t size;                /* bytes of a number */
+    int64_t pixels, block, rows; /* rows: of a tile */
+    const char *zeros;           /* a tap's */
+    char *room; /* of each worker: pointers, copies, a place for what nobody wants */
     size_t room_size, places_at, copies_at, waste_at;
 } run_args;
 
 /* How many pixels to a block. Where a panel of weights fills the cache, many pixels share it;
  * elsewhere as many as the cache holds. No fewer blocks than threads can share evenly. */
-static int64_t block_of(const kn_correlation *c, int threads) {
-    int64_t bytes = (int64_t)sizeof(float), pixels = c->n * c->grid_h * c->grid_w;
+static int64_t block_of(const run_args *a, int threads) {
+    const kn_correlation *c = a->c;
+    int64_t pixels = c->n * c->grid_h * c->grid_w, rows = a->tile->rows;
     int64_t step = c->in_step < MOST_BLOCK ? c->in_step : MOST_BLOCK;
-    int64_t fit = CACHE / (c->depth * bytes * step * step);
-    int64_t block = panel_size(c) * bytes > CACHE ? MOST_BLOCK : fit;
+    int64_t fit = CACHE / (c->depth * a->size * step * step);
+    int64_t block = panel_size(&a->plan) * UNIT > CACHE ? MOST_BLOCK : fit;
     block = block < LEAST_BLOCK ? LEAST_BLOCK : block > MOST_BLOCK ? MOST_BLOCK : block;
     int64_t share = (pixels + 4 * threads - 1) / (4 * threads);
     block = block < share ? block : share < LEAST_BLOCK ? LEAST_BLOCK : share;
-    return (block + KN_TILE_ROWS - 1) / KN_TILE_ROWS * KN_TILE_ROWS;
+    return (block + rows - 1) / rows * rows;
 }
 
 /* Where the window's row y, whole, can be read; copied if a border cuts it. */
-static const float *row_tap(const run_args *a, const float *image, int64_t y, int64_t x,
-                            float *copy) {
+static const char *row_tap(const run_args *a, const char *image, int64_t y, int64_t x, char *copy) {
     const kn_correlation *c = a->c;
+    int64_t pixel = c->depth * a->size;
     if (y < 0 || y >= c->in_h || x >= c->in_w || x + c->kernel_w <= 0)
         return a->zeros;
-    const float *row = image + y * c->in_w * c->pixel;
     int64_t begin = x < 0 ? -x : 0;
     int64_t end = x + c->kernel_w > c->in_w ? c->in_w - x : c->kernel_w;
-    memset(copy, 0, (size_t)a->tap_depth * sizeof *copy);
-    memcpy(copy + begin * c->depth, row + (x + begin) * c->depth,
-           (size_t)((end - begin) * c->depth) * sizeof *copy);
+    memset(copy, 0, (size_t)(a->plan.depth * UNIT));
+    memcpy(copy + begin * pixel, image + (y * c->in_w + x + begin) * pixel,
+           (size_t)((end - begin) * pixel));
     return copy;
 }
 
-static const float *pixel_tap(const run_args *a, const float *image, int64_t y, int64_t x) {
+static const char *pixel_tap(const run_args *a, const char *image, int64_t y, int64_t x) {
     const kn_correlation *c = a->c;
     bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
-    return inside ? image + (y * c->in_w + x) * c->pixel : a->zeros;
+    return inside ? image + (y * c->in_w + x) * c->pixel * a->size : a->zeros;
 }
 
 /* The pointers to the window at (y0, x0), a tile's rows apart. */
-static void find_window(const run_args *a, const float *image, int64_t y0, int64_t x0,
-                        const float **tap, float *copy) {
+static void find_window(const run_args *a, const char *image, int64_t y0, int64_t x0,
+                        const char **tap, char *copy) {
     const kn_correlation *c = a->c;
-    int64_t row = c->in_w * c->pixel, across = a->by_rows ? 1 : c->kernel_w;
-    if (y0 >= 0 && y0 + c->kernel_h <= c->in_h && x0 >= 0 && x0 + c->kernel_w <= c->in_w) {
-        const float *at = image + y0 * row + x0 * c->pixel;
+    bool by_rows = a->plan.by_rows;
+    int64_t pixel = c->pixel * a->size, row = c->in_w * pixel, across = by_rows ? 1 : c->kernel_w;
+    int64_t reach = by_rows ? a->plan.across : c->kernel_w;
+    if (y0 >= 0 && y0 + c->kernel_h <= c->in_h && x0 >= 0 && x0 + reach <= c->in_w) {
+        const char *at = image + y0 * row + x0 * pixel;
         for (int64_t y = 0; y < c->kernel_h; y++, at += row)
-            for (int64_t x = 0; x < across; x++, tap += KN_TILE_ROWS)
-                *tap = at + x * c->pixel;
+            for (int64_t x = 0; x < across; x++, tap += a->rows)
+                *tap = at + x * pixel;
         return;
     }
-    for (int64_t y = y0; y < y0 + c->kernel_h; y++, copy += a->tap_depth)
-        for (int64_t x = x0; x < x0 + across; x++, tap += KN_TILE_ROWS)
-            *tap = a->by_rows ? row_tap(a, image, y, x, copy) : pixel_tap(a, image, y, x);
+    for (int64_t y = y0; y < y0 + c->kernel_h; y++, copy += a->plan.depth * UNIT)
+        for (int64_t x = x0; x < x0 + across; x++, tap += a->rows)
+            *tap = by_rows ? row_tap(a, image, y, x, copy) : pixel_tap(a, image, y, x);
 }
 
 /* The windows of count pixels from `begin` on, and the places of their results. */
-static void find_windows(const run_args *a, int64_t begin, int64_t count, const float **taps,
-                         float **place, float *copies) {
+static void find_windows(const run_args *a, int64_t begin, int64_t count, const char **taps,
+                         char **place, char *copies) {
     const kn_correlation *c = a->c;
+    int64_t picture = c->in_h * c->in_w * c->pixel * a->size;
     int64_t column = begin % c->grid_w, row = begin / c->grid_w % c->grid_h;
     int64_t image = begin / (c->grid_w * c->grid_h);
-    for (int64_t i = 0; i < count; i++, copies += a->taps * a->tap_depth) {
-        find_window(a, a->in + image * c->in_h * c->in_w * c->pixel, c->in_y + c->in_step * row,
+    for (int64_t i = 0; i < count; i++, copies += a->plan.taps * a->plan.depth * UNIT) {
+        find_window(a, a->in + image * picture, c->in_y + c->in_step * row,
                     c->in_x + c->in_step * column,
-                    taps + i / KN_TILE_ROWS * a->taps * KN_TILE_ROWS + i % KN_TILE_ROWS, copies);
+                    taps + i / a->rows * a->plan.taps * a->rows + i % a->rows, copies);
         int64_t y = c->out_y + c->out_step * row, x = c->out_x + c->out_step * column;
-        place[i] = a->out + ((image * c->out_h + y) * c->out_w + x) * c->cols;
+        place[i] = a->out + ((image * c->out_h + y) * c->out_w + x) * c->cols * a->size;
         if (++column == c->grid_w) {
             column = 0;
             if (++row == c->grid_h) {
@@ -227,10 +292,32 @@ static void find_windows(const run_args *a, int64_t begin, int64_t count, const 
 }
 
 /* The last tile may have fewer pixels than rows: the others repeat its first, and are wasted. */
-static void fill_tile(int64_t taps, int64_t rows, const float **tap) {
-    for (int64_t t = 0; t < taps; t++, tap += KN_TILE_ROWS)
-        for (int64_t r = rows; r < KN_TILE_ROWS; r++)
+static void fill_tile(const run_args *a, int64_t count, const char **tap) {
+    for (int64_t t = 0; t < a->plan.taps; t++, tap += a->rows)
+        for (int64_t r = count; r < a->rows; r++)
             tap[r] = tap[0];
+}
+
+/* Panels from `panel` on, as many as a tile takes, over all tiles of a block. */
+static void run_panels(const run_args *a, int64_t panel, int panels, const char *const *taps,
+                       char *const *place, int64_t count, char *waste) {
+    const kn_correlation *c = a->c;
+    int64_t col = panel * KN_PANEL, left = c->cols - col, most = panels * KN_PANEL;
+    kn_pixel_tile t = {.taps = a->plan.taps,
+                       .depth = a->plan.depth,
+                       .panels = panels,
+                       .bias = a->bias != NULL ? a->bias + col : NULL,
+                       .cols = left < most ? left : most,
+                       .add = c->add,
+                       .relu = a->relu};
+    for (int p = 0; p < panels; p++)
+        t.weights[p] = a->packed + (panel + p) * panel_size(&a->plan) * UNIT;
+    for (int64_t i = 0; i < count; i += a->rows, taps += a->plan.taps * a->rows) {
+        t.in = (const void *const *)taps;
+        for (int64_t r = 0; r < a->rows; r++)
+            t.out[r] = i + r < count ? place[i + r] + col * a->size : waste;
+        a->tile->pixels(&t);
+    }
 }
 
 static void run_block(const void *args, int worker, int64_t item) {
@@ -239,32 +326,19 @@ static void run_block(const void *args, int worker, int64_t item) {
     if (c->triangle) /* the later, the longer: so the longest comes first */
         item = (a->pixels - 1) / a->block - item;
     char *room = a->room + (size_t)worker * a->room_size;
-    const float **taps = (const float **)(void *)room;
-    float **place = (float **)(void *)(room + a->places_at);
-    float *copies = (float *)(void *)(room + a->copies_at);
-    float *waste = (float *)(void *)(room + a->waste_at);
+    const char **taps = (const char **)(void *)room;
+    char **place = (char **)(void *)(room + a->places_at);
     int64_t begin = item * a->block, left = a->pixels - begin;
     int64_t count = left < a->block ? left : a->block;
-    int64_t tiles = (count + KN_TILE_ROWS - 1) / KN_TILE_ROWS, whole = count / KN_TILE_ROWS;
-    find_windows(a, begin, count, taps, place, copies);
-    if (whole < tiles)
-        fill_tile(a->taps, count - whole * KN_TILE_ROWS, taps + whole * a->taps * KN_TILE_ROWS);
+    int64_t rest = count % a->rows;
+    find_windows(a, begin, count, taps, place, room + a->copies_at);
+    if (rest > 0)
+        fill_tile(a, rest, taps + (count - rest) * a->plan.taps);
     int64_t beyond = c->triangle ? begin + count : c->cols;
-    for (int64_t panel = 0; panel * KN_TILE_COLS < beyond; panel++) {
-        int64_t col = panel * KN_TILE_COLS;
-        kn_pixel_tile t = {.taps = a->taps,
-                           .depth = a->tap_depth,
-                           .weights = a->packed + panel * panel_size(c),
-                           .bias = a->bias != NULL ? a->bias + col : NULL,
-                           .cols = c->cols - col < KN_TILE_COLS ? c->cols - col : KN_TILE_COLS,
-                           .add = c->add,
-                           .relu = a->relu};
-        for (int64_t tile = 0; tile < tiles; tile++) {
-            t.in = taps + tile * a->taps * KN_TILE_ROWS;
-            for (int64_t r = 0, i = tile * KN_TILE_ROWS; r < KN_TILE_ROWS; r++, i++)
-                t.out[r] = i < count ? place[i] + col : waste;
-            a->tile->pixels(&t);
-        }
+    for (int64_t panel = 0; panel * KN_PANEL < beyond; panel += a->tile->panels) {
+        int64_t most = a->tile->panels, there = panels(c) - panel;
+        run_panels(a, panel, (int)(there < most ? there : most), taps, place, count,
+                   room + a->waste_at);
     }
 }
 
@@ -275,19 +349,20 @@ static size_t rounded(size_t bytes) {
 /* Room for all workers, behind the zeros and the bias that all share. */
 static kn_status make_room(kn_device *d, run_args *a, const float *bias) {
     const kn_correlation *c = a->c;
-    size_t zeros = rounded((size_t)a->tap_depth * sizeof(float));
-    size_t biases = bias != NULL ? (size_t)(panels(c) * KN_TILE_COLS) * sizeof(float) : 0;
-    a->places_at = rounded((size_t)(a->block * a->taps) * sizeof(float *));
-    a->copies_at = a->places_at + rounded((size_t)a->block * sizeof(float *));
+    int64_t taps = a->block * a->plan.taps;
+    size_t zeros = rounded((size_t)(a->plan.depth * UNIT));
+    size_t biases = bias != NULL ? (size_t)(panels(c) * KN_PANEL) * sizeof(float) : 0;
+    a->places_at = rounded((size_t)taps * sizeof(char *));
+    a->copies_at = a->places_at + rounded((size_t)a->block * sizeof(char *));
     a->waste_at = a->copies_at;
-    if (a->by_rows)
-        a->waste_at += rounded((size_t)(a->block * a->taps * a->tap_depth) * sizeof(float));
-    a->room_size = a->waste_at + KN_ALIGN;
+    if (a->plan.by_rows)
+        a->waste_at += rounded((size_t)(taps * a->plan.depth * UNIT));
+    a->room_size = a->waste_at + rounded(KN_TILE_PANELS * KN_PANEL * sizeof(float));
     char *room = kn_cpu_scratch(d, zeros + biases + (size_t)d->threads * a->room_size);
     if (room == NULL)
         return d->error->status;
     memset(room, 0, zeros + biases);
-    a->zeros = (const float *)(void *)room;
+    a->zeros = room;
     if (bias != NULL) {
         memcpy(room + zeros, bias, (size_t)c->cols * sizeof *bias);
         a->bias = (const float *)(void *)(room + zeros);
@@ -297,19 +372,19 @@ static kn_status make_room(kn_device *d, run_args *a, const float *bias) {
 }
 
 kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                             const float *in, const float *packed, const float *bias, bool relu,
-                             float *out) {
+                             const void *in, const void *packed, const float *bias, bool relu,
+                             void *out) {
     run_args a = {.c = c,
                   .tile = tile,
+                  .plan = plan_taps(tile, c),
                   .in = in,
                   .packed = packed,
                   .relu = relu,
-                  .by_rows = c->depth < SHALLOW && c->pixel == c->depth,
                   .out = out,
+                  .size = UNIT / tile->unit,
                   .pixels = c->n * c->grid_h * c->grid_w,
-                  .block = block_of(c, d->threads)};
-    a.taps = a.by_rows ? c->kernel_h : c->kernel_h * c->kernel_w;
-    a.tap_depth = a.by_rows ? c->kernel_w * c->depth : c->depth;
+                  .rows = tile->rows};
+    a.block = block_of(&a, d->threads);
     kn_status status = make_room(d, &a, bias);
     if (status == KN_OK)
         kn_cpu_each(d, (a.pixels + a.block - 1) / a.block, run_block, &a);

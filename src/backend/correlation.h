@@ -26,15 +26,19 @@ kn_correlation kn_correlation_forward(const kn_conv_dims *c);
  * of the kernel reached. i, j < stride; all together are the gradient. Its window is over dy. */
 kn_correlation kn_correlation_grad(const kn_conv_dims *c, int64_t i, int64_t j);
 
-/* Weights as the tiles read them, [ceil(cols / 16), kernel_h, kernel_w, depth, 16], rest 0: how
- * many numbers, and making them. */
-int64_t kn_correlation_packed(const kn_correlation *c);
-void kn_correlation_pack(kn_device *d, const kn_correlation *c, const float *weights,
-                         float *packed);
+/* Whether these tiles can: a unit holds whole numbers of one pixel, or of a row of a few channels.
+ */
+bool kn_correlation_can(const kn_tile_kernels *tile, const kn_correlation *c);
 
-/* bias is [cols] or NULL. */
+/* Weights as the tiles read them, [ceil(cols / 16), taps, depth, 16] units, rest 0: how many units,
+ * and making them. */
+int64_t kn_correlation_packed(const kn_tile_kernels *tile, const kn_correlation *c);
+void kn_correlation_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                         const float *weights, void *packed);
+
+/* in and out are of the tiles' kind; bias is [cols] or NULL. */
 kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                             const float *in, const float *packed, const float *bias, bool relu,
-                             float *out);
+                             const void *in, const void *packed, const float *bias, bool relu,
+                             void *out);
 
 #endif

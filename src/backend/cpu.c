@@ -54,12 +54,11 @@ static kn_status library_conv_grad_weights(kn_device *d, const kn_conv_dims *c, 
     return kn_onednn_conv_grad_weights(((cpu_state *)d->state)->onednn, c, x, dy, dw, db);
 }
 
-/* With AVX-512 oneDNN reaches nine tenths of the peak on plain images, without it two fifths. */
-static bool own_pays(void) {
+static const kn_tile_kernels *own_tile(void) {
 #ifdef __SANITIZE_ADDRESS__
-    return false; /* checked at each load, ours are twenty times slower: test_own_conv runs them */
+    return NULL; /* checked at each load, ours are twenty times slower: test_own_conv runs them */
 #else
-    return kn_own_conv_can() && !kn_own_conv_wide();
+    return kn_tile_best();
 #endif
 }
 
@@ -89,8 +88,8 @@ static void forget_library(cpu_state *s, uint64_t id) {
 #define library_conv_grad_data    kn_ref_conv_grad_data
 #define library_conv_grad_weights kn_ref_conv_grad_weights
 
-static bool own_pays(void) {
-    return kn_own_conv_can();
+static const kn_tile_kernels *own_tile(void) {
+    return kn_tile_best();
 }
 
 enum { LEAST_CHANNELS = 1 };
@@ -108,28 +107,31 @@ static void cpu_close(kn_device *d) {
     d->state = NULL;
 }
 
-static kn_status open_with(kn_device *d, bool own) {
+static kn_status open_with(kn_device *d, const kn_tile_kernels *tile) {
     char library[64];
     cpu_state *s = kn_mem_calloc(d->allocator, 1, sizeof *s);
     if (s == NULL)
         return kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: a device's state");
     d->state = s;
     kn_status status = open_library(d, s, library, sizeof library);
-    if (status == KN_OK && own) {
-        s->own = kn_own_conv_open(d);
+    if (status == KN_OK && tile != NULL) {
+        s->own = kn_own_conv_open(d, tile);
         status = s->own != NULL ? KN_OK : d->error->status;
     }
     if (status != KN_OK) {
         cpu_close(d);
         return status;
     }
-    snprintf(d->about, sizeof d->about, "%s%s, %d thread%s", own ? "own convolutions (AVX2), " : "",
-             library, d->threads, d->threads == 1 ? "" : "s");
+    char own[64] = "";
+    if (tile != NULL)
+        snprintf(own, sizeof own, "own convolutions (%s), ", tile->name);
+    snprintf(d->about, sizeof d->about, "%s%s, %d thread%s", own, library, d->threads,
+             d->threads == 1 ? "" : "s");
     return KN_OK;
 }
 
 static kn_status cpu_open(kn_device *d) {
-    return open_with(d, own_pays());
+    return open_with(d, own_tile());
 }
 
 static void cpu_forget(kn_device *d, uint64_t id) {
@@ -201,7 +203,7 @@ const kn_backend kn_backend_cpu = {.name = "cpu", .open = cpu_open, KERNELS};
 #ifdef KN_HAVE_ONEDNN
 
 static kn_status onednn_open(kn_device *d) {
-    return open_with(d, false);
+    return open_with(d, NULL);
 }
 
 const kn_backend kn_backend_onednn = {.name = "onednn", .open = onednn_open, KERNELS};

@@ -25,22 +25,14 @@ struct kn_own_conv {
     size_t factors_size;
 };
 
-bool kn_own_conv_can(void) {
-    return kn_tile_best() != NULL;
-}
-
-bool kn_own_conv_wide(void) {
-    return kn_tile_wide();
-}
-
-kn_own_conv *kn_own_conv_open(kn_device *d) {
+kn_own_conv *kn_own_conv_open(kn_device *d, const kn_tile_kernels *tile) {
     kn_own_conv *o = kn_mem_calloc(d->allocator, 1, sizeof *o);
     if (o == NULL) {
         kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: the convolutions' state");
         return NULL;
     }
     o->device = d;
-    o->tile = kn_tile_best();
+    o->tile = tile;
     return o;
 }
 
@@ -102,8 +94,8 @@ static bool is_fresh(const packed *p, kn_weights w) {
     return w.id != 0 && p->version == w.version;
 }
 
-static int64_t packed_size(const kn_correlation *k) {
-    return kn_winograd_can(k) ? kn_winograd_packed(k) : kn_correlation_packed(k);
+static int64_t packed_size(const kn_own_conv *o, const kn_correlation *k) {
+    return kn_winograd_can(k) ? kn_winograd_packed(k) : kn_correlation_packed(o->tile, k);
 }
 
 /* By the method that takes fewer products. */
@@ -112,18 +104,18 @@ static kn_status run(kn_own_conv *o, const kn_correlation *k, const float *in, c
     kn_device *d = o->device;
     if (kn_winograd_can(k)) {
         if (weights != NULL)
-            kn_winograd_pack(d, k, weights, to);
-        return kn_winograd_run(d, k, in, to, bias, relu, out);
+            kn_winograd_pack(d, o->tile, k, weights, to);
+        return kn_winograd_run(d, o->tile, k, in, to, bias, relu, out);
     }
     if (weights != NULL)
-        kn_correlation_pack(d, k, weights, to);
+        kn_correlation_pack(d, o->tile, k, weights, to);
     return kn_correlation_run(d, o->tile, k, in, to, bias, relu, out);
 }
 
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
                               const float *bias, bool relu, float *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, packed_size(&k));
+    packed *p = pack_for(o, w.id, c, true, packed_size(o, &k));
     if (p == NULL)
         return o->device->error->status;
     kn_status status = run(o, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
@@ -139,7 +131,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
     int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        size += packed_size(&k);
+        size += packed_size(o, &k);
     }
     packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
     if (p == NULL)
@@ -150,7 +142,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         status = run(o, &k, dy, weights, at, NULL, false, dx);
-        at += packed_size(&k);
+        at += packed_size(o, &k);
     }
     p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
@@ -159,7 +151,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
                                    const float *dy, float *dw, float *db) {
     if (db == NULL && kn_winograd_gradient_can(c))
-        return kn_winograd_gradient(o->device, c, x, dy, dw);
+        return kn_winograd_gradient(o->device, o->tile, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
 }
 
@@ -170,7 +162,7 @@ kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const 
 enum { LEAST_PRODUCT = 1 << 18, DEPTH = 512 };
 
 bool kn_own_matmul_pays(const kn_matmul_dims *m) {
-    return m->n >= KN_TILE_COLS && m->m * m->n * m->k >= LEAST_PRODUCT;
+    return m->n >= KN_PANEL && m->m * m->n * m->k >= LEAST_PRODUCT;
 }
 
 static kn_status room_for_factors(kn_own_conv *o, size_t size) {
@@ -243,7 +235,7 @@ static kn_status product(kn_own_conv *o, const kn_matmul_dims *m, const float *r
                             .weights_w = 1,
                             .col_step = m->trans_b ? m->k : 1,
                             .depth_step = m->trans_b ? 1 : m->n};
-        kn_correlation_pack(d, &k, b + from * k.depth_step, o->factors);
+        kn_correlation_pack(d, o->tile, &k, b + from * k.depth_step, o->factors);
         status = kn_correlation_run(d, o->tile, &k, rows + from, o->factors,
                                     from == 0 ? bias : NULL, false, c);
     }
@@ -255,8 +247,8 @@ static kn_status product(kn_own_conv *o, const kn_matmul_dims *m, const float *r
 
 kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,
                         const float *bias, float *c) {
-    int64_t panels = (m->n + KN_TILE_COLS - 1) / KN_TILE_COLS;
-    int64_t size = panels * KN_TILE_COLS * (m->k < DEPTH ? m->k : DEPTH);
+    int64_t panels = (m->n + KN_PANEL - 1) / KN_PANEL;
+    int64_t size = panels * KN_PANEL * (m->k < DEPTH ? m->k : DEPTH);
     kn_status status = room_for_factors(o, (size_t)(size + (m->trans_a ? m->m * m->k : 0)));
     for (int64_t i = 0; i < m->batch && status == KN_OK; i++) {
         const float *rows = a + i * m->m * m->k;

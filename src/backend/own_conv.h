@@ -1,18 +1,15 @@
-/* own_conv.h - convolutions and large products by Kiln's own loops, for processors with AVX2 on
- * which oneDNN's plain image layout is far from the peak (docs/design.md, "Measured"). */
+/* own_conv.h - convolutions and large products by Kiln's own loops, for processors with AVX2 or
+ * AVX-512 (docs/design.md, "Measured"). */
 #ifndef KN_BACKEND_OWN_CONV_H
 #define KN_BACKEND_OWN_CONV_H
 
 #include "backend/backend.h"
+#include "backend/conv_tile.h"
 
 typedef struct kn_own_conv kn_own_conv;
 
-/* Whether this processor can, and whether it also has AVX-512, which these loops do not use. */
-bool kn_own_conv_can(void);
-bool kn_own_conv_wide(void);
-
-/* NULL with device->error set on failure. */
-kn_own_conv *kn_own_conv_open(kn_device *d);
+/* By one kind of tile kernels. NULL with device->error set on failure. */
+kn_own_conv *kn_own_conv_open(kn_device *d, const kn_tile_kernels *tile);
 void kn_own_conv_close(kn_own_conv *o);
 void kn_own_conv_forget(kn_own_conv *o, uint64_t id);
 

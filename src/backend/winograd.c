@@ -13,7 +13,7 @@ enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16 };
 
 bool kn_winograd_can(const kn_correlation *c) {
     return c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
-           c->depth % KN_TILE_COLS == 0 && c->cols % KN_TILE_COLS == 0;
+           c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0;
 }
 
 /* ---- weights ---- */
@@ -33,11 +33,11 @@ typedef struct pack_args {
 static void gather(const pack_args *a, int64_t col, int64_t k, int64_t count, float *g) {
     const kn_correlation *c = a->c;
     const float *from = a->weights + col * c->col_step + k * c->depth_step;
-    for (int64_t j = 0; j < KN_TILE_COLS; j++)
+    for (int64_t j = 0; j < KN_PANEL; j++)
         for (int64_t i = 0; i < count; i++)
             for (int64_t y = 0; y < 3; y++)
                 for (int64_t x = 0; x < 3; x++)
-                    g[(i * 9 + y * 3 + x) * KN_TILE_COLS + j] =
+                    g[(i * 9 + y * 3 + x) * KN_PANEL + j] =
                         from[j * c->col_step + i * c->depth_step +
                              (c->first_y + c->place_step * y) * c->weights_w + c->first_x +
                              c->place_step * x];
@@ -47,20 +47,21 @@ static void pack_panel(const void *args, int worker, int64_t panel) {
     enum { SOME = 16 };
     const pack_args *a = args;
     const kn_correlation *c = a->c;
-    int64_t col = panel * KN_TILE_COLS, step = c->cols * c->depth;
-    float g[SOME * 9 * KN_TILE_COLS];
+    int64_t col = panel * KN_PANEL, step = c->cols * c->depth;
+    float g[SOME * 9 * KN_PANEL];
     (void)worker;
     for (int64_t k = 0; k < c->depth; k += SOME) { /* depth is a multiple */
         gather(a, col, k, SOME, g);
         for (int64_t i = 0; i < SOME; i++)
-            a->kernels->weights(g + i * 9 * KN_TILE_COLS, step,
-                                a->packed + col * c->depth + (k + i) * KN_TILE_COLS);
+            a->kernels->weights(g + i * 9 * KN_PANEL, step,
+                                a->packed + col * c->depth + (k + i) * KN_PANEL);
     }
 }
 
-void kn_winograd_pack(kn_device *d, const kn_correlation *c, const float *weights, float *packed) {
-    pack_args args = {c, weights, packed, kn_winograd_best()};
-    kn_cpu_each(d, c->cols / KN_TILE_COLS, pack_panel, &args);
+void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                      const float *weights, float *packed) {
+    pack_args args = {c, weights, packed, kn_winograd_for(tile)};
+    kn_cpu_each(d, c->cols / KN_PANEL, pack_panel, &args);
 }
 
 /* ---- a block ---- */
@@ -92,7 +93,7 @@ static square square_at(const run_args *a, int64_t i) {
 static void transform_in(const run_args *a, square s, float *to) {
     const kn_correlation *c = a->c;
     const float *image = a->in + s.image * c->in_h * c->in_w * c->depth;
-    kn_winograd_in w = {.channels = c->depth, .step = a->in_step, .panel = KN_TILE_COLS, .out = to};
+    kn_winograd_in w = {.channels = c->depth, .step = a->in_step, .panel = KN_PANEL, .out = to};
     for (int64_t i = 0; i < KN_WINOGRAD; i++) {
         int64_t y = c->in_y + s.y + i / 4, x = c->in_x + s.x + i % 4;
         bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
@@ -114,18 +115,21 @@ static void transform_out(const run_args *a, square s, const float *from, float 
     a->kernels->out(&w);
 }
 
-/* Place f: the block's squares, six at a time, times all panels. Beyond the last square there is
- * room for whatever a tile leaves. */
+/* Place f: the block's squares, a tile's rows at a time, times all panels. Beyond the last square
+ * there is room for whatever a tile leaves. */
 static void multiply(const run_args *a, int64_t f, int64_t count, const float *in, float *out) {
     const kn_correlation *c = a->c;
-    for (int64_t col = 0; col < c->cols; col += KN_TILE_COLS) {
-        kn_pixel_tile t = {.taps = 1,
-                           .depth = c->depth,
-                           .weights = a->packed + (f * c->cols + col) * c->depth,
-                           .cols = KN_TILE_COLS};
-        for (int64_t i = 0; i < count; i += KN_TILE_ROWS) {
-            const float *row[KN_TILE_ROWS];
-            for (int64_t r = 0; r < KN_TILE_ROWS; r++) {
+    int rows = a->tile->rows;
+    int64_t most = a->tile->panels * KN_PANEL;
+    for (int64_t col = 0; col < c->cols; col += most) {
+        int64_t cols = c->cols - col < most ? c->cols - col : most;
+        kn_pixel_tile t = {
+            .taps = 1, .depth = c->depth, .panels = (int)(cols / KN_PANEL), .cols = cols};
+        for (int p = 0; p < t.panels; p++)
+            t.weights[p] = a->packed + (f * c->cols + col + p * KN_PANEL) * c->depth;
+        for (int64_t i = 0; i < count; i += rows) {
+            const void *row[KN_TILE_ROWS];
+            for (int64_t r = 0; r < rows; r++) {
                 row[r] = in + (i + r) * c->depth;
                 t.out[r] = out + (i + r) * c->cols + col;
             }
@@ -154,11 +158,12 @@ static int64_t whole(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-kn_status kn_winograd_run(kn_device *d, const kn_correlation *c, const float *in,
-                          const float *packed, const float *bias, bool relu, float *out) {
+kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                          const float *in, const float *packed, const float *bias, bool relu,
+                          float *out) {
     run_args a = {.c = c,
-                  .tile = kn_tile_best(),
-                  .kernels = kn_winograd_best(),
+                  .tile = tile,
+                  .kernels = kn_winograd_for(tile),
                   .in = in,
                   .packed = packed,
                   .bias = bias,
@@ -171,7 +176,7 @@ kn_status kn_winograd_run(kn_device *d, const kn_correlation *c, const float *in
         return KN_OK;
     int64_t most = kn_winograd_packed(c) >= LARGE ? LARGE_BLOCK : BLOCK;
     int64_t blocks = whole((a.squares + most - 1) / most, d->threads);
-    a.block = whole((a.squares + blocks - 1) / blocks, KN_TILE_ROWS);
+    a.block = whole((a.squares + blocks - 1) / blocks, tile->rows);
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
     a.room_size = KN_WINOGRAD * (a.in_step + a.out_step) + c->cols;

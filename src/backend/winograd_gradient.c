@@ -25,8 +25,8 @@ typedef struct gradient {
 } gradient;
 
 bool kn_winograd_gradient_can(const kn_conv_dims *c) {
-    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_TILE_COLS == 0 &&
-           c->out % KN_TILE_COLS == 0;
+    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
+           c->out % KN_PANEL == 0;
 }
 
 /* ---- transforms ---- */
@@ -46,7 +46,7 @@ static void transform(const gradient *g, int64_t i) {
     kn_winograd_in in = {.channels = c->in,
                          .step = g->laid_step,
                          .panel = g->laid_panel,
-                         .out = g->laid + i * KN_TILE_COLS};
+                         .out = g->laid + i * KN_PANEL};
     for (int64_t p = 0; p < KN_WINOGRAD; p++)
         in.in[p] = pixel(from, c->h, c->w, c->in, y + p / 4 - c->padding, x + p % 4 - c->padding,
                          g->zeros);
@@ -69,49 +69,61 @@ static void transform_some(const void *args, int worker, int64_t item) {
 
 /* ---- products ---- */
 
-/* Item: a place and a panel. */
-static void multiply(const void *args, int worker, int64_t item) {
+/* Place f, squares from `begin` on, some panels: all output channels. */
+static void multiply_panels(const gradient *g, int64_t f, int64_t begin, int64_t panel,
+                            int panels) {
     static const int64_t at_once = 0; /* one run, from the start */
-    const gradient *g = args;
     const kn_conv_dims *c = g->c;
-    int64_t panels = c->in / KN_TILE_COLS, f = item / panels, panel = item % panels;
-    const float *grad = g->grad + f * g->grad_step;
-    float *sums = g->sums + f * g->sums_step + panel * c->out * KN_TILE_COLS;
-    (void)worker;
-    for (int64_t begin = 0; begin < g->count; begin += LEAST) {
-        kn_gradient_tile t = {.b = g->laid + f * g->laid_step + panel * g->laid_panel +
-                                   begin * KN_TILE_COLS,
-                              .run_at = &at_once,
-                              .runs = 1,
-                              .pixels = g->count - begin < LEAST ? g->count - begin : LEAST,
-                              .a_step = g->grad_square,
-                              .b_step = KN_TILE_COLS,
-                              .add = g->add || begin > 0};
-        for (int64_t channel = 0; channel < c->out; channel += KN_TILE_ROWS) {
-            t.rows = c->out - channel < KN_TILE_ROWS ? c->out - channel : KN_TILE_ROWS;
-            for (int64_t r = 0; r < KN_TILE_ROWS; r++)
-                t.a[r] = grad + begin * g->grad_square + channel + (r < t.rows ? r : t.rows - 1);
-            t.sums = sums + channel * KN_TILE_COLS;
-            g->tile->gradient(&t);
-        }
+    int64_t rows = g->tile->rows, left = g->count - begin;
+    const float *grad = g->grad + f * g->grad_step + begin * g->grad_square;
+    kn_gradient_tile t = {.panels = panels,
+                          .run_at = &at_once,
+                          .runs = 1,
+                          .pixels = left < LEAST ? left : LEAST,
+                          .a_step = g->grad_square,
+                          .b_step = KN_PANEL,
+                          .add = g->add || begin > 0};
+    for (int p = 0; p < panels; p++)
+        t.b[p] = g->laid + f * g->laid_step + (panel + p) * g->laid_panel + begin * KN_PANEL;
+    for (int64_t channel = 0; channel < c->out; channel += rows) {
+        t.rows = c->out - channel < rows ? c->out - channel : rows;
+        for (int64_t r = 0; r < rows; r++)
+            t.a[r] = grad + channel + (r < t.rows ? r : t.rows - 1);
+        for (int p = 0; p < panels; p++)
+            t.sums[p] = g->sums + f * g->sums_step + ((panel + p) * c->out + channel) * KN_PANEL;
+        g->tile->gradient(&t);
     }
+}
+
+static int64_t groups_of(const gradient *g) {
+    int64_t panels = g->c->in / KN_PANEL, at_once = g->tile->panels;
+    return (panels + at_once - 1) / at_once;
+}
+
+/* Item: a place and as many panels as a tile takes. */
+static void multiply(const void *args, int worker, int64_t item) {
+    const gradient *g = args;
+    int64_t groups = groups_of(g), f = item / groups, panel = item % groups * g->tile->panels;
+    int64_t left = g->c->in / KN_PANEL - panel;
+    (void)worker;
+    for (int64_t begin = 0; begin < g->count; begin += LEAST)
+        multiply_panels(g, f, begin, panel, left < g->tile->panels ? (int)left : g->tile->panels);
 }
 
 /* Item: a panel and some output channels. */
 static void transform_back(const void *args, int worker, int64_t item) {
     const gradient *g = args;
     const kn_conv_dims *c = g->c;
-    int64_t panels = c->in / KN_TILE_COLS, panel = item % panels, begin = item / panels * CHANNELS;
+    int64_t panels = c->in / KN_PANEL, panel = item % panels, begin = item / panels * CHANNELS;
     int64_t end = c->out - begin < CHANNELS ? c->out : begin + CHANNELS;
     (void)worker;
     for (int64_t channel = begin; channel < end; channel++) {
-        float dg[9 * KN_TILE_COLS];
-        g->kernels->weights_grad(g->sums + (panel * c->out + channel) * KN_TILE_COLS, g->sums_step,
-                                 dg);
-        float *dw = g->dw + (channel * c->in + panel * KN_TILE_COLS) * 9;
-        for (int64_t j = 0; j < KN_TILE_COLS; j++)
+        float dg[9 * KN_PANEL];
+        g->kernels->weights_grad(g->sums + (panel * c->out + channel) * KN_PANEL, g->sums_step, dg);
+        float *dw = g->dw + (channel * c->in + panel * KN_PANEL) * 9;
+        for (int64_t j = 0; j < KN_PANEL; j++)
             for (int64_t place = 0; place < 9; place++)
-                dw[j * 9 + place] = dg[place * KN_TILE_COLS + j];
+                dw[j * 9 + place] = dg[place * KN_PANEL + j];
     }
 }
 
@@ -134,11 +146,11 @@ static kn_status make_room(kn_device *d, gradient *g) {
     return KN_OK;
 }
 
-kn_status kn_winograd_gradient(kn_device *d, const kn_conv_dims *c, const float *x, const float *dy,
-                               float *dw) {
+kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
+                               const float *x, const float *dy, float *dw) {
     gradient g = {.c = c,
-                  .tile = kn_tile_best(),
-                  .kernels = kn_winograd_best(),
+                  .tile = tile,
+                  .kernels = kn_winograd_for(tile),
                   .x = x,
                   .dy = dy,
                   .dw = dw,
@@ -148,8 +160,8 @@ kn_status kn_winograd_gradient(kn_device *d, const kn_conv_dims *c, const float 
     int64_t fit = LAID_OUT / (KN_WINOGRAD * (c->in + c->out));
     g.at_once = fit > LEAST ? fit / LEAST * LEAST : LEAST;
     g.at_once = g.at_once < g.squares ? g.at_once : g.squares;
-    g.laid_panel = g.at_once * KN_TILE_COLS + PAD;
-    g.laid_step = c->in / KN_TILE_COLS * g.laid_panel + PAD;
+    g.laid_panel = g.at_once * KN_PANEL + PAD;
+    g.laid_step = c->in / KN_PANEL * g.laid_panel + PAD;
     g.grad_square = c->out + PAD;
     g.grad_step = g.at_once * g.grad_square + PAD;
     g.sums_step = c->in * c->out + PAD;
@@ -158,10 +170,9 @@ kn_status kn_winograd_gradient(kn_device *d, const kn_conv_dims *c, const float 
         g.count = g.squares - g.first < g.at_once ? g.squares - g.first : g.at_once;
         g.add = g.first > 0;
         kn_cpu_each(d, (g.count + SOME - 1) / SOME, transform_some, &g);
-        kn_cpu_each(d, KN_WINOGRAD * c->in / KN_TILE_COLS, multiply, &g);
+        kn_cpu_each(d, KN_WINOGRAD * groups_of(&g), multiply, &g);
     }
     if (status == KN_OK)
-        kn_cpu_each(d, c->in / KN_TILE_COLS * ((c->out + CHANNELS - 1) / CHANNELS), transform_back,
-                    &g);
+        kn_cpu_each(d, c->in / KN_PANEL * ((c->out + CHANNELS - 1) / CHANNELS), transform_back, &g);
     return status;
 }

@@ -12,7 +12,7 @@
 #ifndef KN_BACKEND_WINOGRAD_TILE_H
 #define KN_BACKEND_WINOGRAD_TILE_H
 
-#include <kiln/base.h>
+#include "backend/conv_tile.h"
 
 enum { KN_WINOGRAD = 16 }; /* places */
 
@@ -49,7 +49,7 @@ typedef struct kn_winograd_kernels {
     void (*weights_grad)(const float *u, int64_t step, float *g);
 } kn_winograd_kernels;
 
-/* Those for this processor. NULL where kn_tile_best is. */
-const kn_winograd_kernels *kn_winograd_best(void);
+/* Those with registers as wide as the tile's. */
+const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile);
 
 #endif

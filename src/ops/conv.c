@@ -82,7 +82,8 @@ static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const
     if (wd[1] != xd[3])
         return kn_fail(ctx, KN_ERR_SHAPE, "conv2d: input %s, weight %s expects %lld channels", a, b,
                        (long long)wd[1]) == KN_OK;
-    if (stride < 1 || opts.padding < 0 || wd[2] < 1 || wd[2] > 7 || wd[3] < 1 || wd[3] > 7)
+    if (stride < 1 || opts.padding < 0 || wd[2] < 1 || wd[2] > KN_MOST_KERNEL || wd[3] < 1 ||
+        wd[3] > KN_MOST_KERNEL)
         return kn_fail(ctx, KN_ERR_ARG,
                        "conv2d: kernel %lldx%lld, stride %d, padding %d; kernels are 1 to 7, "
                        "strides 1 or more",

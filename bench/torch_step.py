@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""A training step on PyTorch: what `bench/step` measures, by the program that people use today.
+
+usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--steps N] [--arm ARM]...
+
+NAME is simple_cnn, resnet18 or xresnet50 (written here, layer for layer those of Kiln); an arm is
+eager, channels-last, bf16 (autocast, channels-last), compile or compile-bf16 (torch.compile of the
+same), all that run here if none is named. The step: normalise u8 pictures, forward, cross entropy,
+backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds, and the
+process's peak memory so far in MiB.
+"""
+import argparse
+import json
+import resource
+import statistics
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16")
+
+
+def conv(ni, nf, kernel=3, stride=1, bias=False):
+    return nn.Conv2d(ni, nf, kernel, stride, kernel // 2, bias=bias)
+
+
+def simple_cnn():
+    sizes = (3, 16, 32, 64, 128)
+    layers = []
+    for ni, nf in zip(sizes, sizes[1:]):
+        layers += [conv(ni, nf, stride=2, bias=True), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+
+
+class Block(nn.Module):
+    """conv, norm, relu, conv, norm, with a shortcut; xresnet's is pooled, ResNet's strided."""
+
+    def __init__(self, ni, nf, stride, wide, pooled):
+        super().__init__()
+        out = nf * (4 if wide else 1)
+        if wide:
+            parts = [(ni, nf, 1, 1), (nf, nf, 3, stride), (nf, out, 1, 1)]
+        else:
+            parts = [(ni, nf, 3, stride), (nf, out, 3, 1)]
+        layers = []
+        for a, b, kernel, step in parts:
+            layers += [conv(a, b, kernel, step), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers[:-1])
+        short = []
+        if pooled and stride > 1:
+            short.append(nn.AvgPool2d(2, ceil_mode=True))
+        if ni != out or stride > 1:
+            short += [conv(ni, out, 1, 1 if pooled else stride), nn.BatchNorm2d(out)]
+        self.short = nn.Sequential(*short)
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.short(x), inplace=True)
+
+
+def resnet(counts, wide, deep_stem):
+    if deep_stem:
+        stem = []
+        for a, b, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
+            stem += [conv(a, b, 3, stride), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+    else:
+        stem = [conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
+    layers, ni = [*stem, nn.MaxPool2d(3, 2, 1)], 64
+    for stage, count in enumerate(counts):
+        for i in range(count):
+            nf = 64 << stage
+            layers.append(Block(ni, nf, 2 if stage > 0 and i == 0 else 1, wide, deep_stem))
+            ni = nf * (4 if wide else 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ni, 10))
+
+
+MODELS = {
+    "simple_cnn": simple_cnn,
+    "resnet18": lambda: resnet((2, 2, 2, 2), False, False),
+    "xresnet50": lambda: resnet((3, 4, 6, 3), True, True),
+}
+
+
+def stepper(model, arm, batch, size):
+    torch.manual_seed(1)
+    net = MODELS[model]()
+    if arm != "eager":
+        net = net.to(memory_format=torch.channels_last)
+    opt = torch.optim.SGD(net.parameters(), lr=0.01)
+    run = torch.compile(net) if arm.startswith("compile") else net
+    pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
+    labels = torch.arange(batch) % 10
+
+    def step():
+        x = ((pixels.float() / 255 - 0.5) / 0.29).permute(0, 3, 1, 2)
+        if arm == "eager":
+            x = x.contiguous()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arm.endswith("bf16")):
+            loss = F.cross_entropy(run(x).float(), labels)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        return loss.item()
+
+    return step
+
+
+def measure(step, steps):
+    for _ in range(3):
+        loss = step()
+    taken = []
+    for _ in range(steps):
+        began = time.perf_counter()
+        loss = step()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e3, loss
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--model", default="simple_cnn", choices=MODELS)
+    ap.add_argument("--batch", type=int, default=128)
+    ap.add_argument("--size", type=int, default=64)
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--steps", type=int, default=20)
+    ap.add_argument("--arm", action="append", choices=ARMS)
+    a = ap.parse_args()
+    torch.set_num_threads(a.threads)
+    for arm in a.arm or ARMS:
+        line = {"torch": torch.__version__, "model": a.model, "batch": a.batch, "size": a.size,
+                "threads": a.threads, "arm": arm}
+        try:
+            line["ms"], line["loss"] = measure(stepper(a.model, arm, a.batch, a.size), a.steps)
+        except Exception as error:  # an arm that this version or machine lacks
+            line["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        line["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+/* conv_tile_avx512.c - see conv_tile.h: the f32 kernels for AVX-512. Tiles of 8 rows: the pointers
+ * to them fill the general registers, their sums with two panels half of the vector registers. Each
+ * loop is there for one panel and for two. */
+#include "backend/conv_tile_kinds.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#define AVX512 __attribute__((target("avx512f")))
+#define INLINE AVX512 static inline __attribute__((always_inline))
+
+enum { ROWS = KN_TILE_ROWS };
+
+/* The columns of panel p that are stored. */
+INLINE __mmask16 stored(int64_t cols, int p) {
+    int64_t left = cols - p * KN_PANEL;
+    return left >= KN_PANEL ? (__mmask16)0xffff : (__mmask16)((1U << left) - 1);
+}
+
+INLINE void store_row(const kn_pixel_tile *t, int r, int p, __m512 sum) {
+    if (t->relu) /* in this order a NaN of the sum is kept */
+        sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
+    _mm512_mask_storeu_ps((float *)t->out[r] + p * KN_PANEL, stored(t->cols, p), sum);
+}
+
+/* What the sums of row r begin with. */
+INLINE __m512 load_row(const kn_pixel_tile *t, int r, int p) {
+    if (t->add)
+        return _mm512_maskz_loadu_ps(stored(t->cols, p), (const float *)t->out[r] + p * KN_PANEL);
+    return t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL) : _mm512_setzero_ps();
+}
+
+INLINE void pixels(const kn_pixel_tile *t, const int panels) {
+    __m512 sum[KN_TILE_PANELS][ROWS];
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[p][r] = load_row(t, r, p);
+    const float *w0 = t->weights[0], *w1 = t->weights[panels - 1];
+    const void *const *in = t->in;
+    int64_t depth = t->depth;
+    for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
+        const float *a[ROWS];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            a[r] = in[r];
+        for (int64_t k = 0; k < depth; k++, w0 += KN_PANEL, w1 += KN_PANEL) {
+            __m512 first = _mm512_load_ps(w0), second = panels > 1 ? _mm512_load_ps(w1) : first;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                __m512 n = _mm512_set1_ps(a[r][k]);
+                sum[0][r] = _mm512_fmadd_ps(n, first, sum[0][r]);
+                if (panels > 1)
+                    sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            store_row(t, r, p, sum[p][r]);
+}
+
+AVX512 static void pixels_avx512(const kn_pixel_tile *t) {
+    if (t->panels > 1)
+        pixels(t, 2);
+    else
+        pixels(t, 1);
+}
+
+INLINE void gradient(const kn_gradient_tile *t, const int panels) {
+    __m512 sum[KN_TILE_PANELS][ROWS];
+    const float *a[ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        a[r] = t->a[r];
+        sum[0][r] = sum[1][r] = _mm512_setzero_ps();
+    }
+    int64_t at = 0, pixels = t->pixels, a_step = t->a_step, b_step = t->b_step;
+    for (int64_t run = 0; run < t->runs; run++) {
+        const float *b0 = (const float *)t->b[0] + t->run_at[run];
+        const float *b1 = (const float *)t->b[panels - 1] + t->run_at[run];
+        for (int64_t left = pixels; left > 0; left--, at += a_step, b0 += b_step, b1 += b_step) {
+            __m512 first = _mm512_load_ps(b0), second = panels > 1 ? _mm512_load_ps(b1) : first;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                __m512 n = _mm512_set1_ps(a[r][at]);
+                sum[0][r] = _mm512_fmadd_ps(n, first, sum[0][r]);
+                if (panels > 1)
+                    sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            if (r >= t->rows)
+                break;
+            float *to = t->sums[p] + r * KN_PANEL;
+            _mm512_store_ps(to, t->add ? _mm512_add_ps(sum[p][r], _mm512_load_ps(to)) : sum[p][r]);
+        }
+}
+
+AVX512 static void gradient_avx512(const kn_gradient_tile *t) {
+    if (t->panels > 1)
+        gradient(t, 2);
+    else
+        gradient(t, 1);
+}
+
+const kn_tile_kernels kn_tile_avx512 = {.name = "AVX-512",
+                                        .rows = ROWS,
+                                        .panels = KN_TILE_PANELS,
+                                        .unit = 1,
+                                        .wide = true,
+                                        .pixels = pixels_avx512,
+                                        .gradient = gradient_avx512,
+                                        .transpose = kn_tile_transpose};
+
+#endif

@@ -1,0 +1,145 @@
+/* conv_tile_bf16.c - see conv_tile.h: the kernels for bf16 images, by the dot products of
+ * AVX-512 BF16. A unit is two numbers, and each product adds both: twice the work of f32 in a step.
+ * Sums are f32; what is stored is rounded to nearest even once. These instructions take numbers
+ * below 2^-126 as zero. */
+#include "backend/conv_tile_kinds.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+#include <string.h>
+
+#define BF16   __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define INLINE BF16 static inline __attribute__((always_inline))
+
+enum { ROWS = KN_TILE_ROWS, UNIT = 4 /* bytes */ };
+
+/* The columns of panel p that are stored. */
+INLINE __mmask16 stored(int64_t cols, int p) {
+    int64_t left = cols - p * KN_PANEL;
+    return left >= KN_PANEL ? (__mmask16)0xffff : (__mmask16)((1U << left) - 1);
+}
+
+INLINE void store_row(const kn_pixel_tile *t, int r, int p, __m512 sum) {
+    if (t->relu) /* in this order a NaN of the sum is kept */
+        sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
+    __m256bh half = _mm512_cvtneps_pbh(sum);
+    __m256i bits;
+    memcpy(&bits, &half, sizeof bits);
+    _mm256_mask_storeu_epi16((uint16_t *)t->out[r] + p * KN_PANEL, stored(t->cols, p), bits);
+}
+
+/* sum + the unit at a, for all columns, times w. */
+INLINE __m512 add_product(__m512 sum, const char *a, __m512i w) {
+    int32_t unit;
+    memcpy(&unit, a, sizeof unit);
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(unit), (__m512bh)w);
+}
+
+INLINE void pixels(const kn_pixel_tile *t, const int panels) {
+    __m512 sum[KN_TILE_PANELS][ROWS];
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[p][r] =
+                t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL) : _mm512_setzero_ps();
+    const char *w0 = t->weights[0], *w1 = t->weights[panels - 1];
+    const void *const *in = t->in;
+    int64_t bytes = t->depth * UNIT;
+    for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
+        const char *a[ROWS];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            a[r] = in[r];
+        for (int64_t k = 0; k < bytes; k += UNIT, w0 += UNIT * KN_PANEL, w1 += UNIT * KN_PANEL) {
+            __m512i first = _mm512_load_si512(w0);
+            __m512i second = panels > 1 ? _mm512_load_si512(w1) : first;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                sum[0][r] = add_product(sum[0][r], a[r] + k, first);
+                if (panels > 1)
+                    sum[1][r] = add_product(sum[1][r], a[r] + k, second);
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            store_row(t, r, p, sum[p][r]);
+}
+
+BF16 static void pixels_bf16(const kn_pixel_tile *t) {
+    if (t->panels > 1)
+        pixels(t, 2);
+    else
+        pixels(t, 1);
+}
+
+INLINE void gradient(const kn_gradient_tile *t, const int panels) {
+    __m512 sum[KN_TILE_PANELS][ROWS];
+    const char *a[ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        a[r] = t->a[r];
+        sum[0][r] = sum[1][r] = _mm512_setzero_ps();
+    }
+    int64_t at = 0, pixels = t->pixels, a_step = t->a_step * UNIT, b_step = t->b_step * UNIT;
+    for (int64_t run = 0; run < t->runs; run++) {
+        const char *b0 = (const char *)t->b[0] + t->run_at[run] * UNIT;
+        const char *b1 = (const char *)t->b[panels - 1] + t->run_at[run] * UNIT;
+        for (int64_t left = pixels; left > 0; left--, at += a_step, b0 += b_step, b1 += b_step) {
+            __m512i first = _mm512_load_si512(b0);
+            __m512i second = panels > 1 ? _mm512_load_si512(b1) : first;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                sum[0][r] = add_product(sum[0][r], a[r] + at, first);
+                if (panels > 1)
+                    sum[1][r] = add_product(sum[1][r], a[r] + at, second);
+            }
+        }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            if (r >= t->rows)
+                break;
+            float *to = t->sums[p] + r * KN_PANEL;
+            _mm512_store_ps(to, t->add ? _mm512_add_ps(sum[p][r], _mm512_load_ps(to)) : sum[p][r]);
+        }
+}
+
+BF16 static void gradient_bf16(const kn_gradient_tile *t) {
+    if (t->panels > 1)
+        gradient(t, 2);
+    else
+        gradient(t, 1);
+}
+
+/* A row of `from` becomes the lower halves of 16 units, the next the upper ones. */
+BF16 static void narrow_bf16(const float *from, int64_t depth, void *to) {
+    uint16_t order[2 * KN_PANEL], *out = to;
+    for (int i = 0; i < 2 * KN_PANEL; i++)
+        order[i] = (uint16_t)(i / 2 + i % 2 * KN_PANEL);
+    __m512i places = _mm512_loadu_si512(order);
+    for (int64_t k = 0; k < depth; k += 2, out += 2 * KN_PANEL) {
+        __m512 low = _mm512_loadu_ps(from + k * KN_PANEL), high = _mm512_setzero_ps();
+        if (k + 1 < depth)
+            high = _mm512_loadu_ps(from + (k + 1) * KN_PANEL);
+        __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+        _mm512_storeu_si512(out, _mm512_permutexvar_epi16(places, (__m512i)both));
+    }
+}
+
+const kn_tile_kernels kn_tile_bf16 = {.name = "AVX-512 BF16",
+                                      .rows = ROWS,
+                                      .panels = KN_TILE_PANELS,
+                                      .unit = 2,
+                                      .wide = true,
+                                      .pixels = pixels_bf16,
+                                      .gradient = gradient_bf16,
+                                      .narrow = narrow_bf16};
+
+#endif
