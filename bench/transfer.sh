@@ -6,12 +6,12 @@
 #
 # KILN is the command, DATA the folder with train/ and val/, SEEDS how many seeds (3), PICTURES of
 # each class to learn from (20), VALID of each class to validate on (all). Both ways see the few
-# pictures 30 times, with the same network, pictures and augmentation. Prints a line a seed, and the
-# means.
+# pictures 30 times, with the same network, pictures and augmentation, each at the rate that the
+# finder finds for it. Prints a line a seed, and the means.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 5 ]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 kiln=$1 data=$2 seeds=${3:-3} pictures=${4:-20} valid=${5:-100000}
@@ -45,9 +45,9 @@ split many 1 5 100000
 split few 6 10 "$pictures"
 seed=1
 while [ "$seed" -le "$seeds" ]; do
-    base=$(best "base$seed" "$work/many" --epochs 5 --lr 0.02 --seed "$seed")
-    scratch=$(best "scratch$seed" "$work/few" -b 16 --epochs 30 --lr 0.01 --seed "$seed")
-    tuned=$(best "tuned$seed" "$work/few" -b 16 --fine-tune 29 --lr 0.01 --seed "$seed" \
+    base=$(best "base$seed" "$work/many" --epochs 15 --lr 0.02 --seed "$seed")
+    scratch=$(best "scratch$seed" "$work/few" -b 16 --epochs 30 --seed "$seed")
+    tuned=$(best "tuned$seed" "$work/few" -b 16 --fine-tune 29 --seed "$seed" \
         --weights "$work/base$seed/model.safetensors")
     echo "seed $seed: first classes $base, from scratch $scratch, fine-tuned $tuned"
     echo "$scratch $tuned" >>"$work/results"

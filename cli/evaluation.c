@@ -37,8 +37,9 @@ static kn_status open_data(evaluation *e) {
 
 static kn_status validate(evaluation *e) {
     kn_ctx *ctx = e->s->ctx;
-    e->learner = kn_learner_new(ctx, (kn_learner_opts){.model = e->m.model});
-    if (e->learner == NULL)
+    kn_dtype dtype = session_dtype(e->s);
+    e->learner = kn_learner_new(ctx, (kn_learner_opts){.model = e->m.model, .dtype = dtype});
+    if (e->learner == NULL || kn_ctx_status(ctx) != KN_OK)
         return kn_ctx_status(ctx);
     kn_status status = kn_learner_add(e->learner, kn_setup_cb(ctx, &e->m.norm));
     if (status == KN_OK)

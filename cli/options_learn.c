@@ -139,13 +139,13 @@ static const option table[] = {
      .max = 1000000,
      .help = "stop after N epochs without a better validation accuracy"},
     {.name = "dtype",
-     .commands = FIT_COMMANDS,
+     .commands = FIT_COMMANDS | CMD_EVAL,
      .kind = KIND_CHOICE,
      .at = AT(dtype),
-     .choices = "f32",
-     .later = "bf16",
+     .choices = "f32|bf16",
      .value = "TYPE",
-     .help = "of the activations"},
+     .help = "of the activations: f32, or bf16, which is faster where the processor has it (kiln "
+             "doctor tells) and learns as well"},
 };
 
 option_table options_learn(void) {

@@ -5,6 +5,8 @@
 #include "args.h"
 #include "report.h"
 
+#include <kiln/tensor.h>
+
 #include <limits.h>
 
 typedef struct session {
@@ -30,6 +32,9 @@ int session_open(session *s);
 
 /* Reports the context's error and clears it. Returns its exit code. */
 int session_fail(session *s);
+
+/* What --dtype means; where the device cannot, the context's error says so. */
+kn_dtype session_dtype(session *s);
 
 /* The folder that DATA means; shapes are drawn before, a known data set is fetched. EXIT_DONE or
  * the exit code, reported. */

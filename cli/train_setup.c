@@ -35,9 +35,10 @@ int train_open(train *t) {
 
 static kn_learner *make_learner(train *t, unsigned commands) {
     args *a = &t->s->a;
+    kn_dtype dtype = session_dtype(t->s);
     kn_learner_loss loss = {.smoothing = a->smoothing};
     float *weights = NULL;
-    if (train_class_weights(t, &weights) != KN_OK)
+    if (kn_ctx_status(t->s->ctx) != KN_OK || train_class_weights(t, &weights) != KN_OK)
         return NULL;
     loss.class_weights = weights;
     loss.class_count = weights != NULL ? t->split.vocab.count : 0;
@@ -46,7 +47,8 @@ static kn_learner *make_learner(train *t, unsigned commands) {
                                                                 .opt_fn = train_optimizer,
                                                                 .opt_user = a,
                                                                 .lr = a->lr,
-                                                                .loss = loss});
+                                                                .loss = loss,
+                                                                .dtype = dtype});
     free(weights);
     if (l == NULL || train_add_callbacks(t, l, commands) == KN_OK)
         return l;

@@ -112,6 +112,7 @@ struct kn_learner {
     kn_opt_fn opt_fn;   /* NULL: kn_sgd without decay or momentum */
     void *opt_user;
     double lr;
+    kn_dtype dtype; /* of the activations: x is cast to it on its way into the model */
 
     /* The run, valid from before_fit on. */
     int epochs, epoch;   /* of this fit; epoch counts from 0 */
@@ -152,6 +153,10 @@ typedef struct kn_learner_opts {
     void *opt_user;
     double lr;
     kn_learner_loss loss; /* {.smoothing = 0.1} */
+    /* KN_F32 (0), or KN_BF16: mixed precision (Micikevicius et al., 2018), of which bf16 needs no
+     * loss scaling (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019).
+     * Weights, norms' parameters and statistics, the head and the loss stay f32. */
+    kn_dtype dtype;
 } kn_learner_opts;
 
 /* Owned by the caller; NULL on error. The functions below take that NULL: add and fit then return

@@ -60,6 +60,10 @@ KN_API const char *kn_device_name(const kn_device *device);
 /* One line about the library behind the device, for example "oneDNN 2.6.3, AVX-512". */
 KN_API const char *kn_device_about(const kn_device *device);
 
+/* Whether activations can be of that type on the device: f32 always, bf16 on "reference", and on
+ * "cpu" where the processor has AVX-512 BF16. */
+KN_API bool kn_device_can(const kn_device *device, kn_dtype dtype);
+
 /* ---- tensors ---- */
 
 typedef struct kn_tensor kn_tensor;

@@ -6,14 +6,17 @@
 #ifndef KN_BACKEND_H
 #define KN_BACKEND_H
 
+#include "core/bf16.h"
 #include "core/ctx.h"
 
 #include <kiln/tensor.h>
 
 typedef struct kn_backend kn_backend;
+typedef struct kn_bf16_kernels kn_bf16_kernels;
 
 struct kn_device {
     const kn_backend *ops;
+    const kn_bf16_kernels *bf16; /* NULL: this device has none */
     const kn_allocator *allocator;
     kn_error *error; /* of the context that owns the device */
     int threads;
@@ -88,9 +91,10 @@ typedef struct kn_norm_state {
     float *mean, *inv_std;
 } kn_norm_state;
 
-/* Where its gradients go; each may be NULL. */
+/* Where its gradients go; each may be NULL. x's and the residual's are of x's kind. */
 typedef struct kn_norm_grads {
-    float *x, *weight, *bias, *residual;
+    float *weight, *bias;
+    void *x, *residual;
 } kn_norm_grads;
 
 /* Windows over x [n,h,w,c]; those at the edges are cut off where the padding ends. */
@@ -141,7 +145,7 @@ typedef struct kn_adam_rule {
 
 struct kn_backend {
     const char *name;
-    kn_status (*open)(kn_device *d); /* fills about and state */
+    kn_status (*open)(kn_device *d); /* fills about, bf16 and state */
     void (*close)(kn_device *d);
 
     /* ---- memory ---- */
@@ -282,6 +286,45 @@ struct kn_backend {
     kn_status (*square_sum)(kn_device *d, int64_t n, const float *x, double *total);
     /* g *= min(1, most / (sqrt(*total) + 1e-6)). */
     kn_status (*clip)(kn_device *d, int64_t n, float most, const double *total, float *g);
+};
+
+/* Said of a device, whose name follows, without those below. */
+#define KN_NO_BF16                                                                                 \
+    "device %s has no bf16 kernels here (cpu has them where the processor has AVX-512 BF16)"
+
+/* Kernels for activations in bf16. Weights are rounded to bf16 where they are multiplied; they, the
+ * parameters of norms, statistics and their gradients stay f32. Each computes as its namesake in
+ * kn_backend, sums in f32, and rounds what it writes once, to nearest even. */
+struct kn_bf16_kernels {
+    kn_status (*unary)(kn_device *d, kn_unary_kind kind, int64_t n, const kn_bf16 *x, kn_bf16 *y);
+    kn_status (*unary_grad)(kn_device *d, kn_unary_kind kind, int64_t n, const kn_bf16 *x,
+                            const kn_bf16 *y, const kn_bf16 *dy, kn_bf16 *dx);
+    /* y may be a or b. */
+    kn_status (*add)(kn_device *d, int64_t n, const kn_bf16 *a, const kn_bf16 *b, kn_bf16 *y);
+    kn_status (*dropout)(kn_device *d, int64_t n, float keep, kn_dropout_place place,
+                         const kn_bf16 *x, kn_bf16 *y);
+    kn_status (*conv)(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x, kn_weights w,
+                      const float *bias, bool relu, kn_bf16 *y);
+    kn_status (*conv_grad_data)(kn_device *d, const kn_conv_dims *c, const kn_bf16 *dy,
+                                kn_weights w, kn_bf16 *dx);
+    kn_status (*conv_grad_weights)(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
+                                   const kn_bf16 *dy, float *dw, float *db);
+    kn_status (*batch_norm)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                            const kn_bf16 *x, const kn_bf16 *residual, kn_bf16 *y);
+    kn_status (*batch_norm_grad)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                 const kn_bf16 *x, const kn_bf16 *y, const kn_bf16 *dy,
+                                 const kn_norm_grads *grads);
+    kn_status (*max_pool)(kn_device *d, const kn_pool_dims *p, const kn_bf16 *x, kn_bf16 *y,
+                          uint8_t *which);
+    kn_status (*max_pool_grad)(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
+                               const kn_bf16 *dy, kn_bf16 *dx);
+    kn_status (*avg_pool)(kn_device *d, const kn_pool_dims *p, const kn_bf16 *x, kn_bf16 *y);
+    kn_status (*avg_pool_grad)(kn_device *d, const kn_pool_dims *p, const kn_bf16 *dy, kn_bf16 *dx);
+    /* Here the activations end: the means are f32. */
+    kn_status (*mean_hw)(kn_device *d, int64_t n, int64_t hw, int64_t c, const kn_bf16 *x,
+                         float *y);
+    kn_status (*mean_hw_grad)(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                              kn_bf16 *dx);
 };
 
 /* Plain loops, every kernel: the oracle of the tests. */

@@ -5,8 +5,8 @@
 #include "backend/backend.h"
 #include "backend/conv_tile.h"
 
-/* dw [out,in,kernel_h,kernel_w], db [out] or NULL. */
+/* x and dy are of the tiles' kind; dw [out,in,kernel_h,kernel_w], db [out] or NULL. */
 kn_status kn_conv_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                           const float *x, const float *dy, float *dw, float *db);
+                           const void *x, const void *dy, float *dw, float *db);
 
 #endif

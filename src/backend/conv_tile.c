@@ -174,10 +174,20 @@ const kn_tile_kernels *kn_tile_nth(int i) {
     return i < count ? has[i] : NULL;
 }
 
+const kn_tile_kernels *kn_tile_bf16_best(void) {
+    bool can = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl");
+    return can ? &kn_tile_bf16 : NULL;
+}
+
 #else
 
 const kn_tile_kernels *kn_tile_nth(int i) {
     (void)i;
+    return NULL;
+}
+
+const kn_tile_kernels *kn_tile_bf16_best(void) {
     return NULL;
 }
 

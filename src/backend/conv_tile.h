@@ -53,6 +53,9 @@ typedef struct kn_tile_kernels {
     /* Weights of a panel in the image's kind: units [ceil(depth / 2),16] of from [depth,16], the
      * rest 0. NULL: they are as they have to be. */
     void (*narrow)(const float *from, int64_t depth, void *to);
+    /* Two pixels' numbers side by side, in units: 16 of them at `to`, the next 16 `step` units on;
+     * 0 beyond the channels. NULL: a unit is a number of one pixel. */
+    void (*pair)(const void *first, const void *second, int64_t channels, int64_t step, void *to);
     /* to[c][p] = from[p][c] for c < channels, p < pixels; rows of `to` are to_step apart. */
     void (*transpose)(const float *from, int64_t channels, int64_t pixels, float *to,
                       int64_t to_step);
@@ -60,6 +63,9 @@ typedef struct kn_tile_kernels {
 
 /* Those for this processor. NULL: it has no AVX2, and Kiln no others. */
 const kn_tile_kernels *kn_tile_best(void);
+
+/* Those for bf16. NULL: this processor has no AVX-512 BF16. */
+const kn_tile_kernels *kn_tile_bf16_best(void);
 
 /* Every f32 kind that this processor has, the best first: for the tests. NULL beyond the last. */
 const kn_tile_kernels *kn_tile_nth(int i);

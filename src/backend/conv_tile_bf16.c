@@ -133,6 +133,19 @@ BF16 static void narrow_bf16(const float *from, int64_t depth, void *to) {
     }
 }
 
+BF16 static void pair_bf16(const void *first, const void *second, int64_t channels, int64_t step,
+                           void *to) {
+    const uint16_t *low = first, *high = second;
+    char *out = to;
+    for (; channels > 0; channels -= KN_PANEL, low += KN_PANEL, high += KN_PANEL) {
+        __mmask16 some = stored(channels, 0);
+        __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, low));
+        __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, high));
+        _mm512_storeu_si512(out, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+        out += step * UNIT;
+    }
+}
+
 const kn_tile_kernels kn_tile_bf16 = {.name = "AVX-512 BF16",
                                       .rows = ROWS,
                                       .panels = KN_TILE_PANELS,
@@ -140,6 +153,7 @@ const kn_tile_kernels kn_tile_bf16 = {.name = "AVX-512 BF16",
                                       .wide = true,
                                       .pixels = pixels_bf16,
                                       .gradient = gradient_bf16,
-                                      .narrow = narrow_bf16};
+                                      .narrow = narrow_bf16,
+                                      .pair = pair_bf16};
 
 #endif

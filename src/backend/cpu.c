@@ -1,11 +1,13 @@
 /* cpu.c - the cpu device: convolution and products by oneDNN or by Kiln's own loops, threads and
  * vector registers for the passes over whole activations; the rest is small and stays with the
  * reference kernels. */
+#include "backend/cpu_bf16.h"
 #include "backend/cpu_loops.h"
 #include "backend/cpu_optim.h"
 #include "backend/onednn.h"
 #include "backend/own_conv.h"
 #include "backend/reference.h"
+#include "backend/wide.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +98,52 @@ enum { LEAST_CHANNELS = 1 };
 
 #endif
 
+/* ---- bf16: by Kiln's own loops, or in f32 where those cannot ---- */
+
+static kn_status cpu_conv_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x, kn_weights w,
+                               const float *bias, bool relu, kn_bf16 *y) {
+    cpu_state *s = d->state;
+    return kn_own_conv_bf16_can(c) ? kn_own_conv_forward_bf16(s->own, c, x, w, bias, relu, y)
+                                   : kn_wide_kernels.conv(d, c, x, w, bias, relu, y);
+}
+
+static kn_status cpu_conv_grad_data_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *dy,
+                                         kn_weights w, kn_bf16 *dx) {
+    cpu_state *s = d->state;
+    return kn_own_conv_bf16_can(c) ? kn_own_conv_grad_data_bf16(s->own, c, dy, w, dx)
+                                   : kn_wide_kernels.conv_grad_data(d, c, dy, w, dx);
+}
+
+static kn_status cpu_conv_grad_weights_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
+                                            const kn_bf16 *dy, float *dw, float *db) {
+    cpu_state *s = d->state;
+    return kn_own_conv_grad_weights_bf16(s->own, c, x, dy, dw, db);
+}
+
+/* A dropout draws by each number's place among all: not in pieces. */
+static kn_status cpu_dropout_bf16(kn_device *d, int64_t n, float keep, kn_dropout_place place,
+                                  const kn_bf16 *x, kn_bf16 *y) {
+    return kn_wide_kernels.dropout(d, n, keep, place, x, y);
+}
+
+static const kn_bf16_kernels cpu_bf16 = {.unary = kn_cpu_unary_bf16,
+                                         .unary_grad = kn_cpu_unary_grad_bf16,
+                                         .add = kn_cpu_add_bf16,
+                                         .dropout = cpu_dropout_bf16,
+                                         .conv = cpu_conv_bf16,
+                                         .conv_grad_data = cpu_conv_grad_data_bf16,
+                                         .conv_grad_weights = cpu_conv_grad_weights_bf16,
+                                         .batch_norm = kn_cpu_batch_norm_bf16,
+                                         .batch_norm_grad = kn_cpu_batch_norm_grad_bf16,
+                                         .max_pool = kn_cpu_max_pool_bf16,
+                                         .max_pool_grad = kn_cpu_max_pool_grad_bf16,
+                                         .avg_pool = kn_cpu_avg_pool_bf16,
+                                         .avg_pool_grad = kn_cpu_avg_pool_grad_bf16,
+                                         .mean_hw = kn_cpu_mean_hw_bf16,
+                                         .mean_hw_grad = kn_cpu_mean_hw_grad_bf16};
+
+/* ---- the device ---- */
+
 static void cpu_close(kn_device *d) {
     cpu_state *s = d->state;
     kn_cpu_scratch_free(d);
@@ -117,6 +165,7 @@ static kn_status open_with(kn_device *d, const kn_tile_kernels *tile) {
     if (status == KN_OK && tile != NULL) {
         s->own = kn_own_conv_open(d, tile);
         status = s->own != NULL ? KN_OK : d->error->status;
+        d->bf16 = kn_tile_bf16_best() != NULL ? &cpu_bf16 : NULL;
     }
     if (status != KN_OK) {
         cpu_close(d);
@@ -125,8 +174,8 @@ static kn_status open_with(kn_device *d, const kn_tile_kernels *tile) {
     char own[64] = "";
     if (tile != NULL)
         snprintf(own, sizeof own, "own convolutions (%s), ", tile->name);
-    snprintf(d->about, sizeof d->about, "%s%s, %d thread%s", own, library, d->threads,
-             d->threads == 1 ? "" : "s");
+    snprintf(d->about, sizeof d->about, "%s%s%s, %d thread%s", own, library,
+             d->bf16 != NULL ? ", bf16" : "", d->threads, d->threads == 1 ? "" : "s");
     return KN_OK;
 }
 
@@ -178,7 +227,7 @@ static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, cons
     .close = cpu_close, .alloc = kn_ref_alloc, .free = kn_ref_free, .copy_in = kn_ref_copy,        \
     .copy_out = kn_ref_copy, .copy = kn_ref_copy, .zero = kn_ref_zero, .forget = cpu_forget,       \
     .fill = kn_ref_fill, .unary = kn_cpu_unary, .unary_grad = kn_cpu_unary_grad,                   \
-    .binary = kn_cpu_binary, .expand = kn_ref_expand, .axpy = kn_cpu_axpy, .cast = kn_ref_cast,    \
+    .binary = kn_cpu_binary, .expand = kn_ref_expand, .axpy = kn_cpu_axpy, .cast = kn_cpu_cast,    \
     .permute = kn_ref_permute, .reduce = kn_ref_reduce, .max_grad = kn_ref_max_grad,               \
     .argmax = kn_ref_argmax, .gather = kn_ref_gather, .gather_grad = kn_ref_gather_grad,           \
     .matmul = cpu_matmul, .conv = cpu_conv, .conv_grad_data = cpu_conv_grad_data,                  \

@@ -111,16 +111,20 @@ KN_MULTIVERSION static void mish_range(const float *x, float *y, int64_t n) {
     }
 }
 
+void kn_cpu_unary_here(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y) {
+    if (kind == KN_RELU)
+        relu_range(x, y, n);
+    else if (kind == KN_SWISH)
+        swish_range(x, y, n);
+    else if (kind == KN_MISH)
+        mish_range(x, y, n);
+    else
+        kn_ref_unary(d, kind, n, x, y);
+}
+
 static void unary_range(const void *args, int64_t begin, int64_t end) {
     const unary_args *u = args;
-    if (u->kind == KN_RELU)
-        relu_range(u->x + begin, u->out + begin, end - begin);
-    else if (u->kind == KN_SWISH)
-        swish_range(u->x + begin, u->out + begin, end - begin);
-    else if (u->kind == KN_MISH)
-        mish_range(u->x + begin, u->out + begin, end - begin);
-    else
-        kn_ref_unary(u->d, u->kind, end - begin, u->x + begin, u->out + begin);
+    kn_cpu_unary_here(u->d, u->kind, end - begin, u->x + begin, u->out + begin);
 }
 
 kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y) {
@@ -148,17 +152,22 @@ KN_MULTIVERSION static void mish_grad_range(const float *x, const float *dy, flo
     }
 }
 
+void kn_cpu_unary_grad_here(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
+                            const float *y, const float *dy, float *dx) {
+    if (kind == KN_RELU)
+        relu_grad_range(y, dy, dx, n);
+    else if (kind == KN_SWISH)
+        swish_grad_range(x, dy, dx, n);
+    else if (kind == KN_MISH)
+        mish_grad_range(x, dy, dx, n);
+    else
+        kn_ref_unary_grad(d, kind, n, x, y, dy, dx);
+}
+
 static void unary_grad_range(const void *args, int64_t begin, int64_t end) {
     const unary_args *u = args;
-    if (u->kind == KN_RELU)
-        relu_grad_range(u->y + begin, u->dy + begin, u->out + begin, end - begin);
-    else if (u->kind == KN_SWISH)
-        swish_grad_range(u->x + begin, u->dy + begin, u->out + begin, end - begin);
-    else if (u->kind == KN_MISH)
-        mish_grad_range(u->x + begin, u->dy + begin, u->out + begin, end - begin);
-    else
-        kn_ref_unary_grad(u->d, u->kind, end - begin, u->x + begin, u->y + begin, u->dy + begin,
-                          u->out + begin);
+    kn_cpu_unary_grad_here(u->d, u->kind, end - begin, u->x != NULL ? u->x + begin : NULL,
+                           u->y + begin, u->dy + begin, u->out + begin);
 }
 
 kn_status kn_cpu_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,

@@ -36,6 +36,10 @@ kn_status kn_cpu_stats(kn_device *d, int64_t n, float near, const float *x, doub
 kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y);
 kn_status kn_cpu_unary_grad(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
                             const float *y, const float *dy, float *dx);
+/* The same in the calling thread. */
+void kn_cpu_unary_here(kn_device *d, kn_unary_kind kind, int64_t n, const float *x, float *y);
+void kn_cpu_unary_grad_here(kn_device *d, kn_unary_kind kind, int64_t n, const float *x,
+                            const float *y, const float *dy, float *dx);
 kn_status kn_cpu_binary(kn_device *d, kn_binary_kind kind, kn_dtype dtype, const kn_bcast *loop,
                         const void *a, const void *b, void *y);
 kn_status kn_cpu_axpy(kn_device *d, int64_t n, float alpha, const float *x, float *y);

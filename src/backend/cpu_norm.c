@@ -20,14 +20,17 @@ typedef struct sums {
     float *run_first, *run_second;
 } sums;
 
+typedef struct norm_kind norm_kind;
+
 typedef struct norm_job {
+    const norm_kind *kind; /* of x, y, dy, residual and out */
     const kn_norm_dims *dims;
     const kn_norm_state *state;
-    const float *x, *y, *dy, *residual;
-    float *out;
+    const void *x, *y, *dy, *residual;
+    void *out;
     const kn_norm_grads *grads;
-    const float *shift; /* [channels] */
-    float *a, *b, *c;   /* [channels] */
+    float *shift;     /* [channels], subtracted before the sums */
+    float *a, *b, *c; /* [channels] */
     int parts;
     char *room; /* the parts' sums */
 } norm_job;
@@ -51,56 +54,39 @@ static kn_status open_job(kn_device *d, norm_job *job) {
     size_t channels = (size_t)job->dims->channels;
     size_t line = (channels * sizeof(float) + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
     job->parts = kn_cpu_parts(d, job->dims->rows, job->dims->rows * job->dims->channels);
-    char *room = kn_cpu_scratch(d, 3 * line + (size_t)job->parts * part_bytes(job->dims));
+    char *room = kn_cpu_scratch(d, 4 * line + (size_t)job->parts * part_bytes(job->dims));
     if (room == NULL)
         return d->error->status;
     job->a = (float *)(void *)room;
     job->b = (float *)(void *)(room + line);
     job->c = (float *)(void *)(room + 2 * line);
-    job->room = room + 3 * line;
+    job->shift = (float *)(void *)(room + 3 * line);
+    job->room = room + 4 * line;
     return KN_OK;
 }
 
+/* ---- some rows, of either kind of numbers ---- */
+
+struct norm_kind {
+    void (*first_row)(const norm_job *job);
+    void (*add_rows)(const norm_job *job, int64_t begin, int64_t rows, const sums *s);
+    void (*write_result)(const norm_job *job, int64_t begin, int64_t rows);
+    void (*write_grad)(const norm_job *job, int64_t begin, int64_t rows);
+};
+
+#define NUMBER     float
+#define NAME(what) what##_f32
+#define GET(x)     (x)
+#define PUT(x)     (x)
+#include "backend/cpu_norm_rows.h"
+
+#define NUMBER     kn_bf16
+#define NAME(what) what##_bf16
+#define GET(x)     kn_bf16_value(x)
+#define PUT(x)     kn_bf16_from(x)
+#include "backend/cpu_norm_rows.h"
+
 /* ---- sums ---- */
-
-KN_MULTIVERSION static void add_squares(int64_t rows, int64_t channels, const float *restrict x,
-                                        const float *restrict shift, float *restrict sum,
-                                        float *restrict squares) {
-    for (int64_t r = 0; r < rows; r++, x += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            float off = x[c] - shift[c];
-            sum[c] += off;
-            squares[c] += off * off;
-        }
-}
-
-KN_MULTIVERSION static void add_products(int64_t rows, int64_t channels, const float *restrict x,
-                                         const float *restrict g, const float *restrict mean,
-                                         float *restrict sum, float *restrict product) {
-    for (int64_t r = 0; r < rows; r++, x += channels, g += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            sum[c] += g[c];
-            product[c] += g[c] * (x[c] - mean[c]);
-        }
-}
-
-KN_MULTIVERSION static void add_masked(int64_t rows, int64_t channels, const float *restrict x,
-                                       const float *restrict y, const float *restrict dy,
-                                       const float *restrict mean, float *restrict sum,
-                                       float *restrict product) {
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels, dy += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            float g = y[c] <= 0 ? 0 : dy[c];
-            sum[c] += g;
-            product[c] += g * (x[c] - mean[c]);
-        }
-}
-
-KN_MULTIVERSION static void mask(int64_t n, const float *restrict y, const float *restrict dy,
-                                 float *restrict g) {
-    for (int64_t i = 0; i < n; i++)
-        g[i] = y[i] <= 0 ? 0 : dy[i];
-}
 
 KN_MULTIVERSION static void collect(int64_t channels, const float *restrict from,
                                     double *restrict to) {
@@ -108,33 +94,15 @@ KN_MULTIVERSION static void collect(int64_t channels, const float *restrict from
         to[c] += from[c];
 }
 
-/* Adds rows [begin, end) to the part's sums: of x and its square, or, given dy, of the gradient and
- * its product with x. A residual's gradient is the masked one, so it is written on the way. */
+/* Adds rows [begin, end) to the part's sums. */
 static void part_of_sums(const void *args, int part, int64_t begin, int64_t end) {
     const norm_job *job = args;
-    const kn_norm_dims *n = job->dims;
-    int64_t channels = n->channels;
+    int64_t channels = job->dims->channels;
     sums s = part_sums(job, part);
     memset(s.first, 0, (size_t)channels * 2 * sizeof *s.first);
     for (int64_t r = begin; r < end; r += RUN) {
-        int64_t rows = end - r < RUN ? end - r : RUN, at = r * channels;
         memset(s.run_first, 0, (size_t)channels * 2 * sizeof *s.run_first);
-        if (job->dy == NULL) {
-            add_squares(rows, channels, job->x + at, job->shift, s.run_first, s.run_second);
-        } else if (job->grads->residual != NULL && n->relu) {
-            float *g = job->grads->residual + at;
-            mask(rows * channels, job->y + at, job->dy + at, g);
-            add_products(rows, channels, job->x + at, g, job->shift, s.run_first, s.run_second);
-        } else if (n->relu) {
-            add_masked(rows, channels, job->x + at, job->y + at, job->dy + at, job->shift,
-                       s.run_first, s.run_second);
-        } else {
-            if (job->grads->residual != NULL)
-                memcpy(job->grads->residual + at, job->dy + at,
-                       (size_t)(rows * channels) * sizeof(float));
-            add_products(rows, channels, job->x + at, job->dy + at, job->shift, s.run_first,
-                         s.run_second);
-        }
+        job->kind->add_rows(job, r, end - r < RUN ? end - r : RUN, &s);
         collect(channels, s.run_first, s.first);
         collect(channels, s.run_second, s.second);
     }
@@ -161,13 +129,13 @@ static sums total_of(kn_device *d, const norm_job *job) {
 static void measure(kn_device *d, norm_job *job) {
     const kn_norm_dims *n = job->dims;
     const kn_norm_state *s = job->state;
-    job->shift = job->x;
+    job->kind->first_row(job);
     sums total = total_of(d, job);
     for (int64_t c = 0; c < n->channels; c++) {
         double count = (double)n->rows, off = total.first[c] / count;
         double variance = total.second[c] / count - off * off;
         variance = variance < 0 ? 0 : variance; /* keeps NaN */
-        s->mean[c] = (float)(job->x[c] + off);
+        s->mean[c] = (float)(job->shift[c] + off);
         s->inv_std[c] = (float)(1 / sqrt(variance + n->eps));
         if (s->running_mean == NULL)
             continue;
@@ -177,118 +145,65 @@ static void measure(kn_device *d, norm_job *job) {
     }
 }
 
-KN_MULTIVERSION static void scale_rows(int64_t rows, int64_t channels, const float *restrict a,
-                                       const float *restrict b, const float *restrict x,
-                                       float *restrict y) {
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels)
-        for (int64_t c = 0; c < channels; c++)
-            y[c] = x[c] * a[c] + b[c];
-}
-
-KN_MULTIVERSION static void scale_relu_rows(int64_t rows, int64_t channels, const float *restrict a,
-                                            const float *restrict b, const float *restrict x,
-                                            float *restrict y) {
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            float value = x[c] * a[c] + b[c];
-            y[c] = value < 0 ? 0 : value;
-        }
-}
-
-KN_MULTIVERSION static void scale_add_rows(int64_t rows, int64_t channels, bool relu,
-                                           const float *restrict a, const float *restrict b,
-                                           const float *restrict x, const float *restrict residual,
-                                           float *restrict y) {
-    float floor = relu ? 0 : -INFINITY;
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels, residual += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            float value = (x[c] * a[c] + b[c]) + residual[c];
-            y[c] = value < floor ? floor : value;
-        }
-}
-
 static void part_of_result(const void *args, int part, int64_t begin, int64_t end) {
     const norm_job *job = args;
-    int64_t channels = job->dims->channels, at = begin * channels, rows = end - begin;
     (void)part;
-    if (job->residual != NULL)
-        scale_add_rows(rows, channels, job->dims->relu, job->a, job->b, job->x + at,
-                       job->residual + at, job->out + at);
-    else if (job->dims->relu)
-        scale_relu_rows(rows, channels, job->a, job->b, job->x + at, job->out + at);
-    else
-        scale_rows(rows, channels, job->a, job->b, job->x + at, job->out + at);
+    job->kind->write_result(job, begin, end - begin);
 }
 
-kn_status kn_cpu_batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
-                            const float *x, const float *residual, float *y) {
-    norm_job job = {.dims = n, .state = s, .x = x, .residual = residual, .out = y};
-    kn_status status = open_job(d, &job);
+static kn_status forward(kn_device *d, norm_job *job) {
+    const kn_norm_dims *n = job->dims;
+    const kn_norm_state *s = job->state;
+    kn_status status = open_job(d, job);
     if (status != KN_OK)
         return status;
     if (n->batch)
-        measure(d, &job);
+        measure(d, job);
     for (int64_t c = 0; c < n->channels; c++) {
         if (!n->batch) {
             s->mean[c] = s->running_mean[c];
             s->inv_std[c] = (float)(1 / sqrt((double)s->running_var[c] + n->eps));
         }
-        job.a[c] = s->weight[c] * s->inv_std[c];
-        job.b[c] = s->bias[c] - s->mean[c] * job.a[c];
+        job->a[c] = s->weight[c] * s->inv_std[c];
+        job->b[c] = s->bias[c] - s->mean[c] * job->a[c];
     }
-    kn_cpu_in_parts(d, n->rows, job.parts, part_of_result, &job);
+    kn_cpu_in_parts(d, n->rows, job->parts, part_of_result, job);
     if (n->batch && s->batches != NULL)
         ++*s->batches;
     return KN_OK;
 }
 
+kn_status kn_cpu_batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                            const float *x, const float *residual, float *y) {
+    norm_job job = {
+        .kind = &kind_f32, .dims = n, .state = s, .x = x, .residual = residual, .out = y};
+    return forward(d, &job);
+}
+
+kn_status kn_cpu_batch_norm_bf16(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                 const kn_bf16 *x, const kn_bf16 *residual, kn_bf16 *y) {
+    norm_job job = {
+        .kind = &kind_bf16, .dims = n, .state = s, .x = x, .residual = residual, .out = y};
+    return forward(d, &job);
+}
+
 /* ---- backward ---- */
-
-/* dx = a g - (b (x - mean) + c): see reference_norm.c. */
-KN_MULTIVERSION static void grad_rows(int64_t rows, const norm_job *job, const float *restrict x,
-                                      const float *restrict g, float *restrict dx) {
-    const float *restrict a = job->a, *restrict b = job->b, *restrict k = job->c;
-    const float *restrict mean = job->state->mean;
-    int64_t channels = job->dims->channels;
-    for (int64_t r = 0; r < rows; r++, x += channels, g += channels, dx += channels)
-        for (int64_t c = 0; c < channels; c++)
-            dx[c] = a[c] * g[c] - (b[c] * (x[c] - mean[c]) + k[c]);
-}
-
-KN_MULTIVERSION static void grad_masked_rows(int64_t rows, const norm_job *job,
-                                             const float *restrict x, const float *restrict y,
-                                             const float *restrict dy, float *restrict dx) {
-    const float *restrict a = job->a, *restrict b = job->b, *restrict k = job->c;
-    const float *restrict mean = job->state->mean;
-    int64_t channels = job->dims->channels;
-    for (int64_t r = 0; r < rows; r++, x += channels, y += channels, dy += channels, dx += channels)
-        for (int64_t c = 0; c < channels; c++) {
-            float g = y[c] <= 0 ? 0 : dy[c];
-            dx[c] = a[c] * g - (b[c] * (x[c] - mean[c]) + k[c]);
-        }
-}
 
 static void part_of_grad(const void *args, int part, int64_t begin, int64_t end) {
     const norm_job *job = args;
-    int64_t at = begin * job->dims->channels, rows = end - begin;
     (void)part;
-    if (job->grads->residual != NULL)
-        grad_rows(rows, job, job->x + at, job->grads->residual + at, job->grads->x + at);
-    else if (job->dims->relu)
-        grad_masked_rows(rows, job, job->x + at, job->y + at, job->dy + at, job->grads->x + at);
-    else
-        grad_rows(rows, job, job->x + at, job->dy + at, job->grads->x + at);
+    job->kind->write_grad(job, begin, end - begin);
 }
 
-kn_status kn_cpu_batch_norm_grad(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
-                                 const float *x, const float *y, const float *dy,
-                                 const kn_norm_grads *grads) {
-    norm_job job = {
-        .dims = n, .state = s, .x = x, .y = y, .dy = dy, .grads = grads, .shift = s->mean};
-    kn_status status = open_job(d, &job);
+static kn_status backward(kn_device *d, norm_job *job) {
+    const kn_norm_dims *n = job->dims;
+    const kn_norm_state *s = job->state;
+    const kn_norm_grads *grads = job->grads;
+    kn_status status = open_job(d, job);
     if (status != KN_OK)
         return status;
-    sums total = total_of(d, &job);
+    memcpy(job->shift, s->mean, (size_t)n->channels * sizeof *job->shift);
+    sums total = total_of(d, job);
     for (int64_t c = 0; c < n->channels; c++) {
         double inv_std = s->inv_std[c], slope = s->weight[c] * inv_std;
         double sum = total.first[c], product = total.second[c] * inv_std;
@@ -296,11 +211,27 @@ kn_status kn_cpu_batch_norm_grad(kn_device *d, const kn_norm_dims *n, const kn_n
             grads->weight[c] = (float)product;
         if (grads->bias != NULL)
             grads->bias[c] = (float)sum;
-        job.a[c] = (float)slope;
-        job.b[c] = n->batch ? (float)(slope * inv_std * product / (double)n->rows) : 0;
-        job.c[c] = n->batch ? (float)(slope * sum / (double)n->rows) : 0;
+        job->a[c] = (float)slope;
+        job->b[c] = n->batch ? (float)(slope * inv_std * product / (double)n->rows) : 0;
+        job->c[c] = n->batch ? (float)(slope * sum / (double)n->rows) : 0;
     }
     if (grads->x != NULL)
-        kn_cpu_in_parts(d, n->rows, job.parts, part_of_grad, &job);
+        kn_cpu_in_parts(d, n->rows, job->parts, part_of_grad, job);
     return KN_OK;
+}
+
+kn_status kn_cpu_batch_norm_grad(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                 const float *x, const float *y, const float *dy,
+                                 const kn_norm_grads *grads) {
+    norm_job job = {
+        .kind = &kind_f32, .dims = n, .state = s, .x = x, .y = y, .dy = dy, .grads = grads};
+    return backward(d, &job);
+}
+
+kn_status kn_cpu_batch_norm_grad_bf16(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
+                                      const kn_bf16 *x, const kn_bf16 *y, const kn_bf16 *dy,
+                                      const kn_norm_grads *grads) {
+    norm_job job = {
+        .kind = &kind_bf16, .dims = n, .state = s, .x = x, .y = y, .dy = dy, .grads = grads};
+    return backward(d, &job);
 }

@@ -1,6 +1,6 @@
-/* cpu_pool.c - pooling over windows on the cpu device. A picture belongs to one
- * thread, so neighbouring windows may write to the same pixel; the channels of a pixel lie next to
- * each other and are worked on together. */
+/* cpu_pool.c - pooling over windows on the cpu device. The threads share the pictures; the channels
+ * of a pixel lie next to each other and are worked on together. A gradient is gathered: each pixel
+ * of it adds up what the windows over it give, in f32, and is written once. */
 #include "backend/cpu_loops.h"
 
 #include "core/multiversion.h"
@@ -8,13 +8,21 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct pool_job {
+enum { CHUNK = 256 }; /* channels worked on together */
+
+typedef struct pool_job pool_job;
+typedef struct window window;
+typedef struct reach reach;
+
+struct pool_job {
     const kn_pool_dims *dims;
-    const float *x;
+    const void *x; /* or dy */
     const uint8_t *taken;
-    float *y;
+    void *y; /* or dx */
     uint8_t *which;
-} pool_job;
+    void (*pixel)(const pool_job *job, const window *w, int64_t c, int64_t channels);
+    void (*grad_pixel)(const pool_job *job, const reach *r, int64_t c, int64_t channels);
+};
 
 /* A window's rows or columns that lie on the picture: places [from, to) of the kernel, the first at
  * coordinate start; and its length up to where the padding ends. */
@@ -31,136 +39,116 @@ static span span_at(const kn_pool_dims *p, int64_t out, int64_t side) {
     return s;
 }
 
-/* ---- one place of a window, all channels ---- */
+/* A pixel of the result: where its picture and it begin, and its window. */
+struct window {
+    int64_t picture, pixel;
+    span rows, columns;
+};
 
-KN_MULTIVERSION static void take_larger(int64_t channels, uint8_t place, const float *restrict x,
-                                        float *restrict y, uint8_t *restrict which) {
-    for (int64_t c = 0; c < channels; c++) {
-        bool larger = x[c] > y[c] || x[c] != x[c];
-        y[c] = larger ? x[c] : y[c];
-        which[c] = larger ? place : which[c];
-    }
+/* The windows [first, end) along one side that a coordinate lies in. */
+typedef struct covers {
+    int64_t first, end;
+} covers;
+
+static covers covers_of(const kn_pool_dims *p, int64_t at, int64_t out) {
+    int64_t beyond = at + p->padding - p->kernel; /* windows that start here or before end before */
+    covers c = {.first = beyond < 0 ? 0 : beyond / p->stride + 1,
+                .end = (at + p->padding) / p->stride + 1};
+    c.end = c.end < out ? c.end : out;
+    return c;
 }
 
-KN_MULTIVERSION static void give_taken(int64_t channels, uint8_t place,
-                                       const uint8_t *restrict taken, const float *restrict dy,
-                                       float *restrict dx) {
-    for (int64_t c = 0; c < channels; c++)
-        dx[c] += taken[c] == place ? dy[c] : 0;
-}
+/* A pixel of the gradient: where dy's picture and it begin, and the windows over it. */
+struct reach {
+    int64_t picture, pixel, row, column;
+    covers rows, columns;
+};
 
-KN_MULTIVERSION static void add_scaled(int64_t channels, float scale, const float *restrict x,
-                                       float *restrict y) {
-    for (int64_t c = 0; c < channels; c++)
-        y[c] += x[c] * scale;
-}
+#define NUMBER     float
+#define NAME(what) what##_f32
+#define GET(x)     (x)
+#define PUT(x)     (x)
+#include "backend/cpu_pool_rows.h"
 
-/* ---- one window ---- */
-
-static void max_window(const pool_job *job, const float *picture, span rows, span columns,
-                       int64_t out) {
-    const kn_pool_dims *p = job->dims;
-    float *y = job->y + out;
-    uint8_t *which = job->which + out;
-    for (int64_t c = 0; c < p->c; c++)
-        y[c] = -INFINITY;
-    memset(which, (int)(rows.from * p->kernel + columns.from), (size_t)p->c);
-    for (int64_t i = rows.from; i < rows.to; i++)
-        for (int64_t k = columns.from; k < columns.to; k++)
-            take_larger(p->c, (uint8_t)(i * p->kernel + k),
-                        picture + ((rows.start + i) * p->w + columns.start + k) * p->c, y, which);
-}
-
-static void max_window_grad(const pool_job *job, float *picture, span rows, span columns,
-                            int64_t out) {
-    const kn_pool_dims *p = job->dims;
-    for (int64_t i = rows.from; i < rows.to; i++)
-        for (int64_t k = columns.from; k < columns.to; k++)
-            give_taken(p->c, (uint8_t)(i * p->kernel + k), job->taken + out, job->x + out,
-                       picture + ((rows.start + i) * p->w + columns.start + k) * p->c);
-}
-
-static void mean_window(const pool_job *job, const float *picture, span rows, span columns,
-                        int64_t out) {
-    const kn_pool_dims *p = job->dims;
-    float share = 1 / (float)(rows.length * columns.length);
-    memset(job->y + out, 0, (size_t)p->c * sizeof(float));
-    for (int64_t i = rows.from; i < rows.to; i++)
-        for (int64_t k = columns.from; k < columns.to; k++)
-            add_scaled(p->c, share, picture + ((rows.start + i) * p->w + columns.start + k) * p->c,
-                       job->y + out);
-}
-
-static void mean_window_grad(const pool_job *job, float *picture, span rows, span columns,
-                             int64_t out) {
-    const kn_pool_dims *p = job->dims;
-    float share = 1 / (float)(rows.length * columns.length);
-    for (int64_t i = rows.from; i < rows.to; i++)
-        for (int64_t k = columns.from; k < columns.to; k++)
-            add_scaled(p->c, share, job->x + out,
-                       picture + ((rows.start + i) * p->w + columns.start + k) * p->c);
-}
+#define NUMBER     kn_bf16
+#define NAME(what) what##_bf16
+#define GET(x)     kn_bf16_value(x)
+#define PUT(x)     kn_bf16_from(x)
+#include "backend/cpu_pool_rows.h"
 
 /* ---- pictures ---- */
 
-static void pictures(const pool_job *job, int64_t begin, int64_t end,
-                     void (*fn)(const pool_job *, const float *, span, span, int64_t)) {
+static void pool_range(const void *args, int64_t begin, int64_t end) {
+    const pool_job *job = args;
     const kn_pool_dims *p = job->dims;
-    for (int64_t n = begin; n < end; n++)
-        for (int64_t y = 0; y < p->out_h; y++)
-            for (int64_t x = 0; x < p->out_w; x++)
-                fn(job, job->x + n * p->h * p->w * p->c, span_at(p, y, p->h), span_at(p, x, p->w),
-                   ((n * p->out_h + y) * p->out_w + x) * p->c);
-}
-
-static void picture_grads(const pool_job *job, int64_t begin, int64_t end,
-                          void (*fn)(const pool_job *, float *, span, span, int64_t)) {
-    const kn_pool_dims *p = job->dims;
-    int64_t size = p->h * p->w * p->c;
-    for (int64_t n = begin; n < end; n++) {
-        float *picture = job->y + n * size;
-        memset(picture, 0, (size_t)size * sizeof *picture);
-        for (int64_t y = 0; y < p->out_h; y++)
-            for (int64_t x = 0; x < p->out_w; x++)
-                fn(job, picture, span_at(p, y, p->h), span_at(p, x, p->w),
-                   ((n * p->out_h + y) * p->out_w + x) * p->c);
+    for (int64_t i = begin * p->out_h * p->out_w; i < end * p->out_h * p->out_w; i++) {
+        window w = {.picture = i / (p->out_h * p->out_w) * p->h * p->w * p->c,
+                    .pixel = i * p->c,
+                    .rows = span_at(p, i / p->out_w % p->out_h, p->h),
+                    .columns = span_at(p, i % p->out_w, p->w)};
+        for (int64_t c = 0; c < p->c; c += CHUNK)
+            job->pixel(job, &w, c, p->c - c < CHUNK ? p->c - c : CHUNK);
     }
 }
 
-static void max_range(const void *args, int64_t begin, int64_t end) {
-    pictures(args, begin, end, max_window);
+static void grad_range(const void *args, int64_t begin, int64_t end) {
+    const pool_job *job = args;
+    const kn_pool_dims *p = job->dims;
+    for (int64_t i = begin * p->h * p->w; i < end * p->h * p->w; i++) {
+        reach r = {.picture = i / (p->h * p->w) * p->out_h * p->out_w * p->c,
+                   .pixel = i * p->c,
+                   .row = i / p->w % p->h,
+                   .column = i % p->w};
+        r.rows = covers_of(p, r.row, p->out_h);
+        r.columns = covers_of(p, r.column, p->out_w);
+        for (int64_t c = 0; c < p->c; c += CHUNK)
+            job->grad_pixel(job, &r, c, p->c - c < CHUNK ? p->c - c : CHUNK);
+    }
 }
 
-static void max_grad_range(const void *args, int64_t begin, int64_t end) {
-    picture_grads(args, begin, end, max_window_grad);
-}
-
-static void mean_range(const void *args, int64_t begin, int64_t end) {
-    pictures(args, begin, end, mean_window);
-}
-
-static void mean_grad_range(const void *args, int64_t begin, int64_t end) {
-    picture_grads(args, begin, end, mean_window_grad);
+static kn_status run(kn_device *d, const pool_job *job) {
+    const kn_pool_dims *p = job->dims;
+    return kn_cpu_over(d, p->n, 1, p->n * p->h * p->w * p->c,
+                       job->pixel != NULL ? pool_range : grad_range, job);
 }
 
 kn_status kn_cpu_max_pool(kn_device *d, const kn_pool_dims *p, const float *x, float *y,
                           uint8_t *which) {
-    pool_job job = {.dims = p, .x = x, .y = y, .which = which};
-    return kn_cpu_over(d, p->n, 1, p->n * p->h * p->w * p->c, max_range, &job);
+    return run(d, &(pool_job){.dims = p, .x = x, .y = y, .which = which, .pixel = max_pixel_f32});
+}
+
+kn_status kn_cpu_max_pool_bf16(kn_device *d, const kn_pool_dims *p, const kn_bf16 *x, kn_bf16 *y,
+                               uint8_t *which) {
+    return run(d, &(pool_job){.dims = p, .x = x, .y = y, .which = which, .pixel = max_pixel_bf16});
 }
 
 kn_status kn_cpu_max_pool_grad(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
                                const float *dy, float *dx) {
-    pool_job job = {.dims = p, .x = dy, .taken = which, .y = dx};
-    return kn_cpu_over(d, p->n, 1, p->n * p->h * p->w * p->c, max_grad_range, &job);
+    return run(
+        d,
+        &(pool_job){.dims = p, .x = dy, .taken = which, .y = dx, .grad_pixel = max_grad_pixel_f32});
+}
+
+kn_status kn_cpu_max_pool_grad_bf16(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
+                                    const kn_bf16 *dy, kn_bf16 *dx) {
+    return run(d,
+               &(pool_job){
+                   .dims = p, .x = dy, .taken = which, .y = dx, .grad_pixel = max_grad_pixel_bf16});
 }
 
 kn_status kn_cpu_avg_pool(kn_device *d, const kn_pool_dims *p, const float *x, float *y) {
-    pool_job job = {.dims = p, .x = x, .y = y};
-    return kn_cpu_over(d, p->n, 1, p->n * p->h * p->w * p->c, mean_range, &job);
+    return run(d, &(pool_job){.dims = p, .x = x, .y = y, .pixel = mean_pixel_f32});
+}
+
+kn_status kn_cpu_avg_pool_bf16(kn_device *d, const kn_pool_dims *p, const kn_bf16 *x, kn_bf16 *y) {
+    return run(d, &(pool_job){.dims = p, .x = x, .y = y, .pixel = mean_pixel_bf16});
 }
 
 kn_status kn_cpu_avg_pool_grad(kn_device *d, const kn_pool_dims *p, const float *dy, float *dx) {
-    pool_job job = {.dims = p, .x = dy, .y = dx};
-    return kn_cpu_over(d, p->n, 1, p->n * p->h * p->w * p->c, mean_grad_range, &job);
+    return run(d, &(pool_job){.dims = p, .x = dy, .y = dx, .grad_pixel = mean_grad_pixel_f32});
+}
+
+kn_status kn_cpu_avg_pool_grad_bf16(kn_device *d, const kn_pool_dims *p, const kn_bf16 *dy,
+                                    kn_bf16 *dx) {
+    return run(d, &(pool_job){.dims = p, .x = dy, .y = dx, .grad_pixel = mean_grad_pixel_bf16});
 }

@@ -12,7 +12,7 @@
  */
 typedef struct packed {
     uint64_t id, version;
-    int64_t size, shape[9]; /* of the pass: forward or not, and what the packed form depends on */
+    int64_t size, shape[10]; /* of the pass: its kind, and what the packed form depends on */
     float *data;
     struct packed *next;
 } packed;
@@ -61,9 +61,10 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
 }
 
 /* The place for a pass's packed weights. NULL with the error set. */
-static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
-                        int64_t size) {
+static packed *pack_for(kn_own_conv *o, const kn_tile_kernels *tile, uint64_t id,
+                        const kn_conv_dims *c, bool forward, int64_t size) {
     int64_t shape[] = {forward,
+                       tile->unit,
                        c->out,
                        c->in,
                        c->kernel_h,
@@ -94,46 +95,52 @@ static bool is_fresh(const packed *p, kn_weights w) {
     return w.id != 0 && p->version == w.version;
 }
 
-static int64_t packed_size(const kn_own_conv *o, const kn_correlation *k) {
-    return kn_winograd_can(k) ? kn_winograd_packed(k) : kn_correlation_packed(o->tile, k);
+/* Which of the two methods: that which takes fewer products. Winograd's adds and subtracts before
+ * it multiplies, which bf16 has not the digits for. */
+static bool by_winograd(const kn_tile_kernels *tile, const kn_correlation *k) {
+    return tile->unit == 1 && kn_winograd_can(k);
 }
 
-/* By the method that takes fewer products. */
-static kn_status run(kn_own_conv *o, const kn_correlation *k, const float *in, const float *weights,
-                     float *to, const float *bias, bool relu, float *out) {
-    kn_device *d = o->device;
-    if (kn_winograd_can(k)) {
+static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k) {
+    return by_winograd(tile, k) ? kn_winograd_packed(k) : kn_correlation_packed(tile, k);
+}
+
+static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
+                     const void *in, const float *weights, float *to, const float *bias, bool relu,
+                     void *out) {
+    if (by_winograd(tile, k)) {
         if (weights != NULL)
-            kn_winograd_pack(d, o->tile, k, weights, to);
-        return kn_winograd_run(d, o->tile, k, in, to, bias, relu, out);
+            kn_winograd_pack(d, tile, k, weights, to);
+        return kn_winograd_run(d, tile, k, in, to, bias, relu, out);
     }
     if (weights != NULL)
-        kn_correlation_pack(d, o->tile, k, weights, to);
-    return kn_correlation_run(d, o->tile, k, in, to, bias, relu, out);
+        kn_correlation_pack(d, tile, k, weights, to);
+    return kn_correlation_run(d, tile, k, in, to, bias, relu, out);
 }
 
-kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
-                              const float *bias, bool relu, float *y) {
+static kn_status forward(kn_own_conv *o, const kn_tile_kernels *tile, const kn_conv_dims *c,
+                         const void *x, kn_weights w, const float *bias, bool relu, void *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, packed_size(o, &k));
+    packed *p = pack_for(o, tile, w.id, c, true, packed_size(tile, &k));
     if (p == NULL)
         return o->device->error->status;
-    kn_status status = run(o, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
+    kn_status status =
+        run(o->device, tile, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
     p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
-kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
-                                kn_weights w, float *dx) {
+static kn_status grad_data(kn_own_conv *o, const kn_tile_kernels *tile, const kn_conv_dims *c,
+                           const void *dy, kn_weights w, void *dx) {
     /* A stride beyond the image leaves no more places than there are pixels. */
     int64_t down = c->stride < c->h ? c->stride : c->h;
     int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        size += packed_size(o, &k);
+        size += packed_size(tile, &k);
     }
-    packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
+    packed *p = pack_for(o, tile, w.id, c, false, size > 0 ? size : 1);
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -141,11 +148,21 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        status = run(o, &k, dy, weights, at, NULL, false, dx);
-        at += packed_size(o, &k);
+        status = run(o->device, tile, &k, dy, weights, at, NULL, false, dx);
+        at += packed_size(tile, &k);
     }
     p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
+}
+
+kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
+                              const float *bias, bool relu, float *y) {
+    return forward(o, o->tile, c, x, w, bias, relu, y);
+}
+
+kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
+                                kn_weights w, float *dx) {
+    return grad_data(o, o->tile, c, dy, w, dx);
 }
 
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
@@ -153,6 +170,30 @@ kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const 
     if (db == NULL && kn_winograd_gradient_can(c))
         return kn_winograd_gradient(o->device, o->tile, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
+}
+
+/* ---- bf16 ---- */
+
+bool kn_own_conv_bf16_can(const kn_conv_dims *c) {
+    const kn_tile_kernels *tile = kn_tile_bf16_best();
+    kn_correlation forward_of = kn_correlation_forward(c), grad_of = kn_correlation_grad(c, 0, 0);
+    return tile != NULL && kn_correlation_can(tile, &forward_of) &&
+           kn_correlation_can(tile, &grad_of);
+}
+
+kn_status kn_own_conv_forward_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
+                                   kn_weights w, const float *bias, bool relu, kn_bf16 *y) {
+    return forward(o, kn_tile_bf16_best(), c, x, w, bias, relu, y);
+}
+
+kn_status kn_own_conv_grad_data_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *dy,
+                                     kn_weights w, kn_bf16 *dx) {
+    return grad_data(o, kn_tile_bf16_best(), c, dy, w, dx);
+}
+
+kn_status kn_own_conv_grad_weights_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
+                                        const kn_bf16 *dy, float *dw, float *db) {
+    return kn_conv_gradient(o->device, kn_tile_bf16_best(), c, x, dy, dw, db);
 }
 
 /* ---- products ---- */

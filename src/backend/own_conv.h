@@ -20,6 +20,15 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const flo
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
                                    const float *dy, float *dw, float *db);
 
+/* The same for bf16, where kn_own_conv_bf16_can: not for 17 or 19 channels and the like. */
+bool kn_own_conv_bf16_can(const kn_conv_dims *c);
+kn_status kn_own_conv_forward_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
+                                   kn_weights w, const float *bias, bool relu, kn_bf16 *y);
+kn_status kn_own_conv_grad_data_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *dy,
+                                     kn_weights w, kn_bf16 *dx);
+kn_status kn_own_conv_grad_weights_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
+                                        const kn_bf16 *dy, float *dw, float *db);
+
 /* Whether these loops pay for a product of this size; and the product. */
 bool kn_own_matmul_pays(const kn_matmul_dims *m);
 kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,

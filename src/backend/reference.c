@@ -3,12 +3,15 @@
  * Here: memory and elementwise; reference_*.c hold the rest. */
 #include "backend/reference.h"
 
+#include "backend/wide.h"
+
 #include <math.h>
 #include <string.h>
 
 /* ---- memory ---- */
 
 kn_status kn_ref_open(kn_device *d) {
+    d->bf16 = &kn_wide_kernels;
     strcpy(d->about, "plain loops, one thread");
     return KN_OK;
 }
@@ -172,28 +175,12 @@ kn_status kn_ref_axpy(kn_device *d, int64_t n, float alpha, const float *x, floa
     return KN_OK;
 }
 
-/* bf16 is the upper half of an f32. Rounds to nearest even; NaN stays NaN. */
-static uint16_t bf16_from(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (isnan(value))
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float bf16_value(uint16_t half) {
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static double load(kn_dtype dtype, const void *x, int64_t i) {
     switch (dtype) {
     case KN_F32:
         return ((const float *)x)[i];
     case KN_BF16:
-        return bf16_value(((const uint16_t *)x)[i]);
+        return kn_bf16_value(((const kn_bf16 *)x)[i]);
     case KN_U8:
         return ((const uint8_t *)x)[i];
     case KN_I32:
@@ -216,7 +203,7 @@ static void store(kn_dtype dtype, void *y, int64_t i, double value) {
         ((float *)y)[i] = (float)value;
         break;
     case KN_BF16:
-        ((uint16_t *)y)[i] = bf16_from((float)value);
+        ((kn_bf16 *)y)[i] = kn_bf16_from((float)value);
         break;
     case KN_U8:
         ((uint8_t *)y)[i] = (uint8_t)into(value, 0, UINT8_MAX);

@@ -56,21 +56,22 @@ kn_status kn_ref_batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_s
 static void channel_grad(const kn_norm_dims *n, const kn_norm_state *s, const float *x,
                          const float *y, const float *dy, const kn_norm_grads *grads, int64_t c) {
     double sum = 0, product = 0, count = (double)n->rows;
+    float *dx = grads->x, *residual = grads->residual;
     for (int64_t i = c; i < n->rows * n->channels; i += n->channels) {
         float g = n->relu && y[i] <= 0 ? 0 : dy[i];
         sum += g;
         product += (double)g * (x[i] - s->mean[c]) * s->inv_std[c];
-        if (grads->residual != NULL)
-            grads->residual[i] = g;
+        if (residual != NULL)
+            residual[i] = g;
     }
     if (grads->weight != NULL)
         grads->weight[c] = (float)product;
     if (grads->bias != NULL)
         grads->bias[c] = (float)sum;
-    for (int64_t i = c; grads->x != NULL && i < n->rows * n->channels; i += n->channels) {
+    for (int64_t i = c; dx != NULL && i < n->rows * n->channels; i += n->channels) {
         double g = n->relu && y[i] <= 0 ? 0 : dy[i], slope = (double)s->weight[c] * s->inv_std[c];
         double h = ((double)x[i] - s->mean[c]) * s->inv_std[c];
-        grads->x[i] = (float)(slope * (n->batch ? g - sum / count - h * product / count : g));
+        dx[i] = (float)(slope * (n->batch ? g - sum / count - h * product / count : g));
     }
 }
 

@@ -104,12 +104,19 @@ static kn_tensor *on_forward(void *user, kn_module *m, kn_tensor *x, kn_tensor *
     stats *s = w->owner;
     (void)m;
     (void)x;
-    if (!s->on || y->dtype != KN_F32 || y->device != s->device)
+    bool counts = y->dtype == KN_F32 || y->dtype == KN_BF16;
+    if (!s->on || !counts || y->device != s->device)
         return y;
+    bool was = kn_grad_enable(s->ctx, false);
+    const kn_tensor *wide = kn_cast(s->ctx, y, KN_F32); /* y itself, if it is */
+    kn_grad_enable(s->ctx, was);
+    if (wide == NULL)
+        return NULL;
     double *at =
         (double *)s->table->data + ((size_t)s->record * s->layers + (size_t)w->index) * NUMBERS;
-    return s->device->ops->stats(s->device, y->numel, KN_NEAR_ZERO, kn_f32(y), at) == KN_OK ? y
-                                                                                            : NULL;
+    return s->device->ops->stats(s->device, y->numel, KN_NEAR_ZERO, kn_f32(wide), at) == KN_OK
+               ? y
+               : NULL;
 }
 
 static void release(stats *s) {

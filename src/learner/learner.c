@@ -19,6 +19,11 @@ kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts) {
             kn_fail(ctx, KN_ERR_ARG, "learner: there is no model");
         return NULL;
     }
+    if (opts.dtype != KN_F32 && opts.dtype != KN_BF16) {
+        kn_fail(ctx, KN_ERR_ARG, "learner: activations of %s; expected f32 or bf16",
+                kn_dtype_name(opts.dtype));
+        return NULL;
+    }
     kn_learner *l = kn_calloc(ctx, 1, sizeof *l, "a learner");
     struct kn_learner_state *state =
         l != NULL ? kn_calloc(ctx, 1, sizeof *state, "a learner") : NULL;
@@ -33,6 +38,7 @@ kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts) {
     l->opt_fn = opts.opt_fn;
     l->opt_user = opts.opt_user;
     l->lr = opts.lr;
+    l->dtype = opts.dtype;
     l->state = state;
     state->loss = kn_training_loss_new(ctx, opts.loss);
     if (state->loss == NULL) {
@@ -135,8 +141,13 @@ static kn_tensor *loss_of(kn_learner *l) {
                               : kn_cross_entropy_with(l->ctx, l->preds, l->y, l->loss_opts);
 }
 
+/* Not in f32: a batch that nothing normalised is the model's to judge. */
+static kn_tensor *model_input(kn_learner *l) {
+    return l->dtype == KN_F32 ? l->x : kn_cast(l->ctx, l->x, l->dtype);
+}
+
 static kn_flow batch(kn_learner *l) {
-    l->preds = kn_keep(l->ctx, kn_forward(l->model, l->x));
+    l->preds = kn_keep(l->ctx, kn_forward(l->model, model_input(l)));
     if (l->preds == NULL)
         return KN_FAIL;
     kn_flow flow = kn_tell(l, kn_event_after_pred);

@@ -113,11 +113,11 @@ static kn_status check_result(kn_module *m, const kn_tensor *dx, const kn_tensor
                                   : "no gradient without giving a reason");
     if (!kn_tensor_usable(ctx, "backward hook", result))
         return KN_ERR_STATE;
-    if (result->dtype != KN_F32 || !kn_shape_equal(&result->shape, &dx->shape))
+    if (result->dtype != dx->dtype || !kn_shape_equal(&result->shape, &dx->shape))
         return kn_fail(ctx, KN_ERR_SHAPE,
-                       "a backward hook on %s returned %s %s for a gradient f32 %s", m->cls->name,
+                       "a backward hook on %s returned %s %s for a gradient %s %s", m->cls->name,
                        kn_dtype_name(result->dtype), kn_shape_text(&result->shape, got),
-                       kn_shape_text(&dx->shape, want));
+                       kn_dtype_name(dx->dtype), kn_shape_text(&dx->shape, want));
     if (result->device != dx->device)
         return kn_fail(ctx, KN_ERR_DEVICE,
                        "a backward hook on %s returned a gradient on %s, expected %s", m->cls->name,
@@ -147,19 +147,19 @@ static kn_status run_backward_hooks(kn_module *m, kn_tensor **dx, kn_tensor *dy)
 static kn_status pass_on(kn_ctx *ctx, kn_tensor *to, const kn_tensor *grad) {
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *out = kn_grad_open(ctx, to, &slot, &status);
+    void *out = kn_grad_open(ctx, to, &slot, &status);
     if (out == NULL)
         return status;
     kn_device *d = to->device;
-    return kn_grad_close(&slot,
-                         d->ops->copy(d, out, grad->data, (size_t)to->numel * sizeof(float)));
+    return kn_grad_close(&slot, d->ops->copy(d, out, grad->data, kn_tensor_bytes(to)));
 }
 
-static kn_status output_backward(kn_ctx *ctx, kn_node *node, const float *grad) {
+static kn_status output_backward(kn_ctx *ctx, kn_node *node, const void *grad) {
     (void)grad; /* as a tensor: */
     const watch_args args = *args_of(node);
     kn_tensor *y = node->in[0], *own = node->out->grad, *dy = args.dy, *none = NULL;
     dy->device = own->device;
+    dy->dtype = own->dtype;
     dy->shape = own->shape;
     dy->numel = own->numel;
     kn_tensor_place(dy, own->storage, 0);
@@ -171,7 +171,7 @@ static kn_status output_backward(kn_ctx *ctx, kn_node *node, const float *grad) 
     return status;
 }
 
-static kn_status input_backward(kn_ctx *ctx, kn_node *node, const float *grad) {
+static kn_status input_backward(kn_ctx *ctx, kn_node *node, const void *grad) {
     (void)grad;
     const watch_args args = *args_of(node);
     kn_tensor *x = node->in[0], *dx = node->out->grad;

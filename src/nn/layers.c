@@ -80,6 +80,8 @@ typedef struct linear {
 
 static kn_tensor *linear_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
     linear *l = (linear *)m;
+    if (x != NULL && x->dtype == KN_BF16) /* the end of the activations */
+        x = kn_cast(ctx, x, KN_F32);
     return kn_linear_op(ctx, x, kn_param_value(l->weight), kn_param_value(l->bias));
 }
 

@@ -12,26 +12,44 @@ static kn_weights weights_of(const kn_tensor *w) {
     return (kn_weights){.data = kn_f32(w), .id = w->id, .version = kn_tensor_version(w)};
 }
 
-static kn_status conv_backward_from(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status run_forward(const kn_conv_dims *c, const kn_tensor *x, const kn_tensor *w,
+                             const float *bias, bool relu, kn_tensor *y) {
+    kn_device *d = x->device;
+    return x->dtype == KN_BF16 ? d->bf16->conv(d, c, x->data, weights_of(w), bias, relu, y->data)
+                               : d->ops->conv(d, c, x->data, weights_of(w), bias, relu, y->data);
+}
+
+static kn_status run_grad_data(const kn_conv_dims *c, const kn_tensor *x, const kn_tensor *w,
+                               const void *dy, void *dx) {
+    kn_device *d = x->device;
+    return x->dtype == KN_BF16 ? d->bf16->conv_grad_data(d, c, dy, weights_of(w), dx)
+                               : d->ops->conv_grad_data(d, c, dy, weights_of(w), dx);
+}
+
+static kn_status run_grad_weights(const kn_conv_dims *c, const kn_tensor *x, const void *dy,
+                                  float *dw, float *db) {
+    kn_device *d = x->device;
+    return x->dtype == KN_BF16 ? d->bf16->conv_grad_weights(d, c, x->data, dy, dw, db)
+                               : d->ops->conv_grad_weights(d, c, x->data, dy, dw, db);
+}
+
+static kn_status conv_backward_from(kn_ctx *ctx, kn_node *node, const void *dy) {
     const conv_args *args = (const void *)node->args;
     kn_tensor *x = node->in[0], *w = node->in[1], *bias = node->in[2];
-    kn_device *d = x->device;
     kn_status status = KN_OK;
     kn_grad_slot x_slot, w_slot, b_slot;
-    float *dx = kn_grad_open(ctx, x, &x_slot, &status);
+    void *dx = kn_grad_open(ctx, x, &x_slot, &status);
     if (dx != NULL)
-        status =
-            kn_grad_close(&x_slot, d->ops->conv_grad_data(d, &args->dims, dy, weights_of(w), dx));
+        status = kn_grad_close(&x_slot, run_grad_data(&args->dims, x, w, dy, dx));
     float *dw = kn_grad_open(ctx, w, &w_slot, &status);
     float *db = kn_grad_open(ctx, bias, &b_slot, &status);
     kn_storage *unwanted = NULL; /* the kernel writes dw even when only the bias is trained */
     if (dw == NULL && db != NULL) {
-        unwanted = kn_storage_get(ctx, d, (size_t)w->numel * sizeof(float));
+        unwanted = kn_storage_get(ctx, x->device, (size_t)w->numel * sizeof(float));
         status = unwanted == NULL ? kn_ctx_status(ctx) : status;
     }
     if (status == KN_OK && (dw != NULL || db != NULL))
-        status = d->ops->conv_grad_weights(d, &args->dims, kn_f32(x), dy,
-                                           dw != NULL ? dw : unwanted->data, db);
+        status = run_grad_weights(&args->dims, x, dy, dw != NULL ? dw : unwanted->data, db);
     kn_storage_drop(unwanted);
     if (dw != NULL)
         status = kn_grad_close(&w_slot, status);
@@ -40,16 +58,19 @@ static kn_status conv_backward_from(kn_ctx *ctx, kn_node *node, const float *dy)
     return status;
 }
 
-static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const conv_args *args = (const void *)node->args;
     kn_tensor *y = node->out;
     kn_device *d = y->device;
     if (!args->relu)
         return conv_backward_from(ctx, node, dy);
-    kn_storage *masked = kn_storage_get(ctx, d, (size_t)y->numel * sizeof(float));
+    kn_storage *masked = kn_storage_get(ctx, d, kn_tensor_bytes(y));
     if (masked == NULL)
         return kn_ctx_status(ctx);
-    kn_status status = d->ops->unary_grad(d, KN_RELU, y->numel, NULL, kn_f32(y), dy, masked->data);
+    kn_status status =
+        y->dtype == KN_BF16
+            ? d->bf16->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked->data)
+            : d->ops->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked->data);
     if (status == KN_OK)
         status = conv_backward_from(ctx, node, masked->data);
     kn_storage_drop(masked);
@@ -104,38 +125,39 @@ kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bi
     kn_tensor *in[3] = {x, weight, bias};
     int count = bias != NULL ? 3 : 2;
     conv_args args = {.relu = opts.relu};
-    if (!kn_op_inputs(ctx, "conv2d", KN_F32, in, count) ||
+    if (!kn_op_mixed(ctx, "conv2d", in, count, 1) ||
         !conv_dims(ctx, x, weight, bias, opts, &args.dims))
         return NULL;
     const kn_conv_dims *c = &args.dims;
     kn_tensor *y =
-        kn_tensor_new(ctx, x->device, KN_F32, KN_SHAPE(c->n, c->out_h, c->out_w, c->out));
+        kn_tensor_new(ctx, x->device, x->dtype, KN_SHAPE(c->n, c->out_h, c->out_w, c->out));
     if (y == NULL)
         return NULL;
-    kn_status status =
-        x->device->ops->conv(x->device, c, kn_f32(x), weights_of(weight),
-                             bias != NULL ? kn_f32(bias) : NULL, opts.relu, kn_f32_out(y));
+    kn_status status = run_forward(c, x, weight, bias != NULL ? kn_f32(bias) : NULL, opts.relu, y);
     return kn_op_done(ctx, &op_conv2d, status, y, in, count, &args, sizeof args);
 }
 
 /* ---- mean over H and W ---- */
 
-static kn_status mean_hw_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status mean_hw_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
+    kn_device *d = x->device;
     const int64_t *dim = x->shape.dim;
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
     if (dx == NULL)
         return status;
-    return kn_grad_close(
-        &slot, x->device->ops->mean_hw_grad(x->device, dim[0], dim[1] * dim[2], dim[3], dy, dx));
+    int64_t pixels = dim[1] * dim[2];
+    return kn_grad_close(&slot, x->dtype == KN_BF16
+                                    ? d->bf16->mean_hw_grad(d, dim[0], pixels, dim[3], dy, dx)
+                                    : d->ops->mean_hw_grad(d, dim[0], pixels, dim[3], dy, dx));
 }
 
 static const kn_op op_mean_hw = {"mean_hw", mean_hw_backward};
 
 kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x) {
-    if (!kn_op_input(ctx, "mean_hw", KN_F32, x))
+    if (!kn_op_image(ctx, "mean_hw", x))
         return NULL;
     char text[KN_SHAPE_TEXT];
     const int64_t *dim = x->shape.dim;
@@ -144,10 +166,13 @@ kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x) {
                 kn_shape_text(&x->shape, text));
         return NULL;
     }
-    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, KN_SHAPE(dim[0], dim[3]));
+    kn_device *d = x->device;
+    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, KN_SHAPE(dim[0], dim[3]));
     if (y == NULL)
         return NULL;
-    kn_status status = x->device->ops->mean_hw(x->device, dim[0], dim[1] * dim[2], dim[3],
-                                               kn_f32(x), kn_f32_out(y));
+    int64_t pixels = dim[1] * dim[2];
+    kn_status status = x->dtype == KN_BF16
+                           ? d->bf16->mean_hw(d, dim[0], pixels, dim[3], x->data, y->data)
+                           : d->ops->mean_hw(d, dim[0], pixels, dim[3], x->data, y->data);
     return kn_op_done(ctx, &op_mean_hw, status, y, &x, 1, NULL, 0);
 }

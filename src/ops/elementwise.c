@@ -5,25 +5,30 @@
 
 /* ---- one operand ---- */
 
-static kn_status unary_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status unary_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_unary_kind kind = *(const kn_unary_kind *)(const void *)node->args;
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
     if (dx == NULL)
         return status;
-    return kn_grad_close(&slot, x->device->ops->unary_grad(x->device, kind, x->numel, kn_f32(x),
-                                                           kn_f32(node->out), dy, dx));
+    kn_device *d = x->device;
+    const void *y = node->out->data;
+    return kn_grad_close(&slot, x->dtype == KN_BF16
+                                    ? d->bf16->unary_grad(d, kind, x->numel, x->data, y, dy, dx)
+                                    : d->ops->unary_grad(d, kind, x->numel, x->data, y, dy, dx));
 }
 
 static kn_tensor *unary(kn_ctx *ctx, const kn_op *op, kn_unary_kind kind, kn_tensor *x) {
-    if (!kn_op_input(ctx, op->name, KN_F32, x))
+    if (!kn_op_image(ctx, op->name, x))
         return NULL;
-    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, x->shape);
+    kn_device *d = x->device;
+    kn_tensor *y = kn_tensor_new(ctx, d, x->dtype, x->shape);
     if (y == NULL)
         return NULL;
-    kn_status status = x->device->ops->unary(x->device, kind, x->numel, kn_f32(x), kn_f32_out(y));
+    kn_status status = x->dtype == KN_BF16 ? d->bf16->unary(d, kind, x->numel, x->data, y->data)
+                                           : d->ops->unary(d, kind, x->numel, x->data, y->data);
     return kn_op_done(ctx, op, status, y, &x, 1, &kind, sizeof kind);
 }
 
@@ -99,12 +104,12 @@ static kn_status give(kn_ctx *ctx, kn_tensor *t, const kn_shape *shape, float sc
     return kn_grad_close(&slot, status);
 }
 
-static kn_status add_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status add_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_status status = give(ctx, node->in[0], &node->out->shape, 1, dy);
     return status != KN_OK ? status : give(ctx, node->in[1], &node->out->shape, 1, dy);
 }
 
-static kn_status sub_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status sub_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_status status = give(ctx, node->in[0], &node->out->shape, 1, dy);
     return status != KN_OK ? status : give(ctx, node->in[1], &node->out->shape, -1, dy);
 }
@@ -137,14 +142,14 @@ static kn_status give_product(kn_ctx *ctx, kn_tensor *t, const kn_tensor *out, k
     return status;
 }
 
-static kn_status mul_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status mul_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *a = node->in[0], *b = node->in[1];
     kn_status status = give_product(ctx, a, node->out, KN_MUL, b, NULL, dy);
     return status != KN_OK ? status : give_product(ctx, b, node->out, KN_MUL, a, NULL, dy);
 }
 
 /* d(a/b)/da = 1/b; d(a/b)/db = -(a/b)/b. */
-static kn_status div_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status div_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *a = node->in[0], *b = node->in[1];
     kn_status status = give_product(ctx, a, node->out, KN_DIV, b, NULL, dy);
     return status != KN_OK ? status : give_product(ctx, b, node->out, KN_DIV, b, node->out, dy);
@@ -162,7 +167,40 @@ static kn_tensor *binary(kn_ctx *ctx, const kn_op *op, kn_binary_kind kind, kn_t
 static const kn_op op_add = {"add", add_backward}, op_sub = {"sub", sub_backward},
                    op_mul = {"mul", mul_backward}, op_div = {"div", div_backward};
 
+/* ---- the sum of two activations in bf16, of one shape ---- */
+
+static kn_status add_bf16_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
+    kn_status status = KN_OK;
+    for (int i = 0; i < 2; i++) {
+        kn_grad_slot slot;
+        kn_tensor *t = node->in[i];
+        void *dt = kn_grad_open(ctx, t, &slot, &status);
+        if (dt != NULL)
+            status =
+                kn_grad_close(&slot, t->device->ops->copy(t->device, dt, dy, kn_tensor_bytes(t)));
+    }
+    return status;
+}
+
+static const kn_op op_add_bf16 = {"add", add_bf16_backward};
+
+static kn_tensor *add_bf16(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
+    kn_tensor *in[2] = {a, b};
+    if (!kn_op_mixed(ctx, "add", in, 2, 3))
+        return NULL;
+    if (!kn_shape_equal(&a->shape, &b->shape))
+        return kn_op_mismatch(ctx, "add", a, "in bf16 has another shape than", b);
+    kn_device *d = a->device;
+    kn_tensor *y = kn_tensor_new(ctx, d, KN_BF16, a->shape);
+    if (y == NULL)
+        return NULL;
+    kn_status status = d->bf16->add(d, a->numel, a->data, b->data, y->data);
+    return kn_op_done(ctx, &op_add_bf16, status, y, in, 2, NULL, 0);
+}
+
 kn_tensor *kn_add(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
+    if (a != NULL && b != NULL && a->dtype == KN_BF16)
+        return add_bf16(ctx, a, b);
     return binary(ctx, &op_add, KN_ADD, a, b);
 }
 

@@ -18,7 +18,7 @@ static bool rows_of(kn_ctx *ctx, const char *op, kn_tensor *x, int64_t *rows, in
 
 /* ---- logsumexp ---- */
 
-static kn_status logsumexp_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status logsumexp_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0], *y = node->out;
     int64_t cols = x->shape.dim[x->shape.rank - 1];
     kn_status status = KN_OK;
@@ -47,7 +47,7 @@ kn_tensor *kn_logsumexp(kn_ctx *ctx, kn_tensor *x) {
 
 /* ---- softmax, log_softmax ---- */
 
-static kn_status softmax_grad(kn_ctx *ctx, kn_node *node, bool log, const float *dy) {
+static kn_status softmax_grad(kn_ctx *ctx, kn_node *node, bool log, const void *dy) {
     kn_tensor *x = node->in[0];
     int64_t cols = x->shape.dim[x->shape.rank - 1];
     kn_status status = KN_OK;
@@ -59,11 +59,11 @@ static kn_status softmax_grad(kn_ctx *ctx, kn_node *node, bool log, const float 
                                                              kn_f32(node->out), dy, dx));
 }
 
-static kn_status softmax_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status softmax_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return softmax_grad(ctx, node, false, dy);
 }
 
-static kn_status log_softmax_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status log_softmax_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return softmax_grad(ctx, node, true, dy);
 }
 
@@ -105,7 +105,7 @@ static bool loss_inputs(kn_ctx *ctx, const char *op, kn_tensor *x, kn_tensor *ta
     return true;
 }
 
-static kn_status nll_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status nll_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_status status = KN_OK;
     kn_grad_slot slot;
@@ -132,7 +132,7 @@ kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target) {
 }
 
 /* args: the log-probabilities, kept from forward. */
-static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0], *log_probs = *(kn_tensor *const *)(const void *)node->args;
     kn_status status = KN_OK;
     kn_grad_slot slot;
@@ -221,7 +221,7 @@ static bool with_inputs(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
                        with_input(ctx, "lambda", KN_F32, logits, rows, o->lambda)));
 }
 
-static kn_status with_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status with_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const with_args *a = (const void *)node->args;
     kn_tensor *x = node->in[0];
     kn_loss_terms terms = terms_of(x, node->in[1], &a->opts);

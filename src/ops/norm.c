@@ -10,7 +10,7 @@ typedef struct norm_args {
     kn_tensor *mean, *inv_std; /* [C], of this batch or the running ones */
 } norm_args;
 
-static kn_status batch_norm_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status batch_norm_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const norm_args *args = (const void *)node->args;
     kn_device *d = node->out->device;
     kn_tensor *x = node->in[0], *weight = node->in[1];
@@ -19,13 +19,15 @@ static kn_status batch_norm_backward(kn_ctx *ctx, kn_node *node, const float *dy
                            .inv_std = kn_f32_out(args->inv_std)};
     kn_status status = KN_OK;
     kn_grad_slot slot[4];
-    float *grad[4];
+    void *grad[4];
     for (int i = 0; i < 4; i++)
         grad[i] = kn_grad_open(ctx, node->in[i], &slot[i], &status);
     kn_norm_grads grads = {.x = grad[0], .weight = grad[1], .bias = grad[2], .residual = grad[3]};
     if (status == KN_OK)
-        status = d->ops->batch_norm_grad(d, &args->dims, &state, kn_f32(x), kn_f32(node->out), dy,
-                                         &grads);
+        status = x->dtype == KN_BF16 ? d->bf16->batch_norm_grad(d, &args->dims, &state, x->data,
+                                                                node->out->data, dy, &grads)
+                                     : d->ops->batch_norm_grad(d, &args->dims, &state, x->data,
+                                                               node->out->data, dy, &grads);
     for (int i = 0; i < 4; i++)
         if (grad[i] != NULL)
             status = kn_grad_close(&slot[i], status);
@@ -99,13 +101,15 @@ static void touch(kn_tensor *t) {
         kn_tensor_touch(t);
 }
 
+enum { X_AND_RESIDUAL = 1 << 0 | 1 << 3 }; /* of in: activations */
+
 kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
                             kn_batch_norm_op_opts opts) {
     kn_tensor *in[4] = {x, weight, bias, opts.residual}, *rows[4];
     int inputs = opts.residual != NULL ? 4 : 3, count = 0;
     norm_args args;
     assert(opts.residual != x || x == NULL); /* one gradient would overwrite the other */
-    if (!kn_op_inputs(ctx, "batch_norm", KN_F32, in, inputs) ||
+    if (!kn_op_mixed(ctx, "batch_norm", in, inputs, X_AND_RESIDUAL) ||
         !norm_rows(ctx, weight, bias, opts, rows, &count) ||
         !kn_op_inputs(ctx, "batch_norm", KN_F32, rows, count) ||
         !norm_dims(ctx, x, rows, count, opts, &args.dims))
@@ -113,7 +117,7 @@ kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
     kn_device *d = x->device;
     if (!counter_fits(ctx, opts.batches, d))
         return NULL;
-    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, x->shape);
+    kn_tensor *y = kn_tensor_new(ctx, d, x->dtype, x->shape);
     args.mean = y != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
     args.inv_std = args.mean != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
     if (args.inv_std == NULL)
@@ -125,9 +129,10 @@ kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
                            .batches = opts.batches != NULL ? opts.batches->data : NULL,
                            .mean = kn_f32_out(args.mean),
                            .inv_std = kn_f32_out(args.inv_std)};
-    kn_status status =
-        d->ops->batch_norm(d, &args.dims, &state, kn_f32(x),
-                           opts.residual != NULL ? kn_f32(opts.residual) : NULL, kn_f32_out(y));
+    const void *residual = opts.residual != NULL ? opts.residual->data : NULL;
+    kn_status status = x->dtype == KN_BF16
+                           ? d->bf16->batch_norm(d, &args.dims, &state, x->data, residual, y->data)
+                           : d->ops->batch_norm(d, &args.dims, &state, x->data, residual, y->data);
     if (opts.training) {
         touch(opts.running_mean);
         touch(opts.running_var);
@@ -143,22 +148,27 @@ typedef struct dropout_args {
     kn_dropout_place place;
 } dropout_args;
 
-static kn_status dropout_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+/* Of x, or of a gradient of x's kind. */
+static kn_status run_dropout(const dropout_args *args, const kn_tensor *x, const void *from,
+                             void *to) {
+    kn_device *d = x->device;
+    return x->dtype == KN_BF16 ? d->bf16->dropout(d, x->numel, args->keep, args->place, from, to)
+                               : d->ops->dropout(d, x->numel, args->keep, args->place, from, to);
+}
+
+static kn_status dropout_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const dropout_args *args = (const void *)node->args;
     kn_tensor *x = node->in[0];
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
-    if (dx == NULL)
-        return status;
-    return kn_grad_close(
-        &slot, x->device->ops->dropout(x->device, x->numel, args->keep, args->place, dy, dx));
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
+    return dx == NULL ? status : kn_grad_close(&slot, run_dropout(args, x, dy, dx));
 }
 
 static const kn_op op_dropout = {"dropout", dropout_backward};
 
 kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, uint32_t step) {
-    if (!kn_op_input(ctx, "dropout", KN_F32, x))
+    if (!kn_op_image(ctx, "dropout", x))
         return NULL;
     if (!(p >= 0 && p < 1)) {
         kn_fail(ctx, KN_ERR_ARG, "dropout: probability %g, expected 0 or more, below 1", p);
@@ -166,10 +176,9 @@ kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, ui
     }
     dropout_args args = {.keep = (float)(1 - p),
                          .place = {.seed = ctx->seed, .layer = layer, .step = step}};
-    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, x->shape);
+    kn_tensor *y = kn_tensor_new(ctx, x->device, x->dtype, x->shape);
     if (y == NULL)
         return NULL;
-    kn_status status = x->device->ops->dropout(x->device, x->numel, args.keep, args.place,
-                                               kn_f32(x), kn_f32_out(y));
+    kn_status status = run_dropout(&args, x, x->data, y->data);
     return kn_op_done(ctx, &op_dropout, status, y, &x, 1, &args, sizeof args);
 }

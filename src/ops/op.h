@@ -10,6 +10,13 @@
  * type. */
 bool kn_op_inputs(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *const *in, int count);
 
+/* The same, where in[i] is an activation if bit i of images is set: all of those f32, or all bf16
+ * on a device that has kernels for it; the others are f32. */
+bool kn_op_mixed(kn_ctx *ctx, const char *op, kn_tensor *const *in, int count, unsigned images);
+
+/* The same for one activation. */
+bool kn_op_image(kn_ctx *ctx, const char *op, kn_tensor *x);
+
 /* The same for one input. */
 bool kn_op_input(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x);
 

@@ -49,56 +49,64 @@ typedef struct max_args {
     kn_tensor *which; /* u8, of the result's shape: the place of each maximum */
 } max_args;
 
-static kn_status max_pool_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status max_pool_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const max_args *args = (const void *)node->args;
     kn_device *d = node->out->device;
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, node->in[0], &slot, &status);
+    void *dx = kn_grad_open(ctx, node->in[0], &slot, &status);
     if (dx == NULL)
         return status;
-    return kn_grad_close(&slot, d->ops->max_pool_grad(d, &args->dims, args->which->data, dy, dx));
+    const uint8_t *which = args->which->data;
+    return kn_grad_close(&slot, node->out->dtype == KN_BF16
+                                    ? d->bf16->max_pool_grad(d, &args->dims, which, dy, dx)
+                                    : d->ops->max_pool_grad(d, &args->dims, which, dy, dx));
 }
 
 static const kn_op op_max_pool = {"max_pool", max_pool_backward};
 
 kn_tensor *kn_max_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts) {
     max_args args = {0};
-    if (!kn_op_input(ctx, "max_pool", KN_F32, x) ||
-        !pool_dims(ctx, "max_pool", x, opts, &args.dims))
+    if (!kn_op_image(ctx, "max_pool", x) || !pool_dims(ctx, "max_pool", x, opts, &args.dims))
         return NULL;
     const kn_pool_dims *p = &args.dims;
     kn_shape shape = KN_SHAPE(p->n, p->out_h, p->out_w, p->c);
-    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, shape);
+    kn_tensor *y = kn_tensor_new(ctx, x->device, x->dtype, shape);
     args.which = y != NULL ? kn_tensor_new(ctx, x->device, KN_U8, shape) : NULL;
     if (args.which == NULL)
         return NULL;
-    kn_status status =
-        x->device->ops->max_pool(x->device, p, kn_f32(x), kn_f32_out(y), args.which->data);
+    kn_device *d = x->device;
+    kn_status status = x->dtype == KN_BF16
+                           ? d->bf16->max_pool(d, p, x->data, y->data, args.which->data)
+                           : d->ops->max_pool(d, p, x->data, y->data, args.which->data);
     return kn_op_done(ctx, &op_max_pool, status, y, &x, 1, &args, sizeof args);
 }
 
 /* ---- mean ---- */
 
-static kn_status avg_pool_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status avg_pool_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_device *d = node->out->device;
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, node->in[0], &slot, &status);
+    void *dx = kn_grad_open(ctx, node->in[0], &slot, &status);
     if (dx == NULL)
         return status;
-    return kn_grad_close(&slot, d->ops->avg_pool_grad(d, (const void *)node->args, dy, dx));
+    const kn_pool_dims *p = (const void *)node->args;
+    return kn_grad_close(&slot, node->out->dtype == KN_BF16 ? d->bf16->avg_pool_grad(d, p, dy, dx)
+                                                            : d->ops->avg_pool_grad(d, p, dy, dx));
 }
 
 static const kn_op op_avg_pool = {"avg_pool", avg_pool_backward};
 
 kn_tensor *kn_avg_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts) {
     kn_pool_dims p;
-    if (!kn_op_input(ctx, "avg_pool", KN_F32, x) || !pool_dims(ctx, "avg_pool", x, opts, &p))
+    if (!kn_op_image(ctx, "avg_pool", x) || !pool_dims(ctx, "avg_pool", x, opts, &p))
         return NULL;
-    kn_tensor *y = kn_tensor_new(ctx, x->device, KN_F32, KN_SHAPE(p.n, p.out_h, p.out_w, p.c));
+    kn_tensor *y = kn_tensor_new(ctx, x->device, x->dtype, KN_SHAPE(p.n, p.out_h, p.out_w, p.c));
     if (y == NULL)
         return NULL;
-    kn_status status = x->device->ops->avg_pool(x->device, &p, kn_f32(x), kn_f32_out(y));
+    kn_device *d = x->device;
+    kn_status status = x->dtype == KN_BF16 ? d->bf16->avg_pool(d, &p, x->data, y->data)
+                                           : d->ops->avg_pool(d, &p, x->data, y->data);
     return kn_op_done(ctx, &op_avg_pool, status, y, &x, 1, &p, sizeof p);
 }

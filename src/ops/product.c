@@ -15,7 +15,7 @@ static kn_status give_matmul(kn_ctx *ctx, kn_tensor *t, kn_matmul_dims m, const 
 /* ---- matmul ---- */
 
 /* c = a b: da = dc b^T, db = a^T dc. */
-static kn_status matmul_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status matmul_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     const kn_matmul_dims *m = (const void *)node->args;
     kn_tensor *a = node->in[0], *b = node->in[1];
     kn_status status = give_matmul(
@@ -60,7 +60,7 @@ kn_tensor *kn_matmul(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
 /* ---- linear ---- */
 
 /* y = x w^T + b: dx = dy w, dw = dy^T x, db = sum of dy's rows. */
-static kn_status linear_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status linear_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0], *w = node->in[1], *bias = node->in[2];
     int64_t rows = x->shape.dim[0], in = w->shape.dim[1], out = w->shape.dim[0];
     kn_status status = give_matmul(

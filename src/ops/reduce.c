@@ -38,7 +38,7 @@ static kn_shape kept_shape(const kn_reduction *r) {
     return shape;
 }
 
-static kn_status sum_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status sum_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     const kn_reduction *r = (const void *)node->args;
     kn_status status = KN_OK;
@@ -52,7 +52,7 @@ static kn_status sum_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
     return kn_grad_close(&slot, x->device->ops->expand(x->device, &loop, scale, dy, dx));
 }
 
-static kn_status max_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status max_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_status status = KN_OK;
     kn_grad_slot slot;
@@ -100,7 +100,7 @@ kn_tensor *kn_max(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) 
 
 /* The square root of a variance. Equal numbers have variance 0, where sqrt is infinitely steep:
  * their gradient is 0, as in PyTorch. */
-static kn_status root_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status root_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_device *d = x->device;
     const float *y = kn_f32(node->out);
@@ -163,7 +163,7 @@ kn_tensor *kn_argmax(kn_ctx *ctx, kn_tensor *x) {
     return y;
 }
 
-static kn_status gather_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status gather_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_status status = KN_OK;
     kn_grad_slot slot;

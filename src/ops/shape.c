@@ -3,15 +3,14 @@
 
 /* ---- reshape ---- */
 
-static kn_status reshape_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status reshape_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
     if (dx == NULL)
         return status;
-    size_t bytes = (size_t)x->numel * sizeof(float);
-    return kn_grad_close(&slot, x->device->ops->copy(x->device, dx, dy, bytes));
+    return kn_grad_close(&slot, x->device->ops->copy(x->device, dx, dy, kn_tensor_bytes(x)));
 }
 
 static const kn_op op_reshape = {"reshape", reshape_backward};
@@ -54,7 +53,7 @@ typedef struct permute_args {
     int axes[KN_MAX_RANK];
 } permute_args;
 
-static kn_status permute_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
+static kn_status permute_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_tensor *x = node->in[0];
     const permute_args *args = (const void *)node->args;
     int inverse[KN_MAX_RANK] = {0};
@@ -62,11 +61,11 @@ static kn_status permute_backward(kn_ctx *ctx, kn_node *node, const float *dy) {
         inverse[args->axes[i]] = i;
     kn_status status = KN_OK;
     kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
     if (dx == NULL)
         return status;
     return kn_grad_close(&slot, x->device->ops->permute(x->device, &node->out->shape, inverse,
-                                                        sizeof(float), dy, dx));
+                                                        kn_dtype_size(x->dtype), dy, dx));
 }
 
 static const kn_op op_permute = {"permute", permute_backward};
@@ -98,8 +97,18 @@ kn_tensor *kn_permute(kn_ctx *ctx, kn_tensor *x, const int *axes) {
 
 /* ---- cast ---- */
 
-/* The gradient of a float tensor is f32 whatever its own type. */
-static const kn_op op_cast = {"cast", reshape_backward};
+static kn_status cast_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
+    kn_tensor *x = node->in[0];
+    kn_status status = KN_OK;
+    kn_grad_slot slot;
+    void *dx = kn_grad_open(ctx, x, &slot, &status);
+    if (dx == NULL)
+        return status;
+    return kn_grad_close(
+        &slot, x->device->ops->cast(x->device, node->out->dtype, x->dtype, x->numel, dy, dx));
+}
+
+static const kn_op op_cast = {"cast", cast_backward};
 
 kn_tensor *kn_cast(kn_ctx *ctx, kn_tensor *x, kn_dtype dtype) {
     if (!kn_op_input(ctx, "cast", x != NULL ? x->dtype : KN_F32, x))

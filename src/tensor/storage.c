@@ -138,6 +138,10 @@ const char *kn_device_name(const kn_device *device) {
     return device->ops->name;
 }
 
+bool kn_device_can(const kn_device *device, kn_dtype dtype) {
+    return dtype == KN_F32 || (dtype == KN_BF16 && device->bf16 != NULL);
+}
+
 const char *kn_device_about(const kn_device *device) {
     return device->about;
 }

@@ -87,7 +87,7 @@ kn_tensor *kn_detach(kn_ctx *ctx, kn_tensor *t) {
     return kn_tensor_alias(ctx, t, t->shape);
 }
 
-float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *status) {
+void *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *status) {
     *slot = (kn_grad_slot){0};
     if (t == NULL || !t->wants_grad || *status != KN_OK)
         return NULL;
@@ -101,11 +101,11 @@ float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *st
     }
     slot->t = t;
     if (t->grad_live) {
-        slot->temporary = kn_storage_get(ctx, t->device, (size_t)t->numel * sizeof(float));
+        slot->temporary = kn_storage_get(ctx, t->device, kn_tensor_bytes(t));
         slot->data = slot->temporary != NULL ? slot->temporary->data : NULL;
     } else {
         if (t->grad == NULL)
-            t->grad = kn_tensor_new(ctx, t->device, KN_F32, t->shape);
+            t->grad = kn_tensor_new(ctx, t->device, t->dtype, t->shape);
         slot->data = t->grad != NULL ? t->grad->data : NULL;
     }
     if (slot->data == NULL)
@@ -113,10 +113,17 @@ float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *st
     return slot->data;
 }
 
+static kn_status add_to_grad(kn_tensor *t, const void *more) {
+    kn_device *d = t->device;
+    void *grad = t->grad->data;
+    return t->dtype == KN_BF16 ? d->bf16->add(d, t->numel, grad, more, grad)
+                               : d->ops->axpy(d, t->numel, 1, more, grad);
+}
+
 kn_status kn_grad_close(kn_grad_slot *slot, kn_status status) {
     kn_tensor *t = slot->t;
     if (status == KN_OK && slot->temporary != NULL)
-        status = t->device->ops->axpy(t->device, t->numel, 1, slot->data, kn_f32_out(t->grad));
+        status = add_to_grad(t, slot->data);
     kn_storage_drop(slot->temporary);
     if (status == KN_OK)
         t->grad_live = true;
@@ -179,7 +186,7 @@ kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
         kn_node *node = &e->node[i];
         kn_tensor *out = node->out; /* a hook may record, and so move the nodes */
         if (out->grad_live)
-            status = node->op->backward(ctx, node, kn_f32(out->grad));
+            status = node->op->backward(ctx, node, out->grad->data);
         release_output(out, loss);
     }
     kn_grad_enable(ctx, was);

@@ -86,8 +86,8 @@ typedef struct kn_node kn_node;
 
 typedef struct kn_op {
     const char *name;
-    /* Adds to the gradients of the node's inputs, given d(loss)/d(out). */
-    kn_status (*backward)(kn_ctx *ctx, kn_node *node, const float *dy);
+    /* Adds to the gradients of the node's inputs, given d(loss)/d(out), of out's type. */
+    kn_status (*backward)(kn_ctx *ctx, kn_node *node, const void *dy);
 } kn_op;
 
 enum { KN_NODE_INPUTS = 4, KN_NODE_ARGS = 192 };
@@ -108,17 +108,17 @@ bool kn_recording(const kn_ctx *ctx, kn_tensor *const *in, int count);
 bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *const *in, int count,
                     const void *args, size_t args_size);
 
-/* Where a backward writes d(loss)/d(t), numel f32: the gradient itself, or a temporary that close
- * then adds to what is there. NULL when t wants none (or is NULL), when *status is a failure
+/* Where a backward writes d(loss)/d(t), numel of t's type: the gradient itself, or a temporary that
+ * close then adds to what is there. NULL when t wants none (or is NULL), when *status is a failure
  * already, or on failure: then *status says so. Where it gave a pointer, close must follow, with
  * the status of the kernel that wrote there. */
 typedef struct kn_grad_slot {
     kn_tensor *t;
     kn_storage *temporary;
-    float *data;
+    void *data;
 } kn_grad_slot;
 
-float *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *status);
+void *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *status);
 kn_status kn_grad_close(kn_grad_slot *slot, kn_status status);
 
 static inline size_t kn_tensor_bytes(const kn_tensor *t) {
