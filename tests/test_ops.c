@@ -376,6 +376,7 @@ static void one_row_on_one_device(void **state) {
         row_matches_reference(ctx, c->device, c->row);
     else if (!c->row->no_slope)
         row_matches_slope(ctx, c->row);
+    row_matches_bf16(ctx, c->device, c->row);
     row_refuses(ctx, c->device, c->row);
 }
 

@@ -133,6 +133,81 @@ static void every_shape_gives_the_references_numbers(void **state) {
         }
 }
 
+/* ---- bf16 ---- */
+
+static kn_bf16 *halves_of(const float *x, int64_t n) {
+    kn_bf16 *half = aligned_alloc(64, ((size_t)n * sizeof *half + 64) / 64 * 64);
+    assert_non_null(half);
+    for (int64_t i = 0; i < n; i++)
+        half[i] = kn_bf16_from(x[i]);
+    return half;
+}
+
+static void check_halves(const char *name, int64_t n, const kn_bf16 *got, const kn_bf16 *want) {
+    float *wide = some(1, 2 * n);
+    for (int64_t i = 0; i < n; i++) {
+        wide[i] = kn_bf16_value(got[i]);
+        wide[n + i] = kn_bf16_value(want[i]);
+    }
+    check_numbers(name, n, wide, wide + n, 0x1p-8); /* each was rounded once, from other sums */
+    free(wide);
+}
+
+static void check_shape_bf16(place *p, size_t i, const char *name) {
+    kn_conv_dims c = sized(shapes[i]);
+    if (!kn_own_conv_bf16_can(&c))
+        return;
+    kn_device *d = kn_device_open(p->ctx, "reference");
+    int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
+    int64_t ws = c.out * c.in * c.kernel_h * c.kernel_w;
+    float *wide_x = some(1, xs), *w = some(2, ws), *wide_dy = some(3, ys), *bias = some(4, c.out);
+    float *dw = some(5, ws), *want_dw = some(6, ws), db[256], want_db[256];
+    kn_bf16 *x = halves_of(wide_x, xs), *dy = halves_of(wide_dy, ys);
+    kn_bf16 *got = halves_of(wide_x, xs), *want = halves_of(wide_x, xs);
+    kn_bf16 *y = halves_of(wide_dy, ys), *want_y = halves_of(wide_dy, ys);
+    for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
+        kn_weights weights = {w, 7, (uint64_t)with};
+        const float *b = with ? bias : NULL;
+        assert_int_equal(kn_own_conv_forward_bf16(p->own, &c, x, weights, b, with, y), KN_OK);
+        assert_int_equal(d->bf16->conv(d, &c, x, weights, b, with, want_y), KN_OK);
+        check_halves(name, ys, y, want_y);
+        assert_int_equal(kn_own_conv_grad_weights_bf16(p->own, &c, x, dy, dw, with ? db : NULL),
+                         KN_OK);
+        assert_int_equal(d->bf16->conv_grad_weights(d, &c, x, dy, want_dw, with ? want_db : NULL),
+                         KN_OK);
+        check_numbers(name, ws, dw, want_dw, tolerance);
+        if (with)
+            check_numbers(name, c.out, db, want_db, tolerance);
+    }
+    kn_weights weights = {w, 7, 0};
+    assert_int_equal(kn_own_conv_grad_data_bf16(p->own, &c, dy, weights, got), KN_OK);
+    assert_int_equal(d->bf16->conv_grad_data(d, &c, dy, weights, want), KN_OK);
+    check_halves(name, xs, got, want);
+    kn_own_conv_forget(p->own, 7);
+    void *all[] = {wide_x, w, wide_dy, bias, dw, want_dw, x, dy, got, want, y, want_y};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
+}
+
+static void every_shape_gives_the_references_numbers_in_bf16(void **state) {
+    (void)state;
+    static const int threads[] = {1, 3};
+    if (kn_tile_bf16_best() == NULL) {
+        print_message("SKIPPED: this processor has no AVX-512 BF16\n");
+        skip();
+    }
+    for (size_t t = 0; t < KN_COUNT(threads); t++) {
+        place p;
+        assert_true(open_place(&p, kn_tile_best(), threads[t]));
+        for (size_t i = 0; i < KN_COUNT(shapes); i++) {
+            char name[64];
+            snprintf(name, sizeof name, "bf16: shape %zu on %d threads", i, threads[t]);
+            check_shape_bf16(&p, i, name);
+        }
+        close_place(&p);
+    }
+}
+
 /* The same bits again, on as many threads: which thread takes which item must not matter. */
 static void a_pass_gives_the_same_bits_again(void **state) {
     (void)state;
@@ -276,6 +351,7 @@ static void every_product_gives_the_references_numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_gives_the_references_numbers),
+        cmocka_unit_test(every_shape_gives_the_references_numbers_in_bf16),
         cmocka_unit_test(a_pass_gives_the_same_bits_again),
         cmocka_unit_test(packed_weights_follow_the_version),
         cmocka_unit_test(a_pass_without_memory_leaves_nothing_behind),

@@ -47,8 +47,8 @@ static void NAME(max_pixel)(const pool_job *job, const window *w, int64_t c, int
     for (int64_t i = w->rows.from; i < w->rows.to; i++)
         for (int64_t k = w->columns.from; k < w->columns.to; k++)
             NAME(take_larger)
-            (channels, (uint8_t)(i * p->kernel + k),
-             x + ((w->rows.start + i) * p->w + w->columns.start + k) * p->c, best, which);
+    (channels, (uint8_t)(i * p->kernel + k),
+     x + ((w->rows.start + i) * p->w + w->columns.start + k) * p->c, best, which);
     NAME(write)(channels, best, (NUMBER *)job->y + w->pixel + c);
 }
 
@@ -59,7 +59,7 @@ static void NAME(mean_pixel)(const pool_job *job, const window *w, int64_t c, in
     for (int64_t i = w->rows.from; i < w->rows.to; i++)
         for (int64_t k = w->columns.from; k < w->columns.to; k++)
             NAME(add_scaled)
-            (channels, share, x + ((w->rows.start + i) * p->w + w->columns.start + k) * p->c, sum);
+    (channels, share, x + ((w->rows.start + i) * p->w + w->columns.start + k) * p->c, sum);
     NAME(write)(channels, sum, (NUMBER *)job->y + w->pixel + c);
 }
 

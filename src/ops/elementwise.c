@@ -199,7 +199,7 @@ static kn_tensor *add_bf16(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
 }
 
 kn_tensor *kn_add(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
-    if (a != NULL && b != NULL && a->dtype == KN_BF16)
+    if (a != NULL && b != NULL && a->dtype == KN_BF16 && b->dtype == KN_BF16)
         return add_bf16(ctx, a, b);
     return binary(ctx, &op_add, KN_ADD, a, b);
 }

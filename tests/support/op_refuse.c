@@ -57,8 +57,10 @@ static void refuses_another_type(kn_ctx *ctx, const char *device, const op_row *
     kn_tensor *in[ROW_INPUTS];
     char part[KN_SHAPE_TEXT + 8], text[KN_SHAPE_TEXT];
     operands(ctx, device, row, in);
-    in[i] = kn_cast(ctx, in[i], KN_BF16);
-    snprintf(part, sizeof part, "is bf16 %s", kn_shape_text(kn_tensor_shape(in[i]), text));
+    kn_dtype other = row_images(row) >> i & 1 ? KN_I32 : KN_BF16;
+    in[i] = kn_cast(ctx, in[i], other);
+    snprintf(part, sizeof part, "is %s %s", kn_dtype_name(other),
+             kn_shape_text(kn_tensor_shape(in[i]), text));
     refused(ctx, row, in, KN_ERR_SHAPE, part);
 }
 

@@ -14,7 +14,13 @@ enum { WEIGHTS = 7, DIRECTIONS = 20, DIRECTION_COUNT = 3 };
 /* Relative to the largest number of a tensor. The reference sums in double. */
 static const double exact = 1e-6, near = 1e-5;
 
+/* Of bf16, which has 8 bits: a result is rounded once, a gradient at each step on its way. */
+static const double rounded_once = 0x1p-8, rounded_often = 0x1p-6;
+
 /* ---- running a row once ---- */
+
+/* What activations are: f32; f32 with the digits of bf16, weights too; or bf16. */
+typedef enum form { PLAIN, ROUNDED, HALVES } form;
 
 typedef struct outcome {
     kn_dtype dtype;
@@ -31,6 +37,34 @@ typedef union cells {
     uint8_t u8[ROW_NUMBERS];
     uint16_t bf16[ROW_NUMBERS];
 } cells;
+
+unsigned row_images(const op_row *row) {
+    static const struct {
+        const char *op;
+        unsigned images;
+    } ops[] = {{"neg/", 1},
+               {"exp/", 1},
+               {"log/", 1},
+               {"sqrt/", 1},
+               {"relu/", 1},
+               {"swish/", 1},
+               {"mish/", 1},
+               {"conv2d/", 1},
+               {"mean_hw/", 1},
+               {"max_pool/", 1},
+               {"avg_pool/", 1},
+               {"dropout_op/", 1},
+               {"add/", 3},
+               {"batch_norm_op/eval", 1},
+               {"batch_norm_op/", 1 | 1 << 3}};
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+        if (strncmp(row->name, ops[i].op, strlen(ops[i].op)) == 0) {
+            bool two = ops[i].images == 3; /* of one shape only */
+            bool alike = kn_shape_equal(&row->in[0].shape, &row->in[1].shape);
+            return two && (!alike || row->in[1].same) ? 0 : ops[i].images;
+        }
+    return 0;
+}
 
 static kn_dtype dtype_of(number_kind kind) {
     return kind == INDEX ? KN_I32 : kind == BYTES ? KN_U8 : KN_F32;
@@ -81,6 +115,8 @@ static void read_result(kn_ctx *ctx, const kn_tensor *y, outcome *o) {
 
 static kn_tensor *weighted(kn_ctx *ctx, kn_tensor *y) {
     float weights[ROW_NUMBERS];
+    if (kn_tensor_dtype(y) == KN_BF16)
+        y = kn_cast(ctx, y, KN_F32);
     numbers_fill(OFF_ZERO, WEIGHTS, 0, kn_tensor_numel(y), weights);
     kn_tensor *w = kn_from(ctx, KN_F32, *kn_tensor_shape(y), weights);
     return kn_sum(ctx, kn_mul(ctx, y, w), KN_ALL, (kn_reduce_opts){0});
@@ -98,26 +134,43 @@ static void read_grads(kn_ctx *ctx, const op_row *row, kn_tensor *const *in, out
     }
 }
 
+static bool is_conv_weight(const op_row *row, int i) {
+    return i == 1 && strncmp(row->name, "conv2d/", 7) == 0;
+}
+
+/* The digits of bf16, in f32. */
+static kn_tensor *round_operand(kn_ctx *ctx, kn_tensor *x) {
+    float values[ROW_NUMBERS];
+    kn_tensor *rounded = kn_cast(ctx, kn_cast(ctx, x, KN_BF16), KN_F32);
+    check_read(ctx, rounded, kn_tensor_numel(rounded), values);
+    return kn_from(ctx, KN_F32, *kn_tensor_shape(x), values); /* nobody's result */
+}
+
 /* Runs the op (twice on the same operands, if told), and backward if an operand that wants a
  * gradient can have one. */
-static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted, bool twice,
-                    outcome *o) {
-    kn_tensor *in[ROW_INPUTS] = {0};
+static void run_form(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted,
+                     bool twice, form as, outcome *o) {
+    kn_tensor *in[ROW_INPUTS] = {0}, *given[ROW_INPUTS];
     check_use(ctx, device);
     for (int i = 0; i < ROW_INPUTS; i++) {
         in[i] = row_operand(ctx, row, i, in[0]);
-        bool own = row->in[i].there && !row->in[i].same;
+        bool own = row->in[i].there && !row->in[i].same, image = row_images(row) >> i & 1;
+        if (own && as != PLAIN && (image || is_conv_weight(row, i)))
+            in[i] = round_operand(ctx, in[i]);
         if (own && kn_tensor_dtype(in[i]) == KN_F32 && (wanted >> i & 1))
             kn_require_grad(ctx, in[i]);
+        given[i] = own && image && as == HALVES ? kn_cast(ctx, in[i], KN_BF16) : in[i];
     }
-    kn_tensor *y = row->run(ctx, in, row);
+    kn_tensor *y = row->run(ctx, given, row);
     check_good(ctx, row->name);
     assert_non_null(y);
+    if (as == HALVES)
+        y = kn_cast(ctx, y, KN_F32);
     read_result(ctx, y, o);
     if (o->dtype == KN_F32 && wanted != 0) {
         kn_tensor *loss = weighted(ctx, y);
         if (twice)
-            loss = kn_add(ctx, loss, weighted(ctx, row->run(ctx, in, row)));
+            loss = kn_add(ctx, loss, weighted(ctx, row->run(ctx, given, row)));
         kn_status status = kn_backward(ctx, loss);
         if (status == KN_ERR_STATE) /* nothing recorded: no operand can have a gradient */
             check_error(ctx, KN_ERR_STATE, "nothing was recorded");
@@ -127,6 +180,11 @@ static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned
     read_grads(ctx, row, in, o);
     check_good(ctx, row->name);
     kn_step_end(ctx);
+}
+
+static void run_row(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted, bool twice,
+                    outcome *o) {
+    run_form(ctx, device, row, wanted, twice, PLAIN, o);
 }
 
 /* ---- against the golden ---- */
@@ -207,6 +265,30 @@ void row_matches_reference(kn_ctx *ctx, const char *device, const op_row *row) {
         assert_int_equal(own.has_grad[i], reference.has_grad[i]);
         if (own.has_grad[i])
             check_numbers(what, own.in_count[i], own.grad[i], reference.grad[i], near);
+    }
+}
+
+/* ---- in bf16, against the reference in f32 ---- */
+
+void row_matches_bf16(kn_ctx *ctx, const char *device, const op_row *row) {
+    char what[160];
+    outcome halves, whole;
+    kn_device *d = kn_device_open(ctx, device);
+    if (row_images(row) == 0 || row->in[0].kind == LISTED || !kn_device_can(d, KN_BF16))
+        return;
+    for (int twice = 0; twice < 2; twice++) {
+        run_form(ctx, device, row, ~0u, twice, HALVES, &halves);
+        run_form(ctx, "reference", row, ~0u, twice, ROUNDED, &whole);
+        snprintf(what, sizeof what, "%s on %s in bf16%s", row->name, device,
+                 twice ? ", used twice" : "");
+        assert_true(kn_shape_equal(&halves.shape, &whole.shape));
+        check_numbers(what, whole.count, halves.out, whole.out, rounded_once);
+        for (int i = 0; i < ROW_INPUTS && row->in[i].there; i++) {
+            assert_int_equal(halves.has_grad[i], whole.has_grad[i]);
+            if (whole.has_grad[i])
+                check_numbers(what, whole.in_count[i], halves.grad[i], whole.grad[i],
+                              rounded_often);
+        }
     }
 }
 

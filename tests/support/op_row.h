@@ -81,6 +81,13 @@ void row_matches_golden(kn_ctx *ctx, const char *device, const op_row *row, cons
 /* The same values and gradients as the reference. */
 void row_matches_reference(kn_ctx *ctx, const char *device, const op_row *row);
 
+/* The operands, by bits, that may all be bf16; 0: none. */
+unsigned row_images(const op_row *row);
+
+/* The same values and gradients in bf16, as near as that has digits, where the op and the device
+ * can. */
+void row_matches_bf16(kn_ctx *ctx, const char *device, const op_row *row);
+
 /* On the reference: the gradient tells how the op changes along random directions. */
 void row_matches_slope(kn_ctx *ctx, const op_row *row);
 
