@@ -1,12 +1,12 @@
 /* step.c - where the time of a training step goes.
  *
- *     build/bench/step [STEPS [THREADS [MODEL [BATCH [SIDE [OPT]]]]]]
+ *     build/bench/step [STEPS [THREADS [MODEL [BATCH [SIDE [OPT [DTYPE]]]]]]]
  *
- * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon), if
- * not given. Each part's
- * median over STEPS steps (200), after a tenth as many to warm up. Convolutions and normalisations
- * are timed inside the step, by a device table that notes the time around each pass; the share of
- * the convolutions' arithmetic in the time is in GFLOP/s. */
+ * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon),
+ * DTYPE f32 (or bf16), if not given. Each part's median over STEPS steps (200), after a tenth as
+ * many to warm up. Convolutions and normalisations are timed inside the step, by a device table
+ * that notes the time around each pass; the share of the convolutions' arithmetic in the time is in
+ * GFLOP/s. */
 #include "backend/backend.h"
 
 #include <kiln/data.h>
@@ -23,7 +23,7 @@
 
 enum { CLASSES = 10, MOST_STEPS = 100000 };
 
-static const char *model_name = "simple_cnn", *opt_name = "sgd";
+static const char *model_name = "simple_cnn", *opt_name = "sgd", *dtype_name = "f32";
 static int batch = 128, side = 64;
 
 /* ---- the parts ---- */
@@ -51,68 +51,77 @@ static double median(double *values, int count) {
     return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-/* ---- convolutions, timed ---- */
+/* ---- convolutions and norms, timed: in f32 and in bf16 ---- */
 
 static const kn_backend *plain;
 static kn_backend timed;
+static const kn_bf16_kernels *plain_bf16;
+static kn_bf16_kernels timed_bf16;
 static double convolving, normalising, operations;
 
-static kn_status conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
-                      const float *bias, bool relu, float *y) {
-    double began = now();
-    kn_status status = plain->conv(d, c, x, w, bias, relu, y);
+static kn_status convolved(double began, const kn_conv_dims *c, kn_status status) {
     convolving += now() - began;
     operations +=
         2.0 * (double)(c->n * c->out_h * c->out_w * c->out * c->in * c->kernel_h * c->kernel_w);
     return status;
 }
 
-static kn_status conv_grad_data(kn_device *d, const kn_conv_dims *c, const float *dy, kn_weights w,
-                                float *dx) {
-    double began = now();
-    kn_status status = plain->conv_grad_data(d, c, dy, w, dx);
-    convolving += now() - began;
-    operations +=
-        2.0 * (double)(c->n * c->out_h * c->out_w * c->out * c->in * c->kernel_h * c->kernel_w);
-    return status;
-}
-
-static kn_status conv_grad_weights(kn_device *d, const kn_conv_dims *c, const float *x,
-                                   const float *dy, float *dw, float *db) {
-    double began = now();
-    kn_status status = plain->conv_grad_weights(d, c, x, dy, dw, db);
-    convolving += now() - began;
-    operations +=
-        2.0 * (double)(c->n * c->out_h * c->out_w * c->out * c->in * c->kernel_h * c->kernel_w);
-    return status;
-}
-
-static kn_status norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *state,
-                      const float *x, const float *residual, float *y) {
-    double began = now();
-    kn_status status = plain->batch_norm(d, n, state, x, residual, y);
+static kn_status normalised(double began, kn_status status) {
     normalising += now() - began;
     return status;
 }
 
-static kn_status norm_grad(kn_device *d, const kn_norm_dims *n, const kn_norm_state *state,
-                           const float *x, const float *y, const float *dy,
-                           const kn_norm_grads *grads) {
-    double began = now();
-    kn_status status = plain->batch_norm_grad(d, n, state, x, y, dy, grads);
-    normalising += now() - began;
-    return status;
-}
+/* The five passes for one type of activations, around those of a table. */
+#define TIMED(name, table, number)                                                                 \
+    static kn_status name##_conv(kn_device *d, const kn_conv_dims *c, const number *x,             \
+                                 kn_weights w, const float *bias, bool relu, number *y) {          \
+        double began = now();                                                                      \
+        return convolved(began, c, table->conv(d, c, x, w, bias, relu, y));                        \
+    }                                                                                              \
+    static kn_status name##_conv_data(kn_device *d, const kn_conv_dims *c, const number *dy,       \
+                                      kn_weights w, number *dx) {                                  \
+        double began = now();                                                                      \
+        return convolved(began, c, table->conv_grad_data(d, c, dy, w, dx));                        \
+    }                                                                                              \
+    static kn_status name##_conv_weights(kn_device *d, const kn_conv_dims *c, const number *x,     \
+                                         const number *dy, float *dw, float *db) {                 \
+        double began = now();                                                                      \
+        return convolved(began, c, table->conv_grad_weights(d, c, x, dy, dw, db));                 \
+    }                                                                                              \
+    static kn_status name##_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *state,  \
+                                 const number *x, const number *residual, number *y) {             \
+        double began = now();                                                                      \
+        return normalised(began, table->batch_norm(d, n, state, x, residual, y));                  \
+    }                                                                                              \
+    static kn_status name##_norm_grad(                                                             \
+        kn_device *d, const kn_norm_dims *n, const kn_norm_state *state, const number *x,          \
+        const number *y, const number *dy, const kn_norm_grads *grads) {                           \
+        double began = now();                                                                      \
+        return normalised(began, table->batch_norm_grad(d, n, state, x, y, dy, grads));            \
+    }
+
+TIMED(f32, plain, float)
+TIMED(bf16, plain_bf16, kn_bf16)
 
 static void time_passes(kn_device *d) {
     plain = d->ops;
     timed = *plain;
-    timed.conv = conv;
-    timed.conv_grad_data = conv_grad_data;
-    timed.conv_grad_weights = conv_grad_weights;
-    timed.batch_norm = norm;
-    timed.batch_norm_grad = norm_grad;
+    timed.conv = f32_conv;
+    timed.conv_grad_data = f32_conv_data;
+    timed.conv_grad_weights = f32_conv_weights;
+    timed.batch_norm = f32_norm;
+    timed.batch_norm_grad = f32_norm_grad;
     d->ops = &timed;
+    if (d->bf16 == NULL)
+        return;
+    plain_bf16 = d->bf16;
+    timed_bf16 = *plain_bf16;
+    timed_bf16.conv = bf16_conv;
+    timed_bf16.conv_grad_data = bf16_conv_data;
+    timed_bf16.conv_grad_weights = bf16_conv_weights;
+    timed_bf16.batch_norm = bf16_norm;
+    timed_bf16.batch_norm_grad = bf16_norm_grad;
+    d->bf16 = &timed_bf16;
 }
 
 /* ---- the step ---- */
@@ -149,6 +158,8 @@ static kn_status step(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, double s
     double start = now(), began = start;
     x = kn_normalize_apply(ctx, &norm, kn_to(ctx, x, device));
     spent[NORMALISE] = lap(&began);
+    if (strcmp(dtype_name, "bf16") == 0)
+        x = kn_cast(ctx, x, KN_BF16);
     kn_tensor *preds = kn_forward(model, x);
     spent[FORWARD] = lap(&began);
     kn_tensor *loss = kn_cross_entropy(ctx, preds, y);
@@ -182,8 +193,8 @@ static kn_status run(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, int steps
 static void print_table(kn_ctx *ctx, int steps) {
     double ms[PARTS];
     kn_device *device = kn_device_default(ctx);
-    printf("%s, %d pictures of %dx%d, f32; %s (%s); medians of %d steps\n", model_name, batch, side,
-           side, kn_device_name(device), kn_device_about(device), steps);
+    printf("%s, %d pictures of %dx%d, %s; %s (%s); medians of %d steps\n", model_name, batch, side,
+           side, dtype_name, kn_device_name(device), kn_device_about(device), steps);
     for (int p = 0; p < PARTS; p++)
         ms[p] = median(taken[p], steps);
     for (int p = 0; p < PARTS; p++)
@@ -232,11 +243,13 @@ int main(int argc, char **argv) {
     int steps = 200, threads = 0;
     model_name = argc > 3 ? argv[3] : model_name;
     opt_name = argc > 6 ? argv[6] : opt_name;
-    if (argc > 7 || (argc > 1 && !whole_number(argv[1], MOST_STEPS, &steps)) ||
+    dtype_name = argc > 7 ? argv[7] : dtype_name;
+    if (argc > 8 || (argc > 1 && !whole_number(argv[1], MOST_STEPS, &steps)) ||
         (argc > 2 && !whole_number(argv[2], 1024, &threads)) ||
         (argc > 4 && !whole_number(argv[4], 4096, &batch)) ||
         (argc > 5 && !whole_number(argv[5], 1024, &side))) {
-        fprintf(stderr, "usage: %s [STEPS [THREADS [MODEL [BATCH [SIDE [OPT]]]]]]\n", argv[0]);
+        fprintf(stderr, "usage: %s [STEPS [THREADS [MODEL [BATCH [SIDE [OPT [DTYPE]]]]]]]\n",
+                argv[0]);
         return 2;
     }
     kn_ctx *ctx;

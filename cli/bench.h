@@ -14,6 +14,7 @@ typedef struct bench {
     /* Seconds of a network's convolutions, of one step, on the device and by oneDNN (0 without it):
      * bench_conv leaves them here. */
     double convolutions, onednn;
+    double bf16_convolutions; /* 0: the device has no bf16 */
 } bench;
 
 /* The median of the seconds that once(arg) takes: two runs to warm up, then at least five, more
@@ -31,7 +32,7 @@ typedef struct bench_net {
 } bench_net;
 kn_status bench_conv(bench *b, const bench_net *net);
 
-/* bench_step.c: a whole training step. */
+/* bench_step.c: a whole training step, in f32 and, where the device has it, in bf16. */
 kn_status bench_step(bench *b, const bench_net *net);
 
 #endif

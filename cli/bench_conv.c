@@ -1,5 +1,6 @@
 /* bench_conv.c - the convolutions of a network, one by one: forward, gradient of the input,
- * gradient of the weights, on the device and by oneDNN. The first layer's input has no gradient. */
+ * gradient of the weights, on the device (in bf16 too, where it has that) and by oneDNN. The first
+ * layer's input has no gradient. */
 #include "bench.h"
 
 #include "backend/backend.h"
@@ -33,12 +34,29 @@ typedef struct job {
     kn_device *device;
     kn_conv_dims dims;
     pass pass;
+    bool bf16; /* x, y and the result of the first two passes */
     float *x, *w, *y, *result;
     uint64_t version; /* moves at each run, as it does in training */
 } job;
 
+static kn_status run_bf16(job *j) {
+    kn_device *d = j->device;
+    kn_weights w = {j->w, 1, j->version++};
+    const kn_bf16 *x = (const void *)j->x, *y = (const void *)j->y;
+    switch (j->pass) {
+    case FORWARD:
+        return d->bf16->conv(d, &j->dims, x, w, NULL, false, (void *)j->result);
+    case DATA:
+        return d->bf16->conv_grad_data(d, &j->dims, y, w, (void *)j->result);
+    default:
+        return d->bf16->conv_grad_weights(d, &j->dims, x, y, j->result, NULL);
+    }
+}
+
 static kn_status run(void *arg) {
     job *j = arg;
+    if (j->bf16)
+        return run_bf16(j);
     const kn_backend *ops = j->device->ops;
     kn_weights w = {j->w, 1, j->version++};
     switch (j->pass) {
@@ -71,6 +89,12 @@ static int64_t numbers_result(const job *j) {
 
 /* ---- right first ---- */
 
+static double result_at(const job *j, int64_t i) {
+    bool half = j->bf16 && j->pass != WEIGHTS;
+    return half ? kn_bf16_value(((const kn_bf16 *)(const void *)j->result)[i])
+                : (double)j->result[i];
+}
+
 /* Of two pictures, against plain loops. */
 static kn_status check(bench *b, const job *timed) {
     kn_ctx *ctx = b->s->ctx;
@@ -87,13 +111,13 @@ static kn_status check(bench *b, const job *timed) {
     if (status == KN_OK)
         status = run(&plain);
     for (int64_t i = 0; i < n && status == KN_OK; i++) {
-        double d = (double)j.result[i] - (double)plain.result[i];
+        double want = result_at(&plain, i), d = result_at(&j, i) - want;
         off += d * d;
-        size += (double)plain.result[i] * (double)plain.result[i];
+        size += want * want;
     }
     kn_free(ctx, plain.result);
     j.device->ops->forget(j.device, 1);
-    if (status == KN_OK && !(sqrt(off) <= 1e-4 * sqrt(size)))
+    if (status == KN_OK && !(sqrt(off) <= (j.bf16 ? 1e-2 : 1e-4) * sqrt(size)))
         status = kn_fail(ctx, KN_ERR_DEVICE, "%s: a convolution (%s) is wrong by %.2g of its size",
                          kn_device_name(j.device), pass_name[j.pass], sqrt(off / size));
     return status;
@@ -101,7 +125,8 @@ static kn_status check(bench *b, const job *timed) {
 
 /* ---- then fast ---- */
 
-static void tell(bench *b, const layer *l, const job *j, double seconds, double onednn) {
+static void tell(bench *b, const layer *l, const job *j, double seconds, double bf16,
+                 double onednn) {
     const kn_conv_dims *c = &j->dims;
     double work = 2.0 * (double)(numbers_out(c) * c->in * c->kernel_h * c->kernel_w);
     double share = b->peak > 0 ? work / seconds / b->peak : NAN;
@@ -120,6 +145,7 @@ static void tell(bench *b, const layer *l, const job *j, double seconds, double 
         line_real(&t, "ms", seconds * 1e3);
         line_real(&t, "gflops", work / seconds * 1e-9);
         line_real(&t, "of_peak", share);
+        line_real(&t, "bf16_ms", bf16 > 0 ? bf16 * 1e3 : NAN);
         line_real(&t, "onednn_ms", onednn > 0 ? onednn * 1e3 : NAN);
         line_close(&t);
     } else {
@@ -127,6 +153,8 @@ static void tell(bench *b, const layer *l, const job *j, double seconds, double 
                        pass_name[j->pass], seconds * 1e3, work / seconds * 1e-9);
         if (b->peak > 0)
             kn_text_printf(&t, " %4.0f%%", 100 * share);
+        if (bf16 > 0)
+            kn_text_printf(&t, " %8.2f ms", bf16 * 1e3);
         if (onednn > 0)
             kn_text_printf(&t, " %8.2f ms", onednn * 1e3);
         kn_text_append(&t, "\n", 1);
@@ -134,29 +162,51 @@ static void tell(bench *b, const layer *l, const job *j, double seconds, double 
     report_out(&b->s->r, &t);
 }
 
+/* Checked, then timed. 0: it failed. */
+static double time_pass(bench *b, job *j, kn_status *status) {
+    double seconds = 0;
+    if (*status == KN_OK)
+        *status = check(b, j);
+    if (*status == KN_OK)
+        seconds = bench_time(run, j, status);
+    j->device->ops->forget(j->device, 1);
+    return seconds;
+}
+
+/* The numbers of x and y as bf16, in their place. */
+static void halve(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        kn_bf16 half = kn_bf16_from(x[i]);
+        memcpy((char *)x + (size_t)i * sizeof half, &half, sizeof half);
+    }
+}
+
 /* oneDNN may be missing: then onednn is NULL. */
 static kn_status time_layer(bench *b, const layer *l, job *j, kn_device *onednn) {
-    kn_device *device = j->device;
     kn_status status = KN_OK;
+    job other = *j, half = *j;
+    other.device = onednn;
+    half.bf16 = true;
+    double seconds[PASSES] = {0}, by_onednn[PASSES] = {0}, bf16[PASSES] = {0};
+    int wanted[PASSES] = {1, !l->first, 1};
+    for (int p = 0; p < PASSES; p++) {
+        j->pass = other.pass = half.pass = (pass)p;
+        seconds[p] = wanted[p] ? time_pass(b, j, &status) : 0;
+        by_onednn[p] = wanted[p] && onednn != NULL ? time_pass(b, &other, &status) : 0;
+    }
+    halve(j->x, numbers_in(&j->dims));
+    halve(j->y, numbers_out(&j->dims));
+    for (int p = 0; p < PASSES && j->device->bf16 != NULL; p++) {
+        half.pass = (pass)p;
+        bf16[p] = wanted[p] ? time_pass(b, &half, &status) : 0;
+    }
     for (int p = 0; p < PASSES && status == KN_OK; p++) {
-        double seconds = 0, by_onednn = 0;
         j->pass = (pass)p;
-        if (l->first && j->pass == DATA)
-            continue;
-        status = check(b, j);
-        if (status == KN_OK)
-            seconds = bench_time(run, j, &status);
-        if (status == KN_OK && onednn != NULL) {
-            j->device = onednn;
-            by_onednn = bench_time(run, j, &status);
-            onednn->ops->forget(onednn, 1);
-            j->device = device;
-        }
-        device->ops->forget(device, 1);
-        b->convolutions += l->count * seconds;
-        b->onednn += l->count * by_onednn;
-        if (status == KN_OK)
-            tell(b, l, j, seconds, by_onednn);
+        b->convolutions += l->count * seconds[p];
+        b->onednn += l->count * by_onednn[p];
+        b->bf16_convolutions += l->count * bf16[p];
+        if (wanted[p])
+            tell(b, l, j, seconds[p], bf16[p], by_onednn[p]);
     }
     return status;
 }
@@ -206,11 +256,12 @@ kn_status bench_conv(bench *b, const bench_net *net) {
     kn_error_take(ctx); /* not built in */
     if (strcmp(kn_device_name(device), "onednn") == 0)
         onednn = NULL;
-    b->convolutions = b->onednn = 0;
+    b->convolutions = b->onednn = b->bf16_convolutions = 0;
     if (!b->s->r.json) {
         kn_text t = {0};
-        kn_text_printf(&t, "\n%s, %d pictures of %d by %d%s\n", net->model, net->batch, net->size,
-                       net->size, onednn != NULL ? "; last: by oneDNN" : "");
+        kn_text_printf(&t, "\n%s, %d pictures of %d by %d; f32%s%s\n", net->model, net->batch,
+                       net->size, net->size, device->bf16 != NULL ? ", bf16" : "",
+                       onednn != NULL ? ", f32 by oneDNN" : "");
         report_out(&b->s->r, &t);
     }
     kn_status status = KN_OK;
