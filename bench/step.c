@@ -59,10 +59,40 @@ static const kn_bf16_kernels *plain_bf16;
 static kn_bf16_kernels timed_bf16;
 static double convolving, normalising, operations;
 
-static kn_status convolved(double began, const kn_conv_dims *c, kn_status status) {
-    convolving += now() - began;
-    operations +=
-        2.0 * (double)(c->n * c->out_h * c->out_w * c->out * c->in * c->kernel_h * c->kernel_w);
+/* Each pass of each shape, in the order in which the first step meets them. */
+enum { MOST_PASSES = 256 };
+
+typedef struct conv_pass {
+    const char *name;
+    kn_conv_dims dims;
+    int count; /* of a step's */
+    double ms; /* of all steps */
+} conv_pass;
+
+static conv_pass passes[MOST_PASSES];
+static int pass_count;
+
+static conv_pass *find_pass(const char *name, const kn_conv_dims *c) {
+    for (int i = 0; i < pass_count; i++)
+        if (strcmp(passes[i].name, name) == 0 && memcmp(&passes[i].dims, c, sizeof *c) == 0)
+            return &passes[i];
+    conv_pass *p = &passes[pass_count < MOST_PASSES - 1 ? pass_count++ : MOST_PASSES - 1];
+    *p = (conv_pass){.name = name, .dims = *c};
+    return p;
+}
+
+static double operations_of(const kn_conv_dims *c) {
+    return 2.0 * (double)(c->n * c->out_h * c->out_w * c->out * c->in * c->kernel_h * c->kernel_w);
+}
+
+static kn_status convolved(const char *name, double began, const kn_conv_dims *c,
+                           kn_status status) {
+    double ms = now() - began;
+    conv_pass *p = find_pass(name, c);
+    p->count++;
+    p->ms += ms;
+    convolving += ms;
+    operations += operations_of(c);
     return status;
 }
 
@@ -76,17 +106,17 @@ static kn_status normalised(double began, kn_status status) {
     static kn_status name##_conv(kn_device *d, const kn_conv_dims *c, const number *x,             \
                                  kn_weights w, const float *bias, bool relu, number *y) {          \
         double began = now();                                                                      \
-        return convolved(began, c, table->conv(d, c, x, w, bias, relu, y));                        \
+        return convolved("forward", began, c, table->conv(d, c, x, w, bias, relu, y));             \
     }                                                                                              \
     static kn_status name##_conv_data(kn_device *d, const kn_conv_dims *c, const number *dy,       \
                                       kn_weights w, number *dx) {                                  \
         double began = now();                                                                      \
-        return convolved(began, c, table->conv_grad_data(d, c, dy, w, dx));                        \
+        return convolved("data", began, c, table->conv_grad_data(d, c, dy, w, dx));                \
     }                                                                                              \
     static kn_status name##_conv_weights(kn_device *d, const kn_conv_dims *c, const number *x,     \
                                          const number *dy, float *dw, float *db) {                 \
         double began = now();                                                                      \
-        return convolved(began, c, table->conv_grad_weights(d, c, x, dy, dw, db));                 \
+        return convolved("weights", began, c, table->conv_grad_weights(d, c, x, dy, dw, db));      \
     }                                                                                              \
     static kn_status name##_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *state,  \
                                  const number *x, const number *residual, number *y) {             \
@@ -181,6 +211,8 @@ static kn_status run(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, int steps
     int warm_up = steps / 10 + 3;
     for (int i = -warm_up; i < steps; i++) {
         double spent[PARTS];
+        if (i == 0)
+            pass_count = 0;
         kn_status status = step(ctx, model, opt, spent);
         if (status != KN_OK)
             return status;
@@ -201,6 +233,18 @@ static void print_table(kn_ctx *ctx, int steps) {
         printf("  %-14s %8.3f ms %5.1f%%\n", part_name[p], ms[p], 100 * ms[p] / ms[STEP]);
     printf("  %.0f pictures a second; convolutions at %.0f GFLOP/s\n", batch * 1e3 / ms[STEP],
            operations / ms[CONVOLUTIONS] * 1e-6);
+}
+
+/* Means over all steps. */
+static void print_passes(int steps) {
+    for (int i = 0; i < pass_count; i++) {
+        const conv_pass *p = &passes[i];
+        const kn_conv_dims *c = &p->dims;
+        printf("  %2dx %-8s [%d,%d,%d,%d] %dx%d/%d -> %-4d %8.3f ms %6.0f GFLOP/s\n",
+               p->count / steps, p->name, (int)c->n, (int)c->h, (int)c->w, (int)c->in,
+               (int)c->kernel_h, (int)c->kernel_w, (int)c->stride, (int)c->out, p->ms / steps,
+               p->count * operations_of(c) / p->ms * 1e-6);
+    }
 }
 
 /* ---- the program ---- */
@@ -231,8 +275,10 @@ static kn_status measure(kn_ctx *ctx, int steps) {
         time_passes(kn_device_default(ctx));
         status = run(ctx, model, opt, steps);
     }
-    if (status == KN_OK)
+    if (status == KN_OK) {
         print_table(ctx, steps);
+        print_passes(steps);
+    }
     kn_step_end(ctx);
     kn_optimizer_free(opt);
     kn_module_free(model);

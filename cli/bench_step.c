@@ -94,7 +94,7 @@ static kn_status check(bench *b, const bench_net *net, kn_dtype dtype) {
     kn_ctx *ctx = b->s->ctx;
     double got = NAN, want = NAN, allowed = dtype == KN_F32 ? 1e-3 : 1e-1;
     const char *device = kn_device_name(kn_device_default(ctx));
-    kn_status status = loss_on(b, net, "reference", KN_F32, &want);
+    kn_status status = loss_on(b, net, "reference", dtype, &want);
     if (status == KN_OK)
         status = loss_on(b, net, device, dtype, &got);
     if (status == KN_OK && !(fabs(got - want) <= allowed * fabs(want)))

@@ -70,11 +70,9 @@ static void add_tiles(const kn_band *b, int64_t panel, int panels, int64_t chann
     int64_t out = g->c->out, rows = g->tile->rows, left = out - channel;
     int64_t places = g->kernel_h * g->kernel_w;
     kn_gradient_tile t = {.panels = panels,
-                          .run_at = g->run_at,
-                          .runs = b->images * b->runs,
-                          .pixels = g->pixels,
+                          .at = g->at,
+                          .pixels = b->images * b->runs * g->pixels,
                           .a_step = kn_laid_grad(g),
-                          .b_step = g->stride * g->tile->unit * KN_PANEL,
                           .rows = left < rows ? left : rows,
                           .add = b->add};
     for (int64_t r = 0; r < rows; r++)
@@ -166,22 +164,23 @@ static void write_bias(const kn_conv_grad *g) {
 }
 
 static kn_status make_room(kn_device *d, kn_conv_grad *g) {
-    int64_t workers = g->parts * g->sets, runs = g->images * g->runs;
+    int64_t workers = g->parts * g->sets, pixels = g->images * g->runs * g->pixels;
     size_t room = (size_t)(workers * g->room_size + g->parts * g->sums_size) * sizeof *g->room;
     int64_t channels = g->c->in > g->c->out ? g->c->in : g->c->out;
     channels = g->channels > channels ? g->channels : channels;
     size_t zeros = (size_t)rounded(channels) * sizeof(float);
-    char *p = kn_cpu_scratch(d, zeros + room + (size_t)runs * sizeof *g->run_at);
+    char *p = kn_cpu_scratch(d, zeros + room + (size_t)pixels * sizeof *g->at);
     if (p == NULL)
         return d->error->status;
     memset(p, 0, zeros);
     g->zeros = p;
     g->room = (float *)(void *)(p + zeros);
     g->sums = g->room + workers * g->room_size;
-    g->run_at = (int64_t *)(void *)(p + zeros + room);
-    for (int64_t i = 0; i < runs; i++) {
-        int64_t row = i / g->runs * g->rows + i % g->runs * g->stride;
-        g->run_at[i] = row * g->cols * KN_PANEL;
+    g->at = (int32_t *)(void *)(p + zeros + room);
+    for (int64_t i = 0; i < pixels; i++) {
+        int64_t run = i / g->pixels, unit = i % g->pixels * g->tile->unit;
+        int64_t row = run / g->runs * g->rows + run % g->runs * g->stride;
+        g->at[i] = (int32_t)((row * g->cols + unit * g->stride) * KN_PANEL);
     }
     return KN_OK;
 }

@@ -27,7 +27,7 @@ typedef struct kn_conv_grad {
     float *room;            /* a worker's: laid, dy */
     float *sums;            /* a part's: [panels,places,out,16] and db, which its sets share */
     int64_t room_size, grad_at, sums_size, bias_at;
-    int64_t *run_at; /* [images * out_h], where each run begins in a panel */
+    int32_t *at; /* [images * runs * pixels], where each pixel of dy meets a panel */
 } kn_conv_grad;
 
 typedef struct kn_band {

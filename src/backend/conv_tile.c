@@ -95,14 +95,13 @@ AVX2 static void gradient_avx2(const kn_gradient_tile *t) {
         s.v[r][0] = s.v[r][1] = _mm256_setzero_ps();
     const float *a0 = t->a[0], *a1 = t->a[1], *a2 = t->a[2];
     const float *a3 = t->a[3], *a4 = t->a[4], *a5 = t->a[5];
-    int64_t at = 0, pixels = t->pixels, a_step = t->a_step, b_step = t->b_step;
-    for (int64_t run = 0; run < t->runs; run++) {
-        const float *b = (const float *)t->b[0] + t->run_at[run];
+    const float *panel = t->b[0];
+    const int32_t *b_at = t->at, *end = b_at + t->pixels;
+    int64_t at = 0, a_step = t->a_step;
 #pragma GCC unroll 2
-        for (int64_t left = pixels; left > 0; left--, at += a_step, b += b_step) {
-            __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + LANES);
-            STEP(s, a0 + at, a1 + at, a2 + at, a3 + at, a4 + at, a5 + at, low, high);
-        }
+    for (; b_at < end; b_at++, at += a_step) {
+        __m256 low = _mm256_load_ps(panel + *b_at), high = _mm256_load_ps(panel + *b_at + LANES);
+        STEP(s, a0 + at, a1 + at, a2 + at, a3 + at, a4 + at, a5 + at, low, high);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {

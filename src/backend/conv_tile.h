@@ -27,17 +27,15 @@ typedef struct kn_pixel_tile {
     bool relu;                           /* max(0, .), which keeps NaN */
 } kn_pixel_tile;
 
-/* sums [rows,16] (+)= over runs and their pixels of a[r][pixel] * b[panel][pixel][column]: a piece
- * of a weight gradient. A run is a row of an image. Row r of a is one channel of the output's
- * gradient, all pixels behind each other; b are panels of 16 channels of the input. A pixel is a
- * unit: of two pixels in bf16. */
+/* sums [rows,16] (+)= over pixels of a[r][pixel] * b[panel][pixel][column]: a piece of a weight
+ * gradient. Row r of a is one channel of the output's gradient; b are panels of 16 channels of the
+ * input. A pixel is a unit: of two pixels in bf16. */
 typedef struct kn_gradient_tile {
-    const void *a[KN_TILE_ROWS];
+    const void *a[KN_TILE_ROWS]; /* a pixel every a_step units */
     int panels;
     const void *b[KN_TILE_PANELS];
-    const int64_t *run_at;       /* [runs], where each run begins in b, in units */
-    int64_t runs, pixels;        /* pixels of a run */
-    int64_t a_step, b_step;      /* from pixel to pixel, in units */
+    const int32_t *at; /* [pixels], where each begins in b, in units */
+    int64_t pixels, a_step;
     float *sums[KN_TILE_PANELS]; /* row r at r * 16 */
     int64_t rows;                /* so many of them are stored */
     bool add;                    /* to what is there */

@@ -31,14 +31,9 @@ INLINE __m512 load_row(const kn_pixel_tile *t, int r, int p) {
     return t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL) : _mm512_setzero_ps();
 }
 
-INLINE void pixels(const kn_pixel_tile *t, const int panels) {
-    __m512 sum[KN_TILE_PANELS][ROWS];
-#pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++)
-            sum[p][r] = load_row(t, r, p);
-    const float *w0 = t->weights[0], *w1 = t->weights[panels - 1];
+/* Two panels of sums. */
+INLINE void add_wide(const kn_pixel_tile *t, __m512 sum[2][ROWS]) {
+    const float *w0 = t->weights[0], *w1 = t->weights[1];
     const void *const *in = t->in;
     int64_t depth = t->depth;
     for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
@@ -47,21 +42,66 @@ INLINE void pixels(const kn_pixel_tile *t, const int panels) {
         for (int r = 0; r < ROWS; r++)
             a[r] = in[r];
         for (int64_t k = 0; k < depth; k++, w0 += KN_PANEL, w1 += KN_PANEL) {
-            __m512 first = _mm512_load_ps(w0), second = panels > 1 ? _mm512_load_ps(w1) : first;
+            __m512 first = _mm512_load_ps(w0), second = _mm512_load_ps(w1);
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) {
                 __m512 n = _mm512_set1_ps(a[r][k]);
                 sum[0][r] = _mm512_fmadd_ps(n, first, sum[0][r]);
-                if (panels > 1)
-                    sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
+                sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
             }
         }
     }
-#pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
+}
+
+/* One panel, whose even and odd depths have sums of their own: eight sums would wait for each
+ * other. */
+INLINE void add_narrow(const kn_pixel_tile *t, __m512 sum[2][ROWS]) {
+    const float *w = t->weights[0];
+    const void *const *in = t->in;
+    int64_t depth = t->depth;
+    for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
+        const float *a[ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
-            store_row(t, r, p, sum[p][r]);
+            a[r] = in[r];
+        int64_t k = 0;
+        for (; k + 1 < depth; k += 2, w += 2 * KN_PANEL) {
+            __m512 first = _mm512_load_ps(w), second = _mm512_load_ps(w + KN_PANEL);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                sum[0][r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r][k]), first, sum[0][r]);
+                sum[1][r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r][k + 1]), second, sum[1][r]);
+            }
+        }
+        if (k < depth) {
+            __m512 last = _mm512_load_ps(w);
+            w += KN_PANEL;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+                sum[0][r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r][k]), last, sum[0][r]);
+        }
+    }
+}
+
+INLINE void pixels(const kn_pixel_tile *t, const int panels) {
+    __m512 sum[2][ROWS];
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[p][r] = p < panels ? load_row(t, r, p) : _mm512_setzero_ps();
+    if (panels > 1)
+        add_wide(t, sum);
+    else
+        add_narrow(t, sum);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        if (panels > 1)
+            store_row(t, r, 1, sum[1][r]);
+        else
+            sum[0][r] = _mm512_add_ps(sum[0][r], sum[1][r]);
+        store_row(t, r, 0, sum[0][r]);
+    }
 }
 
 AVX512 static void pixels_avx512(const kn_pixel_tile *t) {
@@ -72,26 +112,24 @@ AVX512 static void pixels_avx512(const kn_pixel_tile *t) {
 }
 
 INLINE void gradient(const kn_gradient_tile *t, const int panels) {
-    __m512 sum[KN_TILE_PANELS][ROWS];
-    const float *a[ROWS];
+    __m512 sum[2][ROWS];
+    const float *a[ROWS], *b0 = t->b[0], *b1 = t->b[panels - 1];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
         a[r] = t->a[r];
         sum[0][r] = sum[1][r] = _mm512_setzero_ps();
     }
-    int64_t at = 0, pixels = t->pixels, a_step = t->a_step, b_step = t->b_step;
-    for (int64_t run = 0; run < t->runs; run++) {
-        const float *b0 = (const float *)t->b[0] + t->run_at[run];
-        const float *b1 = (const float *)t->b[panels - 1] + t->run_at[run];
-        for (int64_t left = pixels; left > 0; left--, at += a_step, b0 += b_step, b1 += b_step) {
-            __m512 first = _mm512_load_ps(b0), second = panels > 1 ? _mm512_load_ps(b1) : first;
+    const int32_t *b_at = t->at, *end = b_at + t->pixels;
+    int64_t at = 0, a_step = t->a_step;
+    for (; b_at < end; b_at++, at += a_step) {
+        __m512 first = _mm512_load_ps(b0 + *b_at);
+        __m512 second = panels > 1 ? _mm512_load_ps(b1 + *b_at) : first;
 #pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                __m512 n = _mm512_set1_ps(a[r][at]);
-                sum[0][r] = _mm512_fmadd_ps(n, first, sum[0][r]);
-                if (panels > 1)
-                    sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
-            }
+        for (int r = 0; r < ROWS; r++) {
+            __m512 n = _mm512_set1_ps(a[r][at]);
+            sum[0][r] = _mm512_fmadd_ps(n, first, sum[0][r]);
+            if (panels > 1)
+                sum[1][r] = _mm512_fmadd_ps(n, second, sum[1][r]);
         }
     }
 #pragma GCC unroll 2

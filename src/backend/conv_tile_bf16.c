@@ -36,15 +36,9 @@ INLINE __m512 add_product(__m512 sum, const char *a, __m512i w) {
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(unit), (__m512bh)w);
 }
 
-INLINE void pixels(const kn_pixel_tile *t, const int panels) {
-    __m512 sum[KN_TILE_PANELS][ROWS];
-#pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++)
-            sum[p][r] =
-                t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL) : _mm512_setzero_ps();
-    const char *w0 = t->weights[0], *w1 = t->weights[panels - 1];
+/* Two panels of sums. */
+INLINE void add_wide(const kn_pixel_tile *t, __m512 sum[2][ROWS]) {
+    const char *w0 = t->weights[0], *w1 = t->weights[1];
     const void *const *in = t->in;
     int64_t bytes = t->depth * UNIT;
     for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
@@ -53,21 +47,66 @@ INLINE void pixels(const kn_pixel_tile *t, const int panels) {
         for (int r = 0; r < ROWS; r++)
             a[r] = in[r];
         for (int64_t k = 0; k < bytes; k += UNIT, w0 += UNIT * KN_PANEL, w1 += UNIT * KN_PANEL) {
-            __m512i first = _mm512_load_si512(w0);
-            __m512i second = panels > 1 ? _mm512_load_si512(w1) : first;
+            __m512i first = _mm512_load_si512(w0), second = _mm512_load_si512(w1);
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) {
                 sum[0][r] = add_product(sum[0][r], a[r] + k, first);
-                if (panels > 1)
-                    sum[1][r] = add_product(sum[1][r], a[r] + k, second);
+                sum[1][r] = add_product(sum[1][r], a[r] + k, second);
             }
         }
     }
-#pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
+}
+
+/* One panel, whose even and odd units have sums of their own: eight sums would wait for each
+ * other. */
+INLINE void add_narrow(const kn_pixel_tile *t, __m512 sum[2][ROWS]) {
+    const char *w = t->weights[0];
+    const void *const *in = t->in;
+    int64_t bytes = t->depth * UNIT;
+    for (int64_t tap = 0; tap < t->taps; tap++, in += ROWS) {
+        const char *a[ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
-            store_row(t, r, p, sum[p][r]);
+            a[r] = in[r];
+        int64_t k = 0;
+        for (; k + UNIT < bytes; k += 2 * UNIT, w += 2 * UNIT * KN_PANEL) {
+            __m512i first = _mm512_load_si512(w), second = _mm512_load_si512(w + UNIT * KN_PANEL);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                sum[0][r] = add_product(sum[0][r], a[r] + k, first);
+                sum[1][r] = add_product(sum[1][r], a[r] + k + UNIT, second);
+            }
+        }
+        if (k < bytes) {
+            __m512i last = _mm512_load_si512(w);
+            w += UNIT * KN_PANEL;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+                sum[0][r] = add_product(sum[0][r], a[r] + k, last);
+        }
+    }
+}
+
+INLINE void pixels(const kn_pixel_tile *t, const int panels) {
+    __m512 sum[2][ROWS];
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; p++)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[p][r] = p < panels && t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL)
+                                                      : _mm512_setzero_ps();
+    if (panels > 1)
+        add_wide(t, sum);
+    else
+        add_narrow(t, sum);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        if (panels > 1)
+            store_row(t, r, 1, sum[1][r]);
+        else
+            sum[0][r] = _mm512_add_ps(sum[0][r], sum[1][r]);
+        store_row(t, r, 0, sum[0][r]);
+    }
 }
 
 BF16 static void pixels_bf16(const kn_pixel_tile *t) {
@@ -78,26 +117,23 @@ BF16 static void pixels_bf16(const kn_pixel_tile *t) {
 }
 
 INLINE void gradient(const kn_gradient_tile *t, const int panels) {
-    __m512 sum[KN_TILE_PANELS][ROWS];
-    const char *a[ROWS];
+    __m512 sum[2][ROWS];
+    const char *a[ROWS], *b0 = t->b[0], *b1 = t->b[panels - 1];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
         a[r] = t->a[r];
         sum[0][r] = sum[1][r] = _mm512_setzero_ps();
     }
-    int64_t at = 0, pixels = t->pixels, a_step = t->a_step * UNIT, b_step = t->b_step * UNIT;
-    for (int64_t run = 0; run < t->runs; run++) {
-        const char *b0 = (const char *)t->b[0] + t->run_at[run] * UNIT;
-        const char *b1 = (const char *)t->b[panels - 1] + t->run_at[run] * UNIT;
-        for (int64_t left = pixels; left > 0; left--, at += a_step, b0 += b_step, b1 += b_step) {
-            __m512i first = _mm512_load_si512(b0);
-            __m512i second = panels > 1 ? _mm512_load_si512(b1) : first;
+    const int32_t *b_at = t->at, *end = b_at + t->pixels;
+    int64_t at = 0, a_step = t->a_step * UNIT;
+    for (; b_at < end; b_at++, at += a_step) {
+        __m512i first = _mm512_load_si512(b0 + (int64_t)*b_at * UNIT);
+        __m512i second = panels > 1 ? _mm512_load_si512(b1 + (int64_t)*b_at * UNIT) : first;
 #pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                sum[0][r] = add_product(sum[0][r], a[r] + at, first);
-                if (panels > 1)
-                    sum[1][r] = add_product(sum[1][r], a[r] + at, second);
-            }
+        for (int r = 0; r < ROWS; r++) {
+            sum[0][r] = add_product(sum[0][r], a[r] + at, first);
+            if (panels > 1)
+                sum[1][r] = add_product(sum[1][r], a[r] + at, second);
         }
     }
 #pragma GCC unroll 2

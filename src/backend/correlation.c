@@ -210,6 +210,7 @@ typedef struct run_args {
     char *out;
     int64_t size;                /* bytes of a number */
     int64_t pixels, block, rows; /* rows: of a tile */
+    int64_t reach;               /* pixels that a window's row needs to its right */
     const char *zeros;           /* a tap's */
     char *room; /* of each worker: pointers, copies, a place for what nobody wants */
     size_t room_size, places_at, copies_at, waste_at;
@@ -249,45 +250,76 @@ static const char *pixel_tap(const run_args *a, const char *image, int64_t y, in
     return inside ? image + (y * c->in_w + x) * c->pixel * a->size : a->zeros;
 }
 
-/* The pointers to the window at (y0, x0), a tile's rows apart. */
-static void find_window(const run_args *a, const char *image, int64_t y0, int64_t x0,
-                        const char **tap, char *copy) {
+/* The pointers to a window that a border cuts, at (y0, x0), a tile's rows apart. */
+static void find_cut(const run_args *a, const char *image, int64_t y0, int64_t x0, const char **tap,
+                     char *copy) {
     const kn_correlation *c = a->c;
     bool by_rows = a->plan.by_rows;
-    int64_t pixel = c->pixel * a->size, row = c->in_w * pixel, across = by_rows ? 1 : c->kernel_w;
-    int64_t reach = by_rows ? a->plan.across : c->kernel_w;
-    if (y0 >= 0 && y0 + c->kernel_h <= c->in_h && x0 >= 0 && x0 + reach <= c->in_w) {
-        const char *at = image + y0 * row + x0 * pixel;
-        for (int64_t y = 0; y < c->kernel_h; y++, at += row)
-            for (int64_t x = 0; x < across; x++, tap += a->rows)
-                *tap = at + x * pixel;
-        return;
-    }
+    int64_t across = by_rows ? 1 : c->kernel_w;
     for (int64_t y = y0; y < y0 + c->kernel_h; y++, copy += a->plan.depth * UNIT)
         for (int64_t x = x0; x < x0 + across; x++, tap += a->rows)
             *tap = by_rows ? row_tap(a, image, y, x, copy) : pixel_tap(a, image, y, x);
 }
 
+/* And to one that lies inside, which begins at `at`. */
+static inline void find_whole(const run_args *a, const char *at, const char **tap) {
+    const kn_correlation *c = a->c;
+    int64_t pixel = c->pixel * a->size, row = c->in_w * pixel, rows = a->rows;
+    int64_t across = a->plan.by_rows ? 1 : c->kernel_w;
+    for (int64_t y = 0; y < c->kernel_h; y++, at += row)
+        for (int64_t x = 0; x < across; x++, tap += rows)
+            *tap = at + x * pixel;
+}
+
+/* Some pixels of one row of the grid. */
+typedef struct run {
+    int64_t image, row, column, count;
+} run;
+
+static run run_at(const kn_correlation *c, int64_t pixel, int64_t most) {
+    run r = {.column = pixel % c->grid_w,
+             .row = pixel / c->grid_w % c->grid_h,
+             .image = pixel / (c->grid_w * c->grid_h)};
+    int64_t left = c->grid_w - r.column;
+    r.count = left < most ? left : most;
+    return r;
+}
+
+/* Those of a run, which is the block's from its pixel i on. */
+static void find_run(const run_args *a, run r, int64_t i, const char **taps, char **place,
+                     char *copies) {
+    const kn_correlation *c = a->c;
+    int64_t pixel = c->pixel * a->size, y0 = c->in_y + c->in_step * r.row;
+    int64_t x0 = c->in_x + c->in_step * r.column, out_pixel = c->cols * a->size;
+    const char *image = a->in + r.image * c->in_h * c->in_w * pixel;
+    const char *line = image + y0 * c->in_w * pixel; /* may lie outside: then it is not used */
+    int64_t beyond = y0 >= 0 && y0 + c->kernel_h <= c->in_h ? c->in_w - a->reach + 1 : 0;
+    int64_t out_y = c->out_y + c->out_step * r.row, out_x = c->out_x + c->out_step * r.column;
+    char *out = a->out + ((r.image * c->out_h + out_y) * c->out_w + out_x) * out_pixel;
+    int64_t window = a->plan.taps * a->plan.depth * UNIT, tile = a->plan.taps * a->rows;
+    const char **tap = taps + i / a->rows * tile + i % a->rows,
+               **last = tap - i % a->rows + a->rows;
+    for (int64_t end = i + r.count; i < end;
+         i++, x0 += c->in_step, out += c->out_step * out_pixel) {
+        if (x0 >= 0 && x0 < beyond)
+            find_whole(a, line + x0 * pixel, tap);
+        else
+            find_cut(a, image, y0, x0, tap, copies + i * window);
+        place[i] = out;
+        if (++tap == last) {
+            tap += tile - a->rows;
+            last += tile;
+        }
+    }
+}
+
 /* The windows of count pixels from `begin` on, and the places of their results. */
 static void find_windows(const run_args *a, int64_t begin, int64_t count, const char **taps,
                          char **place, char *copies) {
-    const kn_correlation *c = a->c;
-    int64_t picture = c->in_h * c->in_w * c->pixel * a->size;
-    int64_t column = begin % c->grid_w, row = begin / c->grid_w % c->grid_h;
-    int64_t image = begin / (c->grid_w * c->grid_h);
-    for (int64_t i = 0; i < count; i++, copies += a->plan.taps * a->plan.depth * UNIT) {
-        find_window(a, a->in + image * picture, c->in_y + c->in_step * row,
-                    c->in_x + c->in_step * column,
-                    taps + i / a->rows * a->plan.taps * a->rows + i % a->rows, copies);
-        int64_t y = c->out_y + c->out_step * row, x = c->out_x + c->out_step * column;
-        place[i] = a->out + ((image * c->out_h + y) * c->out_w + x) * c->cols * a->size;
-        if (++column == c->grid_w) {
-            column = 0;
-            if (++row == c->grid_h) {
-                row = 0;
-                image++;
-            }
-        }
+    for (int64_t i = 0; i < count;) {
+        run r = run_at(a->c, begin + i, count - i);
+        find_run(a, r, i, taps, place, copies);
+        i += r.count;
     }
 }
 
@@ -384,6 +416,7 @@ kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn
                   .size = UNIT / tile->unit,
                   .pixels = c->n * c->grid_h * c->grid_w,
                   .rows = tile->rows};
+    a.reach = a.plan.by_rows ? a.plan.across : c->kernel_w;
     a.block = block_of(&a, d->threads);
     kn_status status = make_room(d, &a, bias);
     if (status == KN_OK)

@@ -64,8 +64,8 @@ static const kn_tile_kernels *own_tile(void) {
 #endif
 }
 
-/* Of a few channels it has kernels that are faster than ours. */
-enum { LEAST_CHANNELS = 16 };
+/* Of a few channels it has kernels that are faster than ours, of more where it uses AVX-512. */
+enum { LEAST_CHANNELS = 16, LEAST_WIDE = 32 };
 
 #else
 
@@ -94,7 +94,7 @@ static const kn_tile_kernels *own_tile(void) {
     return kn_tile_best();
 }
 
-enum { LEAST_CHANNELS = 1 };
+enum { LEAST_CHANNELS = 1, LEAST_WIDE = 32 };
 
 #endif
 
@@ -198,7 +198,7 @@ static kn_status cpu_matmul(kn_device *d, const kn_matmul_dims *m, const float *
 }
 
 static bool by_own(const cpu_state *s, const kn_conv_dims *c) {
-    return s->own != NULL && c->in >= LEAST_CHANNELS;
+    return s->own != NULL && c->in >= (kn_tile_best()->wide ? LEAST_WIDE : LEAST_CHANNELS);
 }
 
 static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,

@@ -21,6 +21,7 @@ typedef struct gradient {
     int64_t grad_square, grad_step; /* from square to square, from place to place */
     int64_t sums_step;              /* from place to place */
     float *laid, *grad, *sums;
+    int32_t at[LEAST]; /* where squares are in a panel */
     bool add;
 } gradient;
 
@@ -72,16 +73,13 @@ static void transform_some(const void *args, int worker, int64_t item) {
 /* Place f, squares from `begin` on, some panels: all output channels. */
 static void multiply_panels(const gradient *g, int64_t f, int64_t begin, int64_t panel,
                             int panels) {
-    static const int64_t at_once = 0; /* one run, from the start */
     const kn_conv_dims *c = g->c;
     int64_t rows = g->tile->rows, left = g->count - begin;
     const float *grad = g->grad + f * g->grad_step + begin * g->grad_square;
     kn_gradient_tile t = {.panels = panels,
-                          .run_at = &at_once,
-                          .runs = 1,
+                          .at = g->at,
                           .pixels = left < LEAST ? left : LEAST,
                           .a_step = g->grad_square,
-                          .b_step = KN_PANEL,
                           .add = g->add || begin > 0};
     for (int p = 0; p < panels; p++)
         t.b[p] = g->laid + f * g->laid_step + (panel + p) * g->laid_panel + begin * KN_PANEL;
@@ -157,6 +155,8 @@ kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const 
                   .across = (c->out_w + 1) / 2,
                   .down = (c->out_h + 1) / 2};
     g.squares = c->n * g.across * g.down;
+    for (int i = 0; i < LEAST; i++)
+        g.at[i] = i * KN_PANEL;
     int64_t fit = LAID_OUT / (KN_WINOGRAD * (c->in + c->out));
     g.at_once = fit > LEAST ? fit / LEAST * LEAST : LEAST;
     g.at_once = g.at_once < g.squares ? g.at_once : g.squares;

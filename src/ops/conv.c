@@ -64,16 +64,21 @@ static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     kn_device *d = y->device;
     if (!args->relu)
         return conv_backward_from(ctx, node, dy);
-    kn_storage *masked = kn_storage_get(ctx, d, kn_tensor_bytes(y));
-    if (masked == NULL)
-        return kn_ctx_status(ctx);
-    kn_status status =
-        y->dtype == KN_BF16
-            ? d->bf16->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked->data)
-            : d->ops->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked->data);
+    /* Nobody reads the gradient of a result after this, unless it is kept: masked in place. */
+    kn_storage *room = NULL;
+    void *masked = y->grad->data;
+    if (y->kept) {
+        room = kn_storage_get(ctx, d, kn_tensor_bytes(y));
+        if (room == NULL)
+            return kn_ctx_status(ctx);
+        masked = room->data;
+    }
+    kn_status status = y->dtype == KN_BF16
+                           ? d->bf16->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked)
+                           : d->ops->unary_grad(d, KN_RELU, y->numel, NULL, y->data, dy, masked);
     if (status == KN_OK)
-        status = conv_backward_from(ctx, node, masked->data);
-    kn_storage_drop(masked);
+        status = conv_backward_from(ctx, node, masked);
+    kn_storage_drop(room);
     return status;
 }
 
