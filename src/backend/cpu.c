@@ -94,7 +94,7 @@ static const kn_tile_kernels *own_tile(void) {
     return kn_tile_best();
 }
 
-enum { LEAST_CHANNELS = 1, LEAST_WIDE = 32 };
+enum { LEAST_CHANNELS = 1, LEAST_WIDE = 1 };
 
 #endif
 
