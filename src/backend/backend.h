@@ -20,7 +20,7 @@ struct kn_device {
     const kn_allocator *allocator;
     kn_error *error; /* of the context that owns the device */
     int threads;
-    char about[128];
+    char about[192];
     void *state; /* the backend's own */
     /* Room for a kernel's partial sums, grown when needed and kept. */
     void *scratch;

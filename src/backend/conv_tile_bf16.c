@@ -17,16 +17,38 @@ enum { ROWS = KN_TILE_ROWS, UNIT = 4 /* bytes */ };
 /* The columns of panel p that are stored. */
 INLINE __mmask16 stored(int64_t cols, int p) {
     int64_t left = cols - p * KN_PANEL;
-    return left >= KN_PANEL ? (__mmask16)0xffff : (__mmask16)((1U << left) - 1);
+    unsigned mask = left >= KN_PANEL ? 0xffffU : (1U << left) - 1U;
+    return (__mmask16)mask;
 }
 
-INLINE void store_row(const kn_pixel_tile *t, int r, int p, __m512 sum) {
-    if (t->relu) /* in this order a NaN of the sum is kept */
-        sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
-    __m256bh half = _mm512_cvtneps_pbh(sum);
-    __m256i bits;
-    memcpy(&bits, &half, sizeof bits);
-    _mm256_mask_storeu_epi16((uint16_t *)t->out[r] + p * KN_PANEL, stored(t->cols, p), bits);
+/* What the sums begin with. */
+INLINE void begin(const kn_pixel_tile *t, const int panels, __m512 sum[2][ROWS]) {
+    const float *bias = t->bias;
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; p++) {
+        __m512 first = _mm512_setzero_ps();
+        if (p < panels && bias != NULL)
+            first = _mm512_loadu_ps(bias + p * KN_PANEL);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[p][r] = first;
+    }
+}
+
+/* Panel p, whole or what there is of it. */
+INLINE void finish(const kn_pixel_tile *t, int p, __m512 sum[ROWS]) {
+    __mmask16 mask = stored(t->cols, p);
+    if (t->relu)
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) /* in this order a NaN of the sum is kept */
+            sum[r] = _mm512_max_ps(_mm512_setzero_ps(), sum[r]);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        __m256bh half = _mm512_cvtneps_pbh(sum[r]);
+        __m256i bits;
+        memcpy(&bits, &half, sizeof bits);
+        _mm256_mask_storeu_epi16((uint16_t *)t->out[r] + p * KN_PANEL, mask, bits);
+    }
 }
 
 /* sum + the unit at a, for all columns, times w. */
@@ -89,24 +111,17 @@ INLINE void add_narrow(const kn_pixel_tile *t, __m512 sum[2][ROWS]) {
 
 INLINE void pixels(const kn_pixel_tile *t, const int panels) {
     __m512 sum[2][ROWS];
-#pragma GCC unroll 2
-    for (int p = 0; p < 2; p++)
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++)
-            sum[p][r] = p < panels && t->bias != NULL ? _mm512_loadu_ps(t->bias + p * KN_PANEL)
-                                                      : _mm512_setzero_ps();
-    if (panels > 1)
+    begin(t, panels, sum);
+    if (panels > 1) {
         add_wide(t, sum);
-    else
+        finish(t, 1, sum[1]);
+    } else {
         add_narrow(t, sum);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) {
-        if (panels > 1)
-            store_row(t, r, 1, sum[1][r]);
-        else
+        for (int r = 0; r < ROWS; r++)
             sum[0][r] = _mm512_add_ps(sum[0][r], sum[1][r]);
-        store_row(t, r, 0, sum[0][r]);
     }
+    finish(t, 0, sum[0]);
 }
 
 BF16 static void pixels_bf16(const kn_pixel_tile *t) {
