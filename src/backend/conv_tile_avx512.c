@@ -32,20 +32,22 @@ INLINE void begin(const kn_pixel_tile *t, const int panels, __m512 sum[2][ROWS])
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
             sum[p][r] = first;
-        if (p < panels && add)
+        if (p < panels && add) {
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++)
                 sum[p][r] = _mm512_maskz_loadu_ps(mask, (const float *)t->out[r] + p * KN_PANEL);
+        }
     }
 }
 
 /* Panel p, whole or what there is of it. */
 INLINE void finish(const kn_pixel_tile *t, int p, __m512 sum[ROWS]) {
     __mmask16 mask = stored(t->cols, p);
-    if (t->relu)
+    if (t->relu) { /* in this order a NaN of the sum is kept */
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) /* in this order a NaN of the sum is kept */
+        for (int r = 0; r < ROWS; r++)
             sum[r] = _mm512_max_ps(_mm512_setzero_ps(), sum[r]);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
         _mm512_mask_storeu_ps((float *)t->out[r] + p * KN_PANEL, mask, sum[r]);

@@ -38,10 +38,11 @@ INLINE void begin(const kn_pixel_tile *t, const int panels, __m512 sum[2][ROWS])
 /* Panel p, whole or what there is of it. */
 INLINE void finish(const kn_pixel_tile *t, int p, __m512 sum[ROWS]) {
     __mmask16 mask = stored(t->cols, p);
-    if (t->relu)
+    if (t->relu) { /* in this order a NaN of the sum is kept */
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) /* in this order a NaN of the sum is kept */
+        for (int r = 0; r < ROWS; r++)
             sum[r] = _mm512_max_ps(_mm512_setzero_ps(), sum[r]);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
         __m256bh half = _mm512_cvtneps_pbh(sum[r]);
