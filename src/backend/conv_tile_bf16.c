@@ -17,7 +17,7 @@ enum { ROWS = KN_TILE_ROWS, UNIT = 4 /* bytes */ };
 /* The columns of panel p that are stored. */
 INLINE __mmask16 stored(int64_t cols, int p) {
     int64_t left = cols - p * KN_PANEL;
-    unsigned mask = left >= KN_PANEL ? 0xffffU : (1U << left) - 1U;
+    unsigned mask = left >= KN_PANEL ? 0xffffU : left > 0 ? (1U << left) - 1U : 0;
     return (__mmask16)mask;
 }
 
