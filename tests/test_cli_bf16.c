@@ -86,13 +86,12 @@ static void test_learns_as_f32(void **state) {
 /* Norms, pools, residuals and a shortcut that is pooled. */
 static void test_residual_net(void **state) {
     (void)state;
-    const char *device = cpu_can() ? "cpu" : "reference";
-    if (strcmp(device, "reference") == 0) {
+    if (!cpu_can()) {
         print_message("SKIPPED: device cpu has no bf16 here, and plain loops take too long\n");
         return;
     }
-    result whole = train("net32", device, "f32", "1", "xresnet18");
-    result half = train("net16", device, "bf16", "1", "xresnet18");
+    result whole = train("net32", "cpu", "f32", "1", "xresnet18");
+    result half = train("net16", "cpu", "bf16", "1", "xresnet18");
     assert_true(fabs(atof(half.loss) - atof(whole.loss)) < 0.1 * atof(whole.loss));
 }
 

@@ -155,7 +155,7 @@ static void check_halves(const char *name, int64_t n, const kn_bf16 *got, const 
 
 static void check_shape_bf16(place *p, size_t i, const char *name) {
     kn_conv_dims c = sized(shapes[i]);
-    if (!kn_own_conv_bf16_can(&c))
+    if (!kn_own_conv_can(p->own, &c))
         return;
     kn_device *d = kn_device_open(p->ctx, "reference");
     int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
@@ -168,11 +168,10 @@ static void check_shape_bf16(place *p, size_t i, const char *name) {
     for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
         kn_weights weights = {w, 7, (uint64_t)with};
         const float *b = with ? bias : NULL;
-        assert_int_equal(kn_own_conv_forward_bf16(p->own, &c, x, weights, b, with, y), KN_OK);
+        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, y), KN_OK);
         assert_int_equal(d->bf16->conv(d, &c, x, weights, b, with, want_y), KN_OK);
         check_halves(name, ys, y, want_y);
-        assert_int_equal(kn_own_conv_grad_weights_bf16(p->own, &c, x, dy, dw, with ? db : NULL),
-                         KN_OK);
+        assert_int_equal(kn_own_conv_grad_weights(p->own, &c, x, dy, dw, with ? db : NULL), KN_OK);
         assert_int_equal(d->bf16->conv_grad_weights(d, &c, x, dy, want_dw, with ? want_db : NULL),
                          KN_OK);
         check_numbers(name, ws, dw, want_dw, tolerance);
@@ -180,7 +179,7 @@ static void check_shape_bf16(place *p, size_t i, const char *name) {
             check_numbers(name, c.out, db, want_db, tolerance);
     }
     kn_weights weights = {w, 7, 0};
-    assert_int_equal(kn_own_conv_grad_data_bf16(p->own, &c, dy, weights, got), KN_OK);
+    assert_int_equal(kn_own_conv_grad_data(p->own, &c, dy, weights, got), KN_OK);
     assert_int_equal(d->bf16->conv_grad_data(d, &c, dy, weights, want), KN_OK);
     check_halves(name, xs, got, want);
     kn_own_conv_forget(p->own, 7);
@@ -198,7 +197,7 @@ static void every_shape_gives_the_references_numbers_in_bf16(void **state) {
     }
     for (size_t t = 0; t < KN_COUNT(threads); t++) {
         place p;
-        assert_true(open_place(&p, kn_tile_best(), threads[t]));
+        assert_true(open_place(&p, kn_tile_bf16_best(), threads[t]));
         for (size_t i = 0; i < KN_COUNT(shapes); i++) {
             char name[64];
             snprintf(name, sizeof name, "bf16: shape %zu on %d threads", i, threads[t]);

@@ -23,7 +23,7 @@ typedef struct kn_pixel_tile {
     const float *bias;                   /* [panels * 16], or NULL */
     void *out[KN_TILE_ROWS];             /* numbers of the image's kind */
     int64_t cols;                        /* 1 to 16 * panels of the columns are stored */
-    bool add;                            /* to what is there, in place of the bias; f32 only */
+    bool add;                            /* to what is there, in place of the bias */
     bool relu;                           /* max(0, .), which keeps NaN */
 } kn_pixel_tile;
 

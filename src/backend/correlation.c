@@ -88,13 +88,13 @@ enum { SHALLOW = 16, UNIT = 4 /* bytes */ };
 typedef struct tap_plan {
     bool by_rows;
     int64_t taps, depth; /* of a tap, in units */
-    int64_t across;      /* pixels that a tap reads */
+    int64_t reach;       /* pixels that a window's row reads */
 } tap_plan;
 
 static tap_plan plan_taps(const kn_tile_kernels *tile, const kn_correlation *c) {
     int64_t unit = tile->unit;
     if (c->depth >= SHALLOW || c->pixel != c->depth)
-        return (tap_plan){false, c->kernel_h * c->kernel_w, c->depth / unit, 1};
+        return (tap_plan){false, c->kernel_h * c->kernel_w, c->depth / unit, c->kernel_w};
     /* The last unit may hold a number of the pixel behind the row: its weight is 0. */
     int64_t numbers = c->kernel_w * c->depth, over = numbers % unit != 0;
     return (tap_plan){true, c->kernel_h, (numbers + unit - 1) / unit, c->kernel_w + over};
@@ -210,7 +210,6 @@ typedef struct run_args {
     char *out;
     int64_t size;                /* bytes of a number */
     int64_t pixels, block, rows; /* rows: of a tile */
-    int64_t reach;               /* pixels that a window's row needs to its right */
     const char *zeros;           /* a tap's */
     char *room; /* of each worker: pointers, copies, a place for what nobody wants */
     size_t room_size, places_at, copies_at, waste_at;
@@ -293,7 +292,7 @@ static void find_run(const run_args *a, run r, int64_t i, const char **taps, cha
     int64_t x0 = c->in_x + c->in_step * r.column, out_pixel = c->cols * a->size;
     const char *image = a->in + r.image * c->in_h * c->in_w * pixel;
     const char *line = image + y0 * c->in_w * pixel; /* may lie outside: then it is not used */
-    int64_t beyond = y0 >= 0 && y0 + c->kernel_h <= c->in_h ? c->in_w - a->reach + 1 : 0;
+    int64_t beyond = y0 >= 0 && y0 + c->kernel_h <= c->in_h ? c->in_w - a->plan.reach + 1 : 0;
     int64_t out_y = c->out_y + c->out_step * r.row, out_x = c->out_x + c->out_step * r.column;
     char *out = a->out + ((r.image * c->out_h + out_y) * c->out_w + out_x) * out_pixel;
     int64_t window = a->plan.taps * a->plan.depth * UNIT, tile = a->plan.taps * a->rows;
@@ -416,7 +415,6 @@ kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn
                   .size = UNIT / tile->unit,
                   .pixels = c->n * c->grid_h * c->grid_w,
                   .rows = tile->rows};
-    a.reach = a.plan.by_rows ? a.plan.across : c->kernel_w;
     a.block = block_of(&a, d->threads);
     kn_status status = make_room(d, &a, bias);
     if (status == KN_OK)

@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Convolutions by Kiln's own loops (own), else by oneDNN, else plain. */
+/* Convolutions by Kiln's own loops (own) from so many input channels on, else by oneDNN, else
+ * plain; in bf16 by Kiln's own (half). */
 typedef struct cpu_state {
-    kn_own_conv *own;
+    kn_own_conv *own, *half;
+    int64_t least;
     kn_onednn *onednn;
 } cpu_state;
 
@@ -64,7 +66,8 @@ static const kn_tile_kernels *own_tile(void) {
 #endif
 }
 
-/* Of a few channels it has kernels that are faster than ours, of more where it uses AVX-512. */
+/* Of a few channels it has kernels that are faster than ours, of more where it uses AVX-512
+ * (docs/design.md, "Measured"). */
 enum { LEAST_CHANNELS = 16, LEAST_WIDE = 32 };
 
 #else
@@ -102,22 +105,21 @@ enum { LEAST_CHANNELS = 1, LEAST_WIDE = 1 };
 
 static kn_status cpu_conv_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x, kn_weights w,
                                const float *bias, bool relu, kn_bf16 *y) {
-    cpu_state *s = d->state;
-    return kn_own_conv_bf16_can(c) ? kn_own_conv_forward_bf16(s->own, c, x, w, bias, relu, y)
-                                   : kn_wide_kernels.conv(d, c, x, w, bias, relu, y);
+    kn_own_conv *half = ((cpu_state *)d->state)->half;
+    return kn_own_conv_can(half, c) ? kn_own_conv_forward(half, c, x, w, bias, relu, y)
+                                    : kn_wide_kernels.conv(d, c, x, w, bias, relu, y);
 }
 
 static kn_status cpu_conv_grad_data_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *dy,
                                          kn_weights w, kn_bf16 *dx) {
-    cpu_state *s = d->state;
-    return kn_own_conv_bf16_can(c) ? kn_own_conv_grad_data_bf16(s->own, c, dy, w, dx)
-                                   : kn_wide_kernels.conv_grad_data(d, c, dy, w, dx);
+    kn_own_conv *half = ((cpu_state *)d->state)->half;
+    return kn_own_conv_can(half, c) ? kn_own_conv_grad_data(half, c, dy, w, dx)
+                                    : kn_wide_kernels.conv_grad_data(d, c, dy, w, dx);
 }
 
 static kn_status cpu_conv_grad_weights_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
                                             const kn_bf16 *dy, float *dw, float *db) {
-    cpu_state *s = d->state;
-    return kn_own_conv_grad_weights_bf16(s->own, c, x, dy, dw, db);
+    return kn_own_conv_grad_weights(((cpu_state *)d->state)->half, c, x, dy, dw, db);
 }
 
 /* A dropout draws by each number's place among all: not in pieces. */
@@ -150,9 +152,22 @@ static void cpu_close(kn_device *d) {
     if (s == NULL)
         return;
     kn_own_conv_close(s->own);
+    kn_own_conv_close(s->half);
     close_library(s);
     kn_mem_free(d->allocator, s);
     d->state = NULL;
+}
+
+static kn_status open_own(kn_device *d, cpu_state *s, const kn_tile_kernels *tile) {
+    const kn_tile_kernels *half = kn_tile_bf16_best();
+    s->least = tile->wide ? LEAST_WIDE : LEAST_CHANNELS;
+    s->own = kn_own_conv_open(d, tile);
+    if (s->own != NULL && half != NULL)
+        s->half = kn_own_conv_open(d, half);
+    if (s->own == NULL || (half != NULL && s->half == NULL))
+        return d->error->status;
+    d->bf16 = half != NULL ? &cpu_bf16 : NULL;
+    return KN_OK;
 }
 
 static kn_status open_with(kn_device *d, const kn_tile_kernels *tile) {
@@ -162,11 +177,8 @@ static kn_status open_with(kn_device *d, const kn_tile_kernels *tile) {
         return kn_error_set(d->error, KN_ERR_MEMORY, "out of memory: a device's state");
     d->state = s;
     kn_status status = open_library(d, s, library, sizeof library);
-    if (status == KN_OK && tile != NULL) {
-        s->own = kn_own_conv_open(d, tile);
-        status = s->own != NULL ? KN_OK : d->error->status;
-        d->bf16 = kn_tile_bf16_best() != NULL ? &cpu_bf16 : NULL;
-    }
+    if (status == KN_OK && tile != NULL)
+        status = open_own(d, s, tile);
     if (status != KN_OK) {
         cpu_close(d);
         return status;
@@ -185,8 +197,8 @@ static kn_status cpu_open(kn_device *d) {
 
 static void cpu_forget(kn_device *d, uint64_t id) {
     cpu_state *s = d->state;
-    if (s->own != NULL)
-        kn_own_conv_forget(s->own, id);
+    kn_own_conv_forget(s->own, id);
+    kn_own_conv_forget(s->half, id);
     forget_library(s, id);
 }
 
@@ -198,7 +210,7 @@ static kn_status cpu_matmul(kn_device *d, const kn_matmul_dims *m, const float *
 }
 
 static bool by_own(const cpu_state *s, const kn_conv_dims *c) {
-    return s->own != NULL && c->in >= (kn_tile_best()->wide ? LEAST_WIDE : LEAST_CHANNELS);
+    return s->own != NULL && c->in >= s->least;
 }
 
 static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,

@@ -12,7 +12,7 @@
  */
 typedef struct packed {
     uint64_t id, version;
-    int64_t size, shape[10]; /* of the pass: its kind, and what the packed form depends on */
+    int64_t size, shape[9]; /* of the pass: forward or not, and what the packed form depends on */
     float *data;
     struct packed *next;
 } packed;
@@ -53,6 +53,8 @@ void kn_own_conv_close(kn_own_conv *o) {
 }
 
 void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
+    if (o == NULL)
+        return;
     for (packed **link = &o->packs; *link != NULL;)
         if ((*link)->id == id)
             drop(o, link);
@@ -61,10 +63,9 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
 }
 
 /* The place for a pass's packed weights. NULL with the error set. */
-static packed *pack_for(kn_own_conv *o, const kn_tile_kernels *tile, uint64_t id,
-                        const kn_conv_dims *c, bool forward, int64_t size) {
+static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
+                        int64_t size) {
     int64_t shape[] = {forward,
-                       tile->unit,
                        c->out,
                        c->in,
                        c->kernel_h,
@@ -118,29 +119,34 @@ static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correla
     return kn_correlation_run(d, tile, k, in, to, bias, relu, out);
 }
 
-static kn_status forward(kn_own_conv *o, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                         const void *x, kn_weights w, const float *bias, bool relu, void *y) {
+bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
+    kn_correlation forward = kn_correlation_forward(c), back = kn_correlation_grad(c, 0, 0);
+    return kn_correlation_can(o->tile, &forward) && kn_correlation_can(o->tile, &back);
+}
+
+kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
+                              const float *bias, bool relu, void *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, tile, w.id, c, true, packed_size(tile, &k));
+    packed *p = pack_for(o, w.id, c, true, packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
-    kn_status status =
-        run(o->device, tile, &k, x, is_fresh(p, w) ? NULL : w.data, p->data, bias, relu, y);
+    const float *weights = is_fresh(p, w) ? NULL : w.data;
+    kn_status status = run(o->device, o->tile, &k, x, weights, p->data, bias, relu, y);
     p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
-static kn_status grad_data(kn_own_conv *o, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                           const void *dy, kn_weights w, void *dx) {
+kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const void *dy, kn_weights w,
+                                void *dx) {
     /* A stride beyond the image leaves no more places than there are pixels. */
     int64_t down = c->stride < c->h ? c->stride : c->h;
     int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        size += packed_size(tile, &k);
+        size += packed_size(o->tile, &k);
     }
-    packed *p = pack_for(o, tile, w.id, c, false, size > 0 ? size : 1);
+    packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -148,52 +154,18 @@ static kn_status grad_data(kn_own_conv *o, const kn_tile_kernels *tile, const kn
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        status = run(o->device, tile, &k, dy, weights, at, NULL, false, dx);
-        at += packed_size(tile, &k);
+        status = run(o->device, o->tile, &k, dy, weights, at, NULL, false, dx);
+        at += packed_size(o->tile, &k);
     }
     p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
 }
 
-kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
-                              const float *bias, bool relu, float *y) {
-    return forward(o, o->tile, c, x, w, bias, relu, y);
-}
-
-kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
-                                kn_weights w, float *dx) {
-    return grad_data(o, o->tile, c, dy, w, dx);
-}
-
-kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
-                                   const float *dy, float *dw, float *db) {
-    if (db == NULL && kn_winograd_gradient_can(c))
+kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const void *x,
+                                   const void *dy, float *dw, float *db) {
+    if (db == NULL && o->tile->unit == 1 && kn_winograd_gradient_can(c))
         return kn_winograd_gradient(o->device, o->tile, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
-}
-
-/* ---- bf16 ---- */
-
-bool kn_own_conv_bf16_can(const kn_conv_dims *c) {
-    const kn_tile_kernels *tile = kn_tile_bf16_best();
-    kn_correlation forward_of = kn_correlation_forward(c), grad_of = kn_correlation_grad(c, 0, 0);
-    return tile != NULL && kn_correlation_can(tile, &forward_of) &&
-           kn_correlation_can(tile, &grad_of);
-}
-
-kn_status kn_own_conv_forward_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
-                                   kn_weights w, const float *bias, bool relu, kn_bf16 *y) {
-    return forward(o, kn_tile_bf16_best(), c, x, w, bias, relu, y);
-}
-
-kn_status kn_own_conv_grad_data_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *dy,
-                                     kn_weights w, kn_bf16 *dx) {
-    return grad_data(o, kn_tile_bf16_best(), c, dy, w, dx);
-}
-
-kn_status kn_own_conv_grad_weights_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
-                                        const kn_bf16 *dy, float *dw, float *db) {
-    return kn_conv_gradient(o->device, kn_tile_bf16_best(), c, x, dy, dw, db);
 }
 
 /* ---- products ---- */

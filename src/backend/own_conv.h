@@ -8,28 +8,24 @@
 
 typedef struct kn_own_conv kn_own_conv;
 
-/* By one kind of tile kernels. NULL with device->error set on failure. */
+/* By one kind of tile kernels, which says what kind of numbers images are: x, y, dx and dy below.
+ * NULL with device->error set on failure. */
 kn_own_conv *kn_own_conv_open(kn_device *d, const kn_tile_kernels *tile);
 void kn_own_conv_close(kn_own_conv *o);
 void kn_own_conv_forget(kn_own_conv *o, uint64_t id);
 
-kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const float *x, kn_weights w,
-                              const float *bias, bool relu, float *y);
-kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const float *dy,
-                                kn_weights w, float *dx);
-kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const float *x,
-                                   const float *dy, float *dw, float *db);
+/* Whether forward and the input's gradient can be done so: not bf16 with 17 or 19 channels and the
+ * like. */
+bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c);
 
-/* The same for bf16, where kn_own_conv_bf16_can: not for 17 or 19 channels and the like. */
-bool kn_own_conv_bf16_can(const kn_conv_dims *c);
-kn_status kn_own_conv_forward_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
-                                   kn_weights w, const float *bias, bool relu, kn_bf16 *y);
-kn_status kn_own_conv_grad_data_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *dy,
-                                     kn_weights w, kn_bf16 *dx);
-kn_status kn_own_conv_grad_weights_bf16(kn_own_conv *o, const kn_conv_dims *c, const kn_bf16 *x,
-                                        const kn_bf16 *dy, float *dw, float *db);
+kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
+                              const float *bias, bool relu, void *y);
+kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const void *dy, kn_weights w,
+                                void *dx);
+kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const void *x,
+                                   const void *dy, float *dw, float *db);
 
-/* Whether these loops pay for a product of this size; and the product. */
+/* Whether these loops pay for a product of this size; and the product, of f32. */
 bool kn_own_matmul_pays(const kn_matmul_dims *m);
 kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a, const float *b,
                         const float *bias, float *c);
