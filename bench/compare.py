@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Kiln and PyTorch in turns: whole training steps, how they grow, and the chapter's job.
 
-usage: compare.py [--kiln BUILD] [--torch PYTHON]... [--runs N] [--steps] [--growth]
-                  [--chapter DATA --peer SCRIPT] [-o FILE]
+usage: compare.py [--kiln BUILD] [--torch PYTHON]... [--runs N] [--growth]
+                  [--steps [--model NAME] [--arm ARM]...] [--chapter DATA --peer SCRIPT] [-o FILE]
 
 BUILD is Kiln's build folder (build); each PYTHON an interpreter that has torch (and, for the
 chapter, Pillow), of which every arm that torch_step.py knows and that runs there is measured.
@@ -12,6 +12,7 @@ each round, so that a machine that grows slower or faster meets all of them. Pri
 Markdown: medians, the least and the most, and the ratio to Kiln's f32; to FILE too, if given.
 """
 import argparse
+import functools
 import json
 import math
 import os
@@ -24,14 +25,15 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16")
 STEPS = [("simple_cnn", 128, 64), ("resnet18", 32, 128), ("xresnet50", 32, 128)]
 GROWTH = [("simple_cnn", "batch", [(b, 64) for b in (1, 4, 16, 64, 256, 512)]),
           ("resnet18", "batch", [(b, 64) for b in (1, 4, 16, 64, 128)]),
           ("resnet18", "size", [(16, s) for s in (32, 64, 96, 128, 192, 224)])]
 
 
-def run(command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, **more)
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
     return done.stdout
@@ -66,16 +68,16 @@ def torch_step(python, arm, model, batch, size, threads=2, steps=10):
     return measure
 
 
+@functools.lru_cache(None)
 def torch_version(python):
     return run([python, "-c", "import torch; print(torch.__version__)"]).strip()
 
 
-def has_bf16(build):
-    return ", bf16" in run([build / "kiln", "doctor"]).split("device onednn")[0]
-
-
+@functools.lru_cache(None)
 def dtypes(build):
-    return ["f32", "bf16"] if has_bf16(build) else ["f32"]
+    """What device cpu can, as kiln doctor tells."""
+    about = run([build / "kiln", "doctor"])
+    return ["f32", "bf16"] if re.search(r"^device cpu .*, bf16", about, re.M) else ["f32"]
 
 
 def table(title, unit, taken, base):
@@ -91,12 +93,13 @@ def table(title, unit, taken, base):
 
 
 def compare_steps(a, say):
-    arms = ("eager", "channels-last", "bf16", "compile", "compile-bf16")
     for model, batch, size in STEPS:
+        if a.model not in (None, model):
+            continue
         contenders = {f"Kiln {d}": kiln_step(a.kiln, model, batch, size, d)
                       for d in dtypes(a.kiln)}
         for python in a.torch:
-            for arm in arms:
+            for arm in a.arm or ARMS:
                 contenders[f"PyTorch {torch_version(python)} {arm}"] = torch_step(
                     python, arm, model, batch, size)
         say(table(f"{model}, {batch} pictures of {size} by {size}, a step", "ms",
@@ -135,9 +138,9 @@ def compare_growth(a, say):
                                                          threads, 5)(0)))
 
 
-def timed(command, env=None):
+def timed(command):
     began = time.time()
-    out = run(command, env=env)
+    out = run(command)
     seconds = time.time() - began
     return seconds, float(re.findall(r'"valid_acc": *([0-9.eE+-]+)', out)[-1])
 
@@ -145,11 +148,11 @@ def timed(command, env=None):
 def compare_chapter(a, say):
     accuracy, contenders = {}, {}
 
-    def add(name, command, env=None):
+    def add(name, command):
         def measure(number):
             with tempfile.TemporaryDirectory() as folder:
                 words = [w.format(seed=number + 1, out=f"{folder}/run") for w in command]
-                seconds, acc = timed(words, env)
+                seconds, acc = timed(words)
             accuracy.setdefault(name, []).append(acc)
             return seconds
         contenders[name] = measure
@@ -186,6 +189,8 @@ def main():
     ap.add_argument("--torch", action="append", default=[])
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--steps", action="store_true")
+    ap.add_argument("--model", choices=[model for model, _, _ in STEPS])
+    ap.add_argument("--arm", action="append", choices=ARMS)
     ap.add_argument("--growth", action="store_true")
     ap.add_argument("--chapter")
     ap.add_argument("--peer")

@@ -145,7 +145,7 @@ static const option table[] = {
      .choices = "f32|bf16",
      .value = "TYPE",
      .help = "of the activations: f32, or bf16, which is faster where the processor has it (kiln "
-             "doctor tells) and learns as well"},
+             "doctor tells)"},
 };
 
 option_table options_learn(void) {

@@ -6,8 +6,6 @@
  * Tiles of 8 rows: the pointers to them fill the general registers, their sums with two panels half
  * of the vector registers. Each loop is there for one panel and for two. */
 
-#include <immintrin.h>
-
 #define INLINE ISA static inline __attribute__((always_inline))
 
 enum { ROWS = KN_TILE_ROWS, UNIT = 4 /* bytes */ };

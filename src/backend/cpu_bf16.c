@@ -6,8 +6,6 @@
 #include "backend/reference.h"
 #include "core/multiversion.h"
 
-#include <string.h>
-
 typedef struct loop_args {
     kn_device *d;
     kn_unary_kind kind;
@@ -124,51 +122,4 @@ kn_status kn_cpu_unary_grad_bf16(kn_device *d, kn_unary_kind kind, int64_t n, co
 kn_status kn_cpu_add_bf16(kn_device *d, int64_t n, const kn_bf16 *a, const kn_bf16 *b, kn_bf16 *y) {
     loop_args l = {.x = a, .y = b, .out = y};
     return kn_cpu_over(d, n, 64, n, add_range, &l);
-}
-
-/* ---- the mean over a picture ---- */
-
-typedef struct mean_args {
-    int64_t hw, c;
-    const void *x;
-    void *y;
-} mean_args;
-
-KN_MULTIVERSION static void mean_range(const void *args, int64_t begin, int64_t end) {
-    const mean_args *m = args;
-    for (int64_t n = begin; n < end; n++) {
-        const kn_bf16 *x = (const kn_bf16 *)m->x + n * m->hw * m->c;
-        float *y = (float *)m->y + n * m->c;
-        memset(y, 0, (size_t)m->c * sizeof *y);
-        for (int64_t i = 0; i < m->hw; i++, x += m->c)
-            for (int64_t c = 0; c < m->c; c++)
-                y[c] += kn_bf16_value(x[c]);
-        for (int64_t c = 0; c < m->c; c++)
-            y[c] /= (float)m->hw;
-    }
-}
-
-KN_MULTIVERSION static void mean_grad_range(const void *args, int64_t begin, int64_t end) {
-    const mean_args *m = args;
-    float share = 1 / (float)m->hw;
-    for (int64_t n = begin; n < end; n++) {
-        const float *dy = (const float *)m->x + n * m->c;
-        kn_bf16 *dx = (kn_bf16 *)m->y + n * m->hw * m->c;
-        for (int64_t c = 0; c < m->c; c++)
-            dx[c] = kn_bf16_from(dy[c] * share);
-        for (int64_t i = 1; i < m->hw; i++)
-            memcpy(dx + i * m->c, dx, (size_t)m->c * sizeof *dx);
-    }
-}
-
-kn_status kn_cpu_mean_hw_bf16(kn_device *d, int64_t n, int64_t hw, int64_t c, const kn_bf16 *x,
-                              float *y) {
-    mean_args m = {.hw = hw, .c = c, .x = x, .y = y};
-    return kn_cpu_over(d, n, 1, n * hw * c, mean_range, &m);
-}
-
-kn_status kn_cpu_mean_hw_grad_bf16(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
-                                   kn_bf16 *dx) {
-    mean_args m = {.hw = hw, .c = c, .x = dy, .y = dx};
-    return kn_cpu_over(d, n, 1, n * hw * c, mean_grad_range, &m);
 }

@@ -236,51 +236,6 @@ kn_status kn_cpu_axpy(kn_device *d, int64_t n, float alpha, const float *x, floa
     return kn_cpu_over(d, n, 64, n, axpy_range, &p);
 }
 
-/* ---- pooling ---- */
-
-typedef struct pool_args {
-    int64_t hw, c;
-    const float *x;
-    float *y;
-} pool_args;
-
-KN_MULTIVERSION static void mean_hw_range(const void *args, int64_t begin, int64_t end) {
-    const pool_args *p = args;
-    for (int64_t n = begin; n < end; n++) {
-        const float *x = p->x + n * p->hw * p->c;
-        float *y = p->y + n * p->c;
-        memset(y, 0, (size_t)p->c * sizeof *y);
-        for (int64_t i = 0; i < p->hw; i++, x += p->c)
-            for (int64_t c = 0; c < p->c; c++)
-                y[c] += x[c];
-        for (int64_t c = 0; c < p->c; c++)
-            y[c] /= (float)p->hw;
-    }
-}
-
-kn_status kn_cpu_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y) {
-    pool_args p = {.hw = hw, .c = c, .x = x, .y = y};
-    return kn_cpu_over(d, n, 1, n * hw * c, mean_hw_range, &p);
-}
-
-KN_MULTIVERSION static void mean_hw_grad_range(const void *args, int64_t begin, int64_t end) {
-    const pool_args *p = args;
-    float share = 1 / (float)p->hw;
-    for (int64_t n = begin; n < end; n++) {
-        const float *dy = p->x + n * p->c;
-        float *dx = p->y + n * p->hw * p->c;
-        for (int64_t i = 0; i < p->hw; i++, dx += p->c)
-            for (int64_t c = 0; c < p->c; c++)
-                dx[c] = dy[c] * share;
-    }
-}
-
-kn_status kn_cpu_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
-                              float *dx) {
-    pool_args p = {.hw = hw, .c = c, .x = dy, .y = dx};
-    return kn_cpu_over(d, n, 1, n * hw * c, mean_hw_grad_range, &p);
-}
-
 /* ---- around the model ---- */
 
 /* Sixteen pixels are 48 numbers: whole registers of every width, with the channels at fixed places.

@@ -1,6 +1,7 @@
-/* cpu_pool.c - pooling over windows on the cpu device. The threads share the pictures; the channels
- * of a pixel lie next to each other and are worked on together. A gradient is gathered: each pixel
- * of it adds up what the windows over it give, in f32, and is written once. */
+/* cpu_pool.c - pooling over windows, and over whole pictures, on the cpu device. The threads share
+ * the pictures; the channels of a pixel lie next to each other and are worked on together. A
+ * gradient is gathered: each pixel of it adds up what the windows over it give, in f32, and is
+ * written once. */
 #include "backend/cpu_loops.h"
 
 #include "core/multiversion.h"
@@ -63,6 +64,13 @@ struct reach {
     int64_t picture, pixel, row, column;
     covers rows, columns;
 };
+
+/* Of whole pictures: x to its means, or their gradient to x's. */
+typedef struct mean_job {
+    int64_t hw, c;
+    const void *from;
+    void *to;
+} mean_job;
 
 #define NUMBER     float
 #define NAME(what) what##_f32
@@ -151,4 +159,29 @@ kn_status kn_cpu_avg_pool_grad(kn_device *d, const kn_pool_dims *p, const float 
 kn_status kn_cpu_avg_pool_grad_bf16(kn_device *d, const kn_pool_dims *p, const kn_bf16 *dy,
                                     kn_bf16 *dx) {
     return run(d, &(pool_job){.dims = p, .x = dy, .y = dx, .grad_pixel = mean_grad_pixel_bf16});
+}
+
+/* ---- whole pictures ---- */
+
+static kn_status run_mean(kn_device *d, int64_t n, mean_job job, kn_range_fn fn) {
+    return kn_cpu_over(d, n, 1, n * job.hw * job.c, fn, &job);
+}
+
+kn_status kn_cpu_mean_hw(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y) {
+    return run_mean(d, n, (mean_job){hw, c, x, y}, mean_pictures_f32);
+}
+
+kn_status kn_cpu_mean_hw_bf16(kn_device *d, int64_t n, int64_t hw, int64_t c, const kn_bf16 *x,
+                              float *y) {
+    return run_mean(d, n, (mean_job){hw, c, x, y}, mean_pictures_bf16);
+}
+
+kn_status kn_cpu_mean_hw_grad(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                              float *dx) {
+    return run_mean(d, n, (mean_job){hw, c, dy, dx}, mean_pictures_grad_f32);
+}
+
+kn_status kn_cpu_mean_hw_grad_bf16(kn_device *d, int64_t n, int64_t hw, int64_t c, const float *dy,
+                                   kn_bf16 *dx) {
+    return run_mean(d, n, (mean_job){hw, c, dy, dx}, mean_pictures_grad_bf16);
 }

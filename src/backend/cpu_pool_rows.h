@@ -94,6 +94,34 @@ static void NAME(mean_grad_pixel)(const pool_job *job, const reach *r, int64_t c
     NAME(write)(channels, sum, (NUMBER *)job->y + r->pixel + c);
 }
 
+/* ---- the mean over whole pictures, which is f32 ---- */
+
+KN_MULTIVERSION static void NAME(mean_pictures)(const void *args, int64_t begin, int64_t end) {
+    const mean_job *job = args;
+    for (int64_t n = begin; n < end; n++) {
+        const NUMBER *x = (const NUMBER *)job->from + n * job->hw * job->c;
+        float *y = (float *)job->to + n * job->c;
+        memset(y, 0, (size_t)job->c * sizeof *y);
+        for (int64_t i = 0; i < job->hw; i++, x += job->c)
+            for (int64_t c = 0; c < job->c; c++)
+                y[c] += GET(x[c]);
+        for (int64_t c = 0; c < job->c; c++)
+            y[c] /= (float)job->hw;
+    }
+}
+
+KN_MULTIVERSION static void NAME(mean_pictures_grad)(const void *args, int64_t begin, int64_t end) {
+    const mean_job *job = args;
+    float share = 1 / (float)job->hw;
+    for (int64_t n = begin; n < end; n++) {
+        const float *dy = (const float *)job->from + n * job->c;
+        NUMBER *dx = (NUMBER *)job->to + n * job->hw * job->c;
+        for (int64_t i = 0; i < job->hw; i++, dx += job->c)
+            for (int64_t c = 0; c < job->c; c++)
+                dx[c] = PUT(dy[c] * share);
+    }
+}
+
 #undef NUMBER
 #undef NAME
 #undef GET

@@ -2,6 +2,8 @@
  */
 #include <kiln/safetensors.h>
 
+#include "core/bf16.h"
+
 #include <string.h>
 
 static float from_bits(uint32_t bits) {
@@ -32,9 +34,9 @@ bool kn_st_to_f32(const kn_st_entry *entry, float *out) {
     int64_t numel = kn_shape_numel(&entry->shape);
     if (entry->dtype == KN_F32)
         memcpy(out, entry->data, (size_t)numel * sizeof *out);
-    else if (entry->dtype == KN_BF16) /* the upper half of an f32 */
+    else if (entry->dtype == KN_BF16)
         for (int64_t i = 0; i < numel; i++)
-            out[i] = from_bits((uint32_t)half_at(entry->data, i) << 16);
+            out[i] = kn_bf16_value(half_at(entry->data, i));
     else if (entry->dtype == KN_F16)
         for (int64_t i = 0; i < numel; i++)
             out[i] = from_f16(half_at(entry->data, i));

@@ -141,7 +141,7 @@ static kn_tensor *loss_of(kn_learner *l) {
                               : kn_cross_entropy_with(l->ctx, l->preds, l->y, l->loss_opts);
 }
 
-/* Not in f32: a batch that nothing normalised is the model's to judge. */
+/* In f32 x goes in as it is: whether a model takes the bytes that nobody normalised, it says. */
 static kn_tensor *model_input(kn_learner *l) {
     return l->dtype == KN_F32 ? l->x : kn_cast(l->ctx, l->x, l->dtype);
 }

@@ -373,7 +373,7 @@ double kn_item(kn_ctx *ctx, const kn_tensor *t) {
         uint8_t u8;
         int32_t i32;
         int64_t i64;
-        uint16_t bf16;
+        kn_bf16 bf16;
     } value;
     if (t->dtype == KN_F16) {
         kn_fail(ctx, KN_ERR_SHAPE, "item: f16 is for files");
@@ -381,10 +381,8 @@ double kn_item(kn_ctx *ctx, const kn_tensor *t) {
     }
     if (kn_tensor_read(ctx, t, &value, kn_dtype_size(t->dtype)) != KN_OK)
         return NAN;
-    if (t->dtype == KN_BF16) { /* the upper half of an f32 */
-        uint32_t bits = (uint32_t)value.bf16 << 16;
-        memcpy(&value.f32, &bits, sizeof bits);
-    }
+    if (t->dtype == KN_BF16)
+        return (double)kn_bf16_value(value.bf16);
     if (t->dtype == KN_I64)
         return (double)value.i64;
     return t->dtype == KN_U8 ? value.u8 : t->dtype == KN_I32 ? value.i32 : (double)value.f32;
