@@ -56,6 +56,12 @@ INLINE void finish(const kn_pixel_tile *t, int p, __m512 sum[ROWS]) {
         for (int r = 0; r < ROWS; r++)
             sum[r] = _mm512_max_ps(_mm512_setzero_ps(), sum[r]);
     }
+    if (BYTES < UNIT && t->sums) {
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            _mm512_mask_storeu_ps((float *)t->out[r] + p * KN_PANEL, mask, sum[r]);
+        return;
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
         STORE(place_of(t, r, p), mask, sum[r]);

@@ -96,20 +96,15 @@ static bool is_fresh(const packed *p, kn_weights w) {
     return w.id != 0 && p->version == w.version;
 }
 
-/* Which of the two methods: that which takes fewer products. Winograd's adds and subtracts before
- * it multiplies, which bf16 has not the digits for. */
-static bool by_winograd(const kn_tile_kernels *tile, const kn_correlation *k) {
-    return tile->unit == 1 && kn_winograd_can(k);
-}
-
+/* Which of the two methods: that which takes fewer products. In units. */
 static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k) {
-    return by_winograd(tile, k) ? kn_winograd_packed(k) : kn_correlation_packed(tile, k);
+    return kn_winograd_can(k) ? kn_winograd_packed(k) / tile->unit : kn_correlation_packed(tile, k);
 }
 
 static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
                      const void *in, const float *weights, float *to, const float *bias, bool relu,
                      void *out) {
-    if (by_winograd(tile, k)) {
+    if (kn_winograd_can(k)) {
         if (weights != NULL)
             kn_winograd_pack(d, tile, k, weights, to);
         return kn_winograd_run(d, tile, k, in, to, bias, relu, out);
@@ -163,7 +158,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
 
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const void *x,
                                    const void *dy, float *dw, float *db) {
-    if (db == NULL && o->tile->unit == 1 && kn_winograd_gradient_can(c))
+    if (db == NULL && kn_winograd_gradient_can(c))
         return kn_winograd_gradient(o->device, o->tile, c, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
 }

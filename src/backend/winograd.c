@@ -6,10 +6,12 @@
 
 #include "backend/cpu_loops.h"
 
+#include <string.h>
+
 /* Squares of a block: few, so that both sides of the products stay in the cache, or more where the
  * weights do not fit there and are read anew for each block. Numbers between two places beyond what
  * is there, so that the 16 places of a channel do not meet in one set of the cache. */
-enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16 };
+enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* bytes */ };
 
 bool kn_winograd_can(const kn_correlation *c) {
     return c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
@@ -25,8 +27,8 @@ int64_t kn_winograd_packed(const kn_correlation *c) {
 typedef struct pack_args {
     const kn_correlation *c;
     const float *weights;
-    float *packed;
-    const kn_winograd_kernels *kernels;
+    char *packed;
+    const kn_tile_kernels *tile;
 } pack_args;
 
 /* The 3x3 weights of 16 columns and some depths, read column by column, as they lie. */
@@ -43,24 +45,37 @@ static void gather(const pack_args *a, int64_t col, int64_t k, int64_t count, fl
                              c->place_step * x];
 }
 
-static void pack_panel(const void *args, int worker, int64_t panel) {
-    enum { SOME = 16 };
-    const pack_args *a = args;
+/* What 16 columns and some depths become, u [16 places][SOME][16], to their place in packed. */
+enum { SOME = 16 };
+
+static void put(const pack_args *a, const float *u, int64_t col, int64_t k) {
     const kn_correlation *c = a->c;
-    int64_t col = panel * KN_PANEL, step = c->cols * c->depth;
-    float g[SOME * 9 * KN_PANEL];
+    int64_t unit = a->tile->unit;
+    for (int64_t f = 0; f < KN_WINOGRAD; f++, u += SOME * KN_PANEL) {
+        char *to = a->packed + ((f * c->cols + col) * c->depth + k * KN_PANEL) / unit * UNIT;
+        if (a->tile->narrow != NULL)
+            a->tile->narrow(u, SOME, to);
+        else
+            memcpy(to, u, SOME * KN_PANEL * sizeof *u);
+    }
+}
+
+static void pack_panel(const void *args, int worker, int64_t panel) {
+    const pack_args *a = args;
+    const kn_winograd_kernels *kernels = kn_winograd_for(a->tile);
+    float g[SOME * 9 * KN_PANEL], u[KN_WINOGRAD * SOME * KN_PANEL];
     (void)worker;
-    for (int64_t k = 0; k < c->depth; k += SOME) { /* depth is a multiple */
-        gather(a, col, k, SOME, g);
+    for (int64_t k = 0; k < a->c->depth; k += SOME) { /* depth is a multiple */
+        gather(a, panel * KN_PANEL, k, SOME, g);
         for (int64_t i = 0; i < SOME; i++)
-            a->kernels->weights(g + i * 9 * KN_PANEL, step,
-                                a->packed + col * c->depth + (k + i) * KN_PANEL);
+            kernels->weights(g + i * 9 * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
+        put(a, u, panel * KN_PANEL, k);
     }
 }
 
 void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                      const float *weights, float *packed) {
-    pack_args args = {c, weights, packed, kn_winograd_for(tile)};
+                      const float *weights, void *packed) {
+    pack_args args = {c, weights, packed, tile};
     kn_cpu_each(d, c->cols / KN_PANEL, pack_panel, &args);
 }
 
@@ -70,14 +85,16 @@ typedef struct run_args {
     const kn_correlation *c;
     const kn_tile_kernels *tile;
     const kn_winograd_kernels *kernels;
-    const float *in, *packed, *bias, *zeros; /* zeros: [depth] */
-    float *out;
+    const char *in, *packed, *zeros; /* zeros: [depth] */
+    const float *bias;
+    char *out;
     bool relu;
+    int64_t size;                         /* bytes of a number of in and out */
     int64_t across, down, squares, block; /* squares across and down an image, in all, of a block */
     int64_t in_step, out_step;            /* between two places */
-    /* Of each worker: both sides of the products, and a pixel for results outside the image. */
-    float *room;
-    int64_t room_size;
+    /* Of each worker: the sums, what they are of, and a pixel for results outside the image. */
+    char *room;
+    int64_t in_at, waste_at, room_size; /* bytes */
 } run_args;
 
 typedef struct square {
@@ -90,47 +107,52 @@ static square square_at(const run_args *a, int64_t i) {
                     .x = i % a->across * 2};
 }
 
-static void transform_in(const run_args *a, square s, float *to) {
+static void transform_in(const run_args *a, square s, void *to) {
     const kn_correlation *c = a->c;
-    const float *image = a->in + s.image * c->in_h * c->in_w * c->depth;
+    int64_t pixel = c->depth * a->size;
+    const char *image = a->in + s.image * c->in_h * c->in_w * pixel;
     kn_winograd_in w = {.channels = c->depth, .step = a->in_step, .panel = KN_PANEL, .out = to};
     for (int64_t i = 0; i < KN_WINOGRAD; i++) {
         int64_t y = c->in_y + s.y + i / 4, x = c->in_x + s.x + i % 4;
         bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
-        w.in[i] = inside ? image + (y * c->in_w + x) * c->depth : a->zeros;
+        w.in[i] = inside ? image + (y * c->in_w + x) * pixel : a->zeros;
     }
     a->kernels->in(&w);
 }
 
-static void transform_out(const run_args *a, square s, const float *from, float *waste) {
+static void transform_out(const run_args *a, square s, const float *from, char *waste) {
     const kn_correlation *c = a->c;
-    float *image = a->out + s.image * c->out_h * c->out_w * c->cols;
+    int64_t pixel = c->cols * a->size;
+    char *image = a->out + s.image * c->out_h * c->out_w * pixel;
     kn_winograd_out w = {
         .in = from, .channels = c->cols, .step = a->out_step, .bias = a->bias, .relu = a->relu};
     for (int64_t i = 0; i < 4; i++) {
         int64_t y = s.y + i / 2, x = s.x + i % 2;
         bool inside = y < c->out_h && x < c->out_w;
-        w.out[i] = inside ? image + (y * c->out_w + x) * c->cols : waste;
+        w.out[i] = inside ? image + (y * c->out_w + x) * pixel : waste;
     }
     a->kernels->out(&w);
 }
 
 /* Place f: the block's squares, a tile's rows at a time, times all panels. Beyond the last square
  * there is room for whatever a tile leaves. */
-static void multiply(const run_args *a, int64_t f, int64_t count, const float *in, float *out) {
+static void multiply(const run_args *a, int64_t f, int64_t count, const char *in, float *out) {
     const kn_correlation *c = a->c;
     int rows = a->tile->rows;
     int64_t most = a->tile->panels * KN_PANEL;
     for (int64_t col = 0; col < c->cols; col += most) {
         int64_t cols = c->cols - col < most ? c->cols - col : most;
-        kn_pixel_tile t = {
-            .taps = 1, .depth = c->depth, .panels = (int)(cols / KN_PANEL), .cols = cols};
+        kn_pixel_tile t = {.taps = 1,
+                           .depth = c->depth * a->size / UNIT,
+                           .panels = (int)(cols / KN_PANEL),
+                           .cols = cols,
+                           .sums = true};
         for (int p = 0; p < t.panels; p++)
-            t.weights[p] = a->packed + (f * c->cols + col + p * KN_PANEL) * c->depth;
+            t.weights[p] = a->packed + (f * c->cols + col + p * KN_PANEL) * c->depth * a->size;
         for (int64_t i = 0; i < count; i += rows) {
             const void *row[KN_TILE_ROWS];
             for (int64_t r = 0; r < rows; r++) {
-                row[r] = in + (i + r) * c->depth;
+                row[r] = in + (i + r) * c->depth * a->size;
                 t.out[r] = out + (i + r) * c->cols + col;
             }
             t.in = row;
@@ -142,16 +164,16 @@ static void multiply(const run_args *a, int64_t f, int64_t count, const float *i
 static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
-    float *in = a->room + worker * a->room_size, *out = in + KN_WINOGRAD * a->in_step;
-    float *waste = out + KN_WINOGRAD * a->out_step;
+    char *room = a->room + worker * a->room_size, *in = room + a->in_at;
+    float *out = (float *)(void *)room;
     int64_t begin = item * a->block, left = a->squares - begin;
     int64_t count = left < a->block ? left : a->block;
     for (int64_t i = 0; i < count; i++)
-        transform_in(a, square_at(a, begin + i), in + i * c->depth);
+        transform_in(a, square_at(a, begin + i), in + i * c->depth * a->size);
     for (int64_t f = 0; f < KN_WINOGRAD; f++)
-        multiply(a, f, count, in + f * a->in_step, out + f * a->out_step);
+        multiply(a, f, count, in + f * a->in_step * a->size, out + f * a->out_step);
     for (int64_t i = 0; i < count; i++)
-        transform_out(a, square_at(a, begin + i), out + i * c->cols, waste);
+        transform_out(a, square_at(a, begin + i), out + i * c->cols, room + a->waste_at);
 }
 
 static int64_t whole(int64_t n, int64_t unit) {
@@ -159,8 +181,8 @@ static int64_t whole(int64_t n, int64_t unit) {
 }
 
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                          const float *in, const float *packed, const float *bias, bool relu,
-                          float *out) {
+                          const void *in, const void *packed, const float *bias, bool relu,
+                          void *out) {
     run_args a = {.c = c,
                   .tile = tile,
                   .kernels = kn_winograd_for(tile),
@@ -169,6 +191,7 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
                   .bias = bias,
                   .out = out,
                   .relu = relu,
+                  .size = UNIT / tile->unit,
                   .across = (c->grid_w + 1) / 2,
                   .down = (c->grid_h + 1) / 2};
     a.squares = c->n * a.across * a.down;
@@ -179,14 +202,16 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
     a.block = whole((a.squares + blocks - 1) / blocks, tile->rows);
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
-    a.room_size = KN_WINOGRAD * (a.in_step + a.out_step) + c->cols;
-    float *room = kn_cpu_scratch(d, (size_t)(c->depth + d->threads * a.room_size) * sizeof *room);
+    a.in_at = KN_WINOGRAD * a.out_step * (int64_t)sizeof(float);
+    a.waste_at = a.in_at + KN_WINOGRAD * a.in_step * a.size;
+    a.room_size = whole(a.waste_at + c->cols * a.size, KN_ALIGN);
+    int64_t zeros = whole(c->depth * a.size, KN_ALIGN);
+    char *room = kn_cpu_scratch(d, (size_t)(zeros + d->threads * a.room_size));
     if (room == NULL)
         return d->error->status;
-    for (int64_t i = 0; i < c->depth; i++)
-        room[i] = 0;
+    memset(room, 0, (size_t)zeros);
     a.zeros = room;
-    a.room = room + c->depth;
+    a.room = room + zeros;
     kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
     return KN_OK;
 }

@@ -9,16 +9,16 @@
 bool kn_winograd_can(const kn_correlation *c);
 bool kn_winograd_gradient_can(const kn_conv_dims *c);
 
-/* As their namesakes in correlation.h; packed is [16, cols / 16, depth, 16]. */
+/* As their namesakes in correlation.h; packed is [16, cols / 16, depth, 16] numbers. */
 int64_t kn_winograd_packed(const kn_correlation *c);
 void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                      const float *weights, float *packed);
+                      const float *weights, void *packed);
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                          const float *in, const float *packed, const float *bias, bool relu,
-                          float *out);
+                          const void *in, const void *packed, const float *bias, bool relu,
+                          void *out);
 
 /* dw [out,in,3,3]. */
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                               const float *x, const float *dy, float *dw);
+                               const void *x, const void *dy, float *dw);
 
 #endif

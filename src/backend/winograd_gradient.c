@@ -1,27 +1,34 @@
 /* winograd_gradient.c - the gradient of 3x3 weights by Winograd's method, see winograd_tile.h. Some
  * squares at a time are transformed, then each of the 16 places is a matrix product of its own,
- * [out,squares] x [squares,in], which the threads share by panels of 16 input channels. */
+ * [out,squares] x [squares,in], which the threads share by panels of 16 input channels.
+ *
+ * A unit, see conv_tile.h, is a number of one square, or in bf16 those of two. */
 #include "backend/cpu_loops.h"
 #include "backend/winograd.h"
 
-/* Squares that are laid out at a time: as many as fit so many numbers, but no fewer than a tile
- * wants to run on. Squares, and channels, of an item that transforms. Numbers that keep what is
- * read together out of one set of the cache. */
+#include <string.h>
+
+/* Units that are laid out at a time: as many as fit so many, but no fewer than a tile wants to run
+ * on. Units, and channels, of an item that transforms. Units that keep what is read together out of
+ * one set of the cache. */
 enum { LAID_OUT = 1 << 19, LEAST = 256, SOME = 8, CHANNELS = 64, PAD = 16 };
 
 typedef struct gradient {
     const kn_conv_dims *c;
     const kn_tile_kernels *tile;
     const kn_winograd_kernels *kernels;
-    const float *x, *dy, *zeros; /* zeros: for what is outside an image */
+    const char *x, *dy, *zeros; /* zeros: for what is outside an image */
     float *dw;
-    int64_t across, down, squares;  /* across and down an image; in all */
-    int64_t at_once, first, count;  /* laid out at most; of those at hand: the first, how many */
-    int64_t laid_panel, laid_step;  /* numbers from panel to panel, from place to place */
-    int64_t grad_square, grad_step; /* from square to square, from place to place */
-    int64_t sums_step;              /* from place to place */
+    int64_t size;                  /* bytes of a number of x and dy */
+    int64_t across, down, units;   /* squares across and down an image; units in all */
+    int64_t at_once, first, count; /* laid out at most; of those at hand: the first, how many */
+    int64_t laid_panel, laid_step; /* units from panel to panel, from place to place */
+    int64_t grad_unit, grad_step;  /* from unit to unit, from place to place */
+    int64_t sums_step;             /* from place to place */
     float *laid, *grad, *sums;
-    int32_t at[LEAST]; /* where squares are in a panel */
+    char *room;                   /* of each worker, for two transformed squares */
+    int64_t room_size, room_step; /* bytes, numbers from place to place */
+    int32_t at[LEAST];            /* where units are in a panel */
     bool add;
 } gradient;
 
@@ -32,54 +39,94 @@ bool kn_winograd_gradient_can(const kn_conv_dims *c) {
 
 /* ---- transforms ---- */
 
-static const float *pixel(const float *image, int64_t h, int64_t w, int64_t channels, int64_t y,
-                          int64_t x, const float *outside) {
+static const void *pixel(const gradient *g, const char *image, int64_t h, int64_t w,
+                         int64_t channels, int64_t y, int64_t x) {
     bool inside = y >= 0 && y < h && x >= 0 && x < w;
-    return inside ? image + (y * w + x) * channels : outside;
+    return inside ? image + (y * w + x) * channels * g->size : g->zeros;
 }
 
-/* Square i of those at hand. */
-static void transform(const gradient *g, int64_t i) {
+/* The input's window of a square. A square beyond the last is one outside its image. */
+static void find_window(const gradient *g, int64_t square, const void *in[KN_WINOGRAD]) {
     const kn_conv_dims *c = g->c;
-    int64_t square = g->first + i, image = square / (g->across * g->down);
+    int64_t image = square / (g->across * g->down);
     int64_t y = square / g->across % g->down * 2, x = square % g->across * 2;
-    const float *from = g->x + image * c->h * c->w * c->in;
-    kn_winograd_in in = {.channels = c->in,
+    const char *from = g->x + image * c->h * c->w * c->in * g->size;
+    for (int64_t p = 0; p < KN_WINOGRAD; p++)
+        in[p] = image < c->n ? pixel(g, from, c->h, c->w, c->in, y + p / 4 - c->padding,
+                                     x + p % 4 - c->padding)
+                             : g->zeros;
+}
+
+static void find_grad(const gradient *g, int64_t square, const void *in[4]) {
+    const kn_conv_dims *c = g->c;
+    int64_t image = square / (g->across * g->down);
+    int64_t y = square / g->across % g->down * 2, x = square % g->across * 2;
+    const char *from = g->dy + image * c->out_h * c->out_w * c->out * g->size;
+    for (int64_t p = 0; p < 4; p++)
+        in[p] = image < c->n ? pixel(g, from, c->out_h, c->out_w, c->out, y + p / 2, x + p % 2)
+                             : g->zeros;
+}
+
+/* Unit i of those at hand is a square. */
+static void transform_one(const gradient *g, int64_t i) {
+    kn_winograd_in in = {.channels = g->c->in,
                          .step = g->laid_step,
                          .panel = g->laid_panel,
                          .out = g->laid + i * KN_PANEL};
-    for (int64_t p = 0; p < KN_WINOGRAD; p++)
-        in.in[p] = pixel(from, c->h, c->w, c->in, y + p / 4 - c->padding, x + p % 4 - c->padding,
-                         g->zeros);
+    find_window(g, g->first + i, in.in);
     g->kernels->in(&in);
-    from = g->dy + image * c->out_h * c->out_w * c->out;
     kn_winograd_grad dy = {
-        .channels = c->out, .step = g->grad_step, .out = g->grad + i * g->grad_square};
-    for (int64_t p = 0; p < 4; p++)
-        dy.in[p] = pixel(from, c->out_h, c->out_w, c->out, y + p / 2, x + p % 2, g->zeros);
+        .channels = g->c->out, .step = g->grad_step, .out = g->grad + i * g->grad_unit};
+    find_grad(g, g->first + i, dy.in);
     g->kernels->grad(&dy);
+}
+
+/* Unit i is two squares, which are transformed each, then laid side by side. */
+static void transform_two(const gradient *g, int64_t i, char *room) {
+    const kn_conv_dims *c = g->c;
+    int64_t square = (g->first + i) * 2, step = g->room_step * g->size;
+    char *half[2] = {room, room + KN_WINOGRAD * step};
+    for (int s = 0; s < 2; s++) {
+        kn_winograd_in in = {
+            .channels = c->in, .step = g->room_step, .panel = KN_PANEL, .out = half[s]};
+        find_window(g, square + s, in.in);
+        g->kernels->in(&in);
+    }
+    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+        g->tile->pair(half[0] + f * step, half[1] + f * step, c->in, g->laid_panel,
+                      g->laid + f * g->laid_step + i * KN_PANEL);
+    for (int s = 0; s < 2; s++) {
+        kn_winograd_grad dy = {.channels = c->out, .step = g->room_step, .out = half[s]};
+        find_grad(g, square + s, dy.in);
+        g->kernels->grad(&dy);
+    }
+    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+        g->tile->pair(half[0] + f * step, half[1] + f * step, c->out, KN_PANEL,
+                      g->grad + f * g->grad_step + i * g->grad_unit);
 }
 
 static void transform_some(const void *args, int worker, int64_t item) {
     const gradient *g = args;
     int64_t begin = item * SOME, end = g->count - begin < SOME ? g->count : begin + SOME;
-    (void)worker;
     for (int64_t i = begin; i < end; i++)
-        transform(g, i);
+        if (g->tile->unit > 1)
+            transform_two(g, i, g->room + worker * g->room_size);
+        else
+            transform_one(g, i);
 }
 
 /* ---- products ---- */
 
-/* Place f, squares from `begin` on, some panels: all output channels. */
+/* Place f, units from `begin` on, some panels: all output channels. */
 static void multiply_panels(const gradient *g, int64_t f, int64_t begin, int64_t panel,
                             int panels) {
     const kn_conv_dims *c = g->c;
     int64_t rows = g->tile->rows, left = g->count - begin;
-    const float *grad = g->grad + f * g->grad_step + begin * g->grad_square;
+    const float *grad = g->grad + f * g->grad_step + begin * g->grad_unit;
     kn_gradient_tile t = {.panels = panels,
                           .at = g->at,
                           .pixels = left < LEAST ? left : LEAST,
-                          .a_step = g->grad_square,
+                          .a_step = g->grad_unit,
                           .add = g->add || begin > 0};
     for (int p = 0; p < panels; p++)
         t.b[p] = g->laid + f * g->laid_step + (panel + p) * g->laid_panel + begin * KN_PANEL;
@@ -127,47 +174,57 @@ static void transform_back(const void *args, int worker, int64_t item) {
 
 /* ---- all ---- */
 
+static int64_t lines(int64_t bytes) {
+    return (bytes + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
+}
+
+/* The wider of both sides is what a pixel outside, and a transformed square, have room for. */
 static kn_status make_room(kn_device *d, gradient *g) {
     const kn_conv_dims *c = g->c;
-    int64_t zeros = c->in > c->out ? c->in : c->out;
-    int64_t laid = KN_WINOGRAD * g->laid_step, grad = KN_WINOGRAD * g->grad_step;
-    int64_t sums = KN_WINOGRAD * g->sums_step;
-    float *room = kn_cpu_scratch(d, (size_t)(zeros + laid + grad + sums) * sizeof *room);
+    int64_t channels = c->in > c->out ? c->in : c->out, unit = (int64_t)sizeof(float);
+    int64_t zeros = lines(channels * g->size), laid = lines(KN_WINOGRAD * g->laid_step * unit);
+    int64_t grad = lines(KN_WINOGRAD * g->grad_step * unit);
+    int64_t sums = lines(KN_WINOGRAD * g->sums_step * unit);
+    g->room_step = channels + 2 * PAD;
+    g->room_size = g->tile->unit > 1 ? lines(2 * KN_WINOGRAD * g->room_step * g->size) : 0;
+    int64_t rooms = d->threads * g->room_size;
+    char *room = kn_cpu_scratch(d, (size_t)(zeros + laid + grad + sums + rooms));
     if (room == NULL)
         return d->error->status;
-    for (int64_t i = 0; i < zeros; i++)
-        room[i] = 0;
+    memset(room, 0, (size_t)zeros);
     g->zeros = room;
-    g->laid = room + zeros;
-    g->grad = g->laid + laid;
-    g->sums = g->grad + grad;
+    g->laid = (float *)(void *)(room + zeros);
+    g->grad = (float *)(void *)(room + zeros + laid);
+    g->sums = (float *)(void *)(room + zeros + laid + grad);
+    g->room = room + zeros + laid + grad + sums;
     return KN_OK;
 }
 
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                               const float *x, const float *dy, float *dw) {
+                               const void *x, const void *dy, float *dw) {
     gradient g = {.c = c,
                   .tile = tile,
                   .kernels = kn_winograd_for(tile),
                   .x = x,
                   .dy = dy,
                   .dw = dw,
+                  .size = (int64_t)sizeof(float) / tile->unit,
                   .across = (c->out_w + 1) / 2,
                   .down = (c->out_h + 1) / 2};
-    g.squares = c->n * g.across * g.down;
+    g.units = (c->n * g.across * g.down + tile->unit - 1) / tile->unit;
     for (int i = 0; i < LEAST; i++)
         g.at[i] = i * KN_PANEL;
     int64_t fit = LAID_OUT / (KN_WINOGRAD * (c->in + c->out));
     g.at_once = fit > LEAST ? fit / LEAST * LEAST : LEAST;
-    g.at_once = g.at_once < g.squares ? g.at_once : g.squares;
+    g.at_once = g.at_once < g.units ? g.at_once : g.units;
     g.laid_panel = g.at_once * KN_PANEL + PAD;
     g.laid_step = c->in / KN_PANEL * g.laid_panel + PAD;
-    g.grad_square = c->out + PAD;
-    g.grad_step = g.at_once * g.grad_square + PAD;
+    g.grad_unit = c->out + PAD;
+    g.grad_step = g.at_once * g.grad_unit + PAD;
     g.sums_step = c->in * c->out + PAD;
     kn_status status = make_room(d, &g);
-    for (g.first = 0; g.first < g.squares && status == KN_OK; g.first += g.at_once) {
-        g.count = g.squares - g.first < g.at_once ? g.squares - g.first : g.at_once;
+    for (g.first = 0; g.first < g.units && status == KN_OK; g.first += g.at_once) {
+        g.count = g.units - g.first < g.at_once ? g.units - g.first : g.at_once;
         g.add = g.first > 0;
         kn_cpu_each(d, (g.count + SOME - 1) / SOME, transform_some, &g);
         kn_cpu_each(d, KN_WINOGRAD * groups_of(&g), multiply, &g);

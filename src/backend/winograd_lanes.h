@@ -1,6 +1,7 @@
-/* winograd_lanes.h - the transforms of winograd_tile.h for one width of vectors; winograd_tile.c
- * includes this once for each. It defines ISA, VECTOR, LANES, NAME(function), LOAD, STORE, SET,
- * ADD, SUB, MUL and MAX. No guard: it is meant to be read in several times. */
+/* winograd_lanes.h - the transforms of winograd_tile.h for one width of vectors and one kind of
+ * pixels; winograd_tile.c includes this once for each. It defines ISA, VECTOR, LANES,
+ * NAME(function), NUMBER (of a pixel), READ and WRITE of those, LOAD and STORE of f32, SET, ADD,
+ * SUB, MUL and MAX. No guard: it is meant to be read in several times. */
 
 /* ---- one vector through each matrix ---- */
 
@@ -47,7 +48,7 @@ ISA static inline __attribute__((always_inline)) void NAME(times_g_back)(const V
 /* ---- squares: the rows through the matrix, then the columns ---- */
 
 ISA static void NAME(in)(const kn_winograd_in *w) {
-    float *to = w->out;
+    NUMBER *to = w->out;
     int64_t step = w->step, next = w->panel - (KN_PANEL - LANES);
     for (int64_t k = 0; k < w->channels; k += LANES) {
         VECTOR t[4][4];
@@ -56,7 +57,7 @@ ISA static void NAME(in)(const kn_winograd_in *w) {
             VECTOR d[4], column[4];
 #pragma GCC unroll 4
             for (int y = 0; y < 4; y++)
-                d[y] = LOAD(w->in[4 * y + x] + k);
+                d[y] = READ((const NUMBER *)w->in[4 * y + x] + k);
             NAME(times_b)(d, column);
 #pragma GCC unroll 4
             for (int y = 0; y < 4; y++)
@@ -68,7 +69,7 @@ ISA static void NAME(in)(const kn_winograd_in *w) {
             NAME(times_b)(t[y], row);
 #pragma GCC unroll 4
             for (int x = 0; x < 4; x++)
-                STORE(to + (4 * y + x) * step, row[x]);
+                WRITE(to + (4 * y + x) * step, row[x]);
         }
         to += LANES < KN_PANEL && k % KN_PANEL == 0 ? LANES : next;
     }
@@ -97,7 +98,7 @@ ISA static void NAME(out)(const kn_winograd_out *w) {
                 row[x] = ADD(row[x], bias);
                 if (w->relu)
                     row[x] = MAX(SET(0), row[x]);
-                STORE(w->out[2 * y + x] + k, row[x]);
+                WRITE((NUMBER *)w->out[2 * y + x] + k, row[x]);
             }
         }
     }
@@ -108,7 +109,8 @@ ISA static void NAME(grad)(const kn_winograd_grad *w) {
         VECTOR t[4][2];
 #pragma GCC unroll 2
         for (int x = 0; x < 2; x++) {
-            VECTOR y[2] = {LOAD(w->in[x] + k), LOAD(w->in[2 + x] + k)};
+            VECTOR y[2] = {READ((const NUMBER *)w->in[x] + k),
+                           READ((const NUMBER *)w->in[2 + x] + k)};
             VECTOR column[4];
             NAME(times_a_back)(y, column);
 #pragma GCC unroll 4
@@ -121,7 +123,7 @@ ISA static void NAME(grad)(const kn_winograd_grad *w) {
             NAME(times_a_back)(t[y], row);
 #pragma GCC unroll 4
             for (int x = 0; x < 4; x++)
-                STORE(w->out + (4 * y + x) * w->step + k, row[x]);
+                WRITE((NUMBER *)w->out + (4 * y + x) * w->step + k, row[x]);
         }
     }
 }
@@ -183,6 +185,9 @@ static const kn_winograd_kernels NAME(kernels) = {NAME(in), NAME(out), NAME(grad
 #undef VECTOR
 #undef LANES
 #undef NAME
+#undef NUMBER
+#undef READ
+#undef WRITE
 #undef LOAD
 #undef STORE
 #undef SET

@@ -2,6 +2,9 @@
 #include "backend/winograd_tile.h"
 
 #include "backend/conv_tile.h"
+#include "core/bf16.h"
+
+#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -11,6 +14,9 @@
 #define VECTOR     __m256
 #define LANES      8
 #define NAME(what) what##_8
+#define NUMBER     float
+#define READ       _mm256_loadu_ps
+#define WRITE      _mm256_storeu_ps
 #define LOAD       _mm256_loadu_ps
 #define STORE      _mm256_storeu_ps
 #define SET        _mm256_set1_ps
@@ -24,6 +30,37 @@
 #define VECTOR     __m512
 #define LANES      16
 #define NAME(what) what##_16
+#define NUMBER     float
+#define READ       _mm512_loadu_ps
+#define WRITE      _mm512_storeu_ps
+#define LOAD       _mm512_loadu_ps
+#define STORE      _mm512_storeu_ps
+#define SET        _mm512_set1_ps
+#define ADD        _mm512_add_ps
+#define SUB        _mm512_sub_ps
+#define MUL        _mm512_mul_ps
+#define MAX        _mm512_max_ps
+#include "backend/winograd_lanes.h"
+
+#define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+
+BF16 static inline __attribute__((always_inline)) __m512 read_halves(const kn_bf16 *at) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)at));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+BF16 static inline __attribute__((always_inline)) void write_halves(kn_bf16 *at, __m512 x) {
+    __m256bh half = _mm512_cvtneps_pbh(x);
+    memcpy(at, &half, sizeof half);
+}
+
+#define ISA        BF16
+#define VECTOR     __m512
+#define LANES      16
+#define NAME(what) what##_bf16
+#define NUMBER     kn_bf16
+#define READ       read_halves
+#define WRITE      write_halves
 #define LOAD       _mm512_loadu_ps
 #define STORE      _mm512_storeu_ps
 #define SET        _mm512_set1_ps
@@ -34,6 +71,8 @@
 #include "backend/winograd_lanes.h"
 
 const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile) {
+    if (tile->unit > 1)
+        return &kernels_bf16;
     return tile->wide ? &kernels_16 : &kernels_8;
 }
 

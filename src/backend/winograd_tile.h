@@ -8,7 +8,10 @@
  *          0  1  0 -1        0    0    1
  *
  * y = A' (G g G' . B' d B) A, "." place by place; so dg = G' (B' d B . A dy A') G. In each struct
- * the 16 places of the transformed are `step` numbers apart. Channels are a multiple of 16. */
+ * the 16 places of the transformed are `step` numbers apart. Channels are a multiple of 16.
+ *
+ * Pixels, and what is made of them, are of the tile's kind: f32, or bf16, which is transformed in
+ * f32 and rounded once. Sums are f32, and so are weights. */
 #ifndef KN_BACKEND_WINOGRAD_TILE_H
 #define KN_BACKEND_WINOGRAD_TILE_H
 
@@ -19,25 +22,25 @@ enum { KN_WINOGRAD = 16 }; /* places */
 /* B' d B of a 4x4 window, given pixel by pixel; 16 channels of a place lie together, the next 16
  * `panel` numbers on. */
 typedef struct kn_winograd_in {
-    const float *in[KN_WINOGRAD];
+    const void *in[KN_WINOGRAD];
     int64_t channels, step, panel;
-    float *out;
+    void *out;
 } kn_winograd_in;
 
-/* A' m A, plus bias: two by two pixels. */
+/* A' m A of sums m, plus bias: two by two pixels. */
 typedef struct kn_winograd_out {
     const float *in;
     int64_t channels, step;
     const float *bias; /* [channels] or NULL */
     bool relu;         /* max(0, .), which keeps NaN */
-    float *out[4];
+    void *out[4];
 } kn_winograd_out;
 
 /* A dy A' of two by two pixels. */
 typedef struct kn_winograd_grad {
-    const float *in[4];
+    const void *in[4];
     int64_t channels, step;
-    float *out;
+    void *out;
 } kn_winograd_grad;
 
 typedef struct kn_winograd_kernels {
@@ -49,7 +52,7 @@ typedef struct kn_winograd_kernels {
     void (*weights_grad)(const float *u, int64_t step, float *g);
 } kn_winograd_kernels;
 
-/* Those with registers as wide as the tile's. */
+/* Those with the tile's kind of numbers and width of registers. */
 const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile);
 
 #endif
