@@ -1,6 +1,8 @@
 /* args.c - reads the command line by the table of options. */
 #include "args.h"
 
+#include "resume_args.h"
+
 #include "core/ctx.h"
 
 #include <assert.h>
@@ -224,12 +226,29 @@ static kn_status find_command(parser *p) {
     return kn_error_set(p->error, KN_ERR_ARG, "unknown command %s; kiln --help lists them", name);
 }
 
+/* A resumed training has all its words and options from its run folder. */
+static kn_status check_resume(const args *a, kn_error *error) {
+    const option *o;
+    if (a->words > 0)
+        return kn_error_set(error, KN_ERR_ARG, "--resume RUN takes no DATA: %s is one too many",
+                            a->word[0]);
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (a->given[i] && !resume_args_may(o))
+            return kn_error_set(error, KN_ERR_ARG,
+                                "--%s cannot change with --resume: the training goes on as it "
+                                "began",
+                                o->name);
+    return KN_OK;
+}
+
 static kn_status check_words(const args *a, kn_error *error) {
     const command *c = a->command;
+    if (a->resume != NULL)
+        return check_resume(a, error);
     const char *gap = c->words[0] != '\0' ? " " : "";
     int words =
         a->words + (c->has_model && (a->weights != NULL || c->id == CMD_INFO) && a->model != NULL);
-    if (words < c->min_words)
+    if (words < c->min_words || (c->id == CMD_TRAIN && words == 0))
         return kn_error_set(error, KN_ERR_ARG, "usage: kiln %s%s%s", c->name, gap, c->words);
     if (words > c->max_words)
         return kn_error_set(error, KN_ERR_ARG, "unexpected argument %s; usage: kiln %s%s%s",

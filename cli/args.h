@@ -51,6 +51,9 @@ typedef struct args {
     const char *class_weights, *cache, *decode;
     const char *only;             /* of bench */
     const char *output, *weights; /* NULL: not given */
+    const char *resume;           /* the run folder to go on with; NULL: a new training */
+    const char *data_path;        /* the folder that DATA is, once it is known */
+    double checkpoint_every;      /* seconds */
     int epochs, batch_size, img_size, accumulate;
     int fine_tune;        /* 0: not; epochs counts them all */
     int patience;         /* 0: all epochs */

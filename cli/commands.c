@@ -19,16 +19,19 @@
 static const command table[] = {
     {.name = "train",
      .id = CMD_TRAIN,
-     .words = "DATA",
+     .words = "DATA|--resume RUN",
      .summary = "train a model; writes a run folder",
      .examples =
          "  kiln train photos                    photos/CLASS/*.jpg; results in runs/1\n"
          "  kiln train photos -o flowers         results in flowers\n"
          "  kiln train photos --recipe best      takes more time for a better model\n"
          "  kiln train shapes --recipe chapter   pictures that Kiln draws itself, in seconds\n"
-         "  kiln train photos --json >log.jsonl  for programs\n",
-     .details = DATA_TEXT,
-     .min_words = 1,
+         "  kiln train photos --json >log.jsonl  for programs\n"
+         "  kiln train --resume runs/1           goes on where that run was stopped\n",
+     .details = DATA_TEXT
+     "Ctrl-C ends the batch, saves and says how to go on; so does SIGTERM. SIGUSR1 saves and goes\n"
+     "on. However a run ended, --resume brings it to the same weights, bit for bit.\n",
+     .min_words = 0,
      .max_words = 1},
     {.name = "predict",
      .id = CMD_PREDICT,

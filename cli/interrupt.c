@@ -1,28 +1,46 @@
-/* interrupt.c - see interrupt.h. The flag is the only variable here that is not constant: a signal
- * handler has no other way to say something. */
+/* interrupt.c - see interrupt.h. The flags are the only variables here that are not constant: a
+ * signal handler has no other way to say something. */
 #include "interrupt.h"
 
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t flag;
+static volatile sig_atomic_t flag, save;
 
+/* The second one does what it does by default, as soon as this returns. */
 static void on_signal(int number) {
-    (void)number;
+    if (flag != 0) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
     flag = 1;
+}
+
+static void on_save(int number) {
+    (void)number;
+    save = 1;
 }
 
 void interrupt_install(void) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction before, action = {.sa_handler = on_signal};
-        action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
+        action.sa_flags = SA_RESTART;
         /* nohup ignores SIGHUP on purpose. A script's background jobs ignore SIGINT by default, but
          * who sends one there means it. */
         if (numbers[i] != SIGHUP ||
             (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN))
             sigaction(numbers[i], &action, NULL);
     }
+    struct sigaction action = {.sa_handler = on_save};
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+bool interrupt_take_save(void) {
+    bool was = save != 0;
+    save = 0;
+    return was;
 }
 
 bool interrupted(void) {

@@ -2,6 +2,8 @@
 #include "json_line.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* A comma, unless this is the first member; then the key. */
 static void begin(kn_text *t, const char *key) {
@@ -45,6 +47,18 @@ void line_bool(kn_text *t, const char *key, bool value) {
 void line_real(kn_text *t, const char *key, double value) {
     begin(t, key);
     kn_text_number(t, value, 9);
+}
+
+void line_real_exact(kn_text *t, const char *key, double value) {
+    char text[32];
+    int digits = 6;
+    for (; digits < 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (!(strtod(text, NULL) < value) && !(strtod(text, NULL) > value))
+            break;
+    }
+    begin(t, key);
+    kn_text_number(t, value, digits);
 }
 
 void line_array_open(kn_text *t, const char *key) {

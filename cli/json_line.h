@@ -13,6 +13,8 @@ void line_int(kn_text *t, const char *key, int64_t value);
 void line_uint(kn_text *t, const char *key, uint64_t value);
 void line_bool(kn_text *t, const char *key, bool value);
 void line_real(kn_text *t, const char *key, double value); /* 9 digits; NaN is null */
+/* The fewest digits that bring the very same double back. */
+void line_real_exact(kn_text *t, const char *key, double value);
 void line_array_open(kn_text *t, const char *key);
 void line_array_close(kn_text *t);
 void line_object_open(kn_text *t, const char *key);

@@ -1,5 +1,6 @@
 /* main.c - the command kiln: reads the arguments, runs what they ask for. */
 #include "help.h"
+#include "resume.h"
 #include "session.h"
 #include "spin.h"
 
@@ -63,10 +64,13 @@ int main(int argc, char **argv) {
     else {
         s.r.quiet = s.a.quiet;
         s.r.verbose = s.a.verbose;
-        code = session_open(&s);
+        code = s.a.resume != NULL ? resume_open(&s) : EXIT_DONE;
+        if (code == EXIT_DONE)
+            code = session_open(&s);
         if (code == EXIT_DONE)
             code = run(&s);
         kn_ctx_free(s.ctx);
+        resume_close(&s);
     }
     return report_end(&s.r, code);
 }

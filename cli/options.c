@@ -137,6 +137,22 @@ static const option table[] = {
      .at = AT(activations),
      .help = "also activations.svg and .csv: what each layer gives while it trains"},
     OUTPUT(CMD_TRAIN, "runs/N", "run folder; an existing run is never overwritten"),
+    {.name = "checkpoint-every",
+     .commands = CMD_TRAIN,
+     .kind = KIND_REAL,
+     .at = AT(checkpoint_every),
+     .start = "60",
+     .value = "SECONDS",
+     .max = 1e9,
+     .help = "from one checkpoint to the next; 0: every batch; at the end of an epoch always"},
+    {.name = "resume",
+     .commands = CMD_TRAIN,
+     .kind = KIND_TEXT,
+     .at = AT(resume),
+     .shown = "a new run",
+     .value = "RUN",
+     .help = "go on with the training of that run folder, in place of DATA and all options but -j, "
+             "--device, --checkpoint-every, -q, -v and --json"},
     {.name = "sheet",
      .commands = CMD_CHECK,
      .kind = KIND_FLAG,
@@ -188,9 +204,6 @@ static const option table[] = {
      .kind = KIND_FLAG,
      .at = AT(version),
      .help = "print the version"},
-    /* Known, and refused: an option is never ignored. */
-    {.name = "checkpoint-every"},
-    {.name = "resume"},
 };
 
 static option_table table_at(int i) {

@@ -6,10 +6,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,6 +99,18 @@ static int make_named(session *s, run_folder *run) {
     return EXIT_DONE;
 }
 
+/* Two trainings in one folder would write over each other. The lock goes with the process, however
+ * that ends. A file system without locks has none. */
+static int lock_folder(session *s, run_folder *run) {
+    run->lock = open(run->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->lock < 0)
+        return report_fail(&s->r, EXIT_FAILED, "%s: cannot open the folder: %s", run->path,
+                           strerror(errno));
+    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return EXIT_DONE;
+    return report_fail(&s->r, EXIT_USAGE, "%s: another training is at work in it", run->path);
+}
+
 /* ---- args.json ---- */
 
 static void put_option(kn_text *t, const option *o, const args *a) {
@@ -116,7 +130,7 @@ static void put_option(kn_text *t, const option *o, const args *a) {
         break;
     case KIND_REAL:
     case KIND_RATE:
-        line_real(t, o->name, *rgb);
+        line_real_exact(t, o->name, *rgb);
         break;
     case KIND_RGB:
         if (isnan(a->mean[0])) {
@@ -125,7 +139,7 @@ static void put_option(kn_text *t, const option *o, const args *a) {
         }
         line_array_open(t, o->name);
         for (int c = 0; c < 3; c++)
-            line_real(t, NULL, rgb[c]);
+            line_real_exact(t, NULL, rgb[c]);
         line_array_close(t);
         break;
     case KIND_CHOICE:
@@ -136,20 +150,26 @@ static void put_option(kn_text *t, const option *o, const args *a) {
     }
 }
 
+void run_folder_args(const session *s, kn_text *t) {
+    const option *o;
+    line_open(t);
+    line_string(t, "version", KN_VERSION);
+    line_string(t, "command", s->a.command->name);
+    line_string(t, "data", s->a.word[0]);
+    if (s->a.data_path != NULL)
+        line_string(t, "data_path", s->a.data_path);
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (o->commands & s->a.command->id && strcmp(o->name, "resume") != 0)
+            put_option(t, o, &s->a);
+    line_close(t);
+}
+
 static kn_status write_args(session *s, const run_folder *run) {
     char path[PATH_MAX];
     kn_text t = {0};
-    const option *o;
     if (!run_folder_file(run, "args.json", path))
         return kn_fail(s->ctx, KN_ERR_IO, "%.64s...: the path is too long", run->path);
-    line_open(&t);
-    line_string(&t, "version", KN_VERSION);
-    line_string(&t, "command", s->a.command->name);
-    line_string(&t, "data", s->a.word[0]);
-    for (int i = 0; (o = option_at(i)) != NULL; i++)
-        if (o->commands & s->a.command->id)
-            put_option(&t, o, &s->a);
-    line_close(&t);
+    run_folder_args(s, &t);
     kn_error error = {0};
     if (t.failed)
         kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
@@ -167,9 +187,54 @@ int run_folder_open(session *s, run_folder *run, const char *numbered) {
 
 int run_folder_make(session *s, run_folder *run, const char *numbered) {
     int code = run_folder_open(s, run, numbered);
+    if (code == EXIT_DONE)
+        code = lock_folder(s, run);
     if (code != EXIT_DONE)
         return code;
     return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
+}
+
+static bool holds(const run_folder *run, const char *name) {
+    char path[PATH_MAX];
+    return !run_folder_file(run, name, path) || kn_file_exists(path);
+}
+
+/* What a stop in the middle of writing left behind, under names that nobody looks for. */
+static void remove_unfinished(const run_folder *run) {
+    char path[PATH_MAX];
+    DIR *folder = opendir(run->path);
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        const char *mark = strstr(entry->d_name, ".tmp-");
+        if (mark != NULL && mark[5] != '\0' && strspn(mark + 5, "0123456789") == strlen(mark + 5) &&
+            run_folder_file(run, entry->d_name, path))
+            unlink(path);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
+int run_folder_take(session *s, run_folder *run, const char *path) {
+    struct stat st;
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (length >= sizeof run->path)
+        return report_fail(&s->r, EXIT_USAGE, "--resume: the path is too long");
+    memcpy(run->path, path, length);
+    run->path[length] = '\0';
+    if (stat(run->path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return report_fail(&s->r, EXIT_USAGE, "%s: no such run folder", run->path);
+    int code = lock_folder(s, run);
+    if (code == EXIT_DONE)
+        remove_unfinished(run);
+    return code;
+}
+
+void run_folder_leave(run_folder *run) {
+    if (run->lock > 0)
+        close(run->lock);
+    run->lock = 0;
 }
 
 void run_folder_discard(const run_folder *run) {
@@ -177,10 +242,10 @@ void run_folder_discard(const run_folder *run) {
         "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
         "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
         "per_class.csv",   "predictions.csv", "sheet.svg",    "report.html",      "explain.html",
-        "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg"};
+        "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg",      "pictures.txt"};
     char path[PATH_MAX];
-    struct stat st;
-    if (!run->owned || !run_folder_file(run, "model.safetensors", path) || stat(path, &st) == 0)
+    if (!run->owned || holds(run, "model.safetensors") || holds(run, "last.ckpt") ||
+        holds(run, "next.ckpt") || holds(run, "previous.ckpt"))
         return;
     for (size_t i = 0; i < KN_COUNT(names); i++)
         if (run_folder_file(run, names[i], path))

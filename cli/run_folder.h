@@ -8,6 +8,7 @@ typedef struct run_folder {
     char path[PATH_MAX];
     bool made;  /* by this run */
     bool owned; /* made, or was empty: all that is in it is this run's */
+    int lock;   /* that no other training works in it; 0: none */
 } run_folder;
 
 /* Whether --output may be used: it does not exist, or is an empty folder. Asked before any work is
@@ -17,11 +18,21 @@ int run_folder_check(session *s);
 /* Makes --output, or the next free numbered/N. EXIT_DONE or the exit code, reported. */
 int run_folder_open(session *s, run_folder *run, const char *numbered);
 
-/* The same for a training, with args.json. EXIT_DONE or the exit code, reported. */
+/* The same for a training, with args.json, and locked. EXIT_DONE or the exit code, reported. */
 int run_folder_make(session *s, run_folder *run, const char *numbered);
 
-/* After a failure: a folder in which no model was saved yet goes away, so that the same command can
- * be given again. */
+/* The folder of a training that is to go on, locked, without what a stop in the middle of writing
+ * left. EXIT_DONE or the exit code, reported. */
+int run_folder_take(session *s, run_folder *run, const char *path);
+
+/* Ends the lock. */
+void run_folder_leave(run_folder *run);
+
+/* What stands in args.json. */
+void run_folder_args(const session *s, kn_text *t);
+
+/* After a failure: a folder in which neither model nor checkpoint was saved yet goes away, so that
+ * the same command can be given again. */
 void run_folder_discard(const run_folder *run);
 
 /* path/name into out; false when it is too long. */

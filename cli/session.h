@@ -12,8 +12,9 @@
 typedef struct session {
     args a;
     report r;
-    const char *program; /* argv[0], for commands to try */
-    kn_ctx *ctx;         /* NULL until session_open */
+    const char *program;   /* argv[0], for commands to try */
+    kn_ctx *ctx;           /* NULL until session_open */
+    struct resume *resume; /* of kiln train --resume; NULL: none */
 } session;
 
 /* The commands. Each returns the exit code; what went wrong is reported. */

@@ -4,8 +4,10 @@
 
 #include "evaluation.h"
 #include "interrupt.h"
+#include "resume.h"
 #include "train_page.h"
 
+#include <stdio.h>
 #include <time.h>
 
 /* Of the best epoch, from its own validation: no further pass is needed. */
@@ -20,6 +22,35 @@ static kn_status write_confusion(train *t) {
         status = evaluation_write_confusion(t->s->ctx, &c, t->split.vocab.name, &t->run);
     kn_confusion_free(t->s->ctx, &c);
     return status;
+}
+
+/* A checkpoint that was not written is not lost sight of: the run is there, but it may not be
+ * possible to go on with it. */
+static int tell_done(train *t) {
+    kn_checkpoint_report c = kn_checkpoint_cb_report(t->learner);
+    if (train_tell_done(t) != KN_OK)
+        return session_fail(t->s);
+    if (c.failed == 0)
+        return EXIT_DONE;
+    return report_fail(&t->s->r, EXIT_FAILED, "%lld of %lld checkpoints could not be written: %s",
+                       (long long)c.failed, (long long)(c.failed + c.written), c.reason);
+}
+
+static int tell_interrupted(const train *t, int best) {
+    kn_checkpoint_report c = kn_checkpoint_cb_report(t->learner);
+    char model[PATH_MAX + 64] = "";
+    if (best >= 0)
+        snprintf(model, sizeof model, "; %s/model.safetensors is the best so far, of epoch %d",
+                 t->run.path, best);
+    if (c.written == 0 || c.last_failed)
+        return report_fail(&t->s->r, EXIT_FAILED, "interrupted, and the batch is not saved: %s%s",
+                           c.reason, model);
+    kn_text words = {0};
+    resume_command(t, &words);
+    int code = report_fail(&t->s->r, EXIT_INTERRUPTED, "interrupted and saved%s; to go on:%s",
+                           model, words.failed ? "" : words.data);
+    kn_text_free(&words);
+    return code;
 }
 
 static int fit(train *t) {
@@ -43,28 +74,36 @@ static int fit(train *t) {
                         t->run.path, best);
         return code;
     }
-    if (!interrupted())
-        return train_tell_done(t) == KN_OK ? EXIT_DONE : session_fail(t->s);
-    if (best < 0)
-        return report_fail(&t->s->r, EXIT_INTERRUPTED,
-                           "interrupted before the first epoch's end: nothing is saved");
-    return report_fail(&t->s->r, EXIT_INTERRUPTED,
-                       "interrupted: %s/model.safetensors is the best so far, of epoch %d",
-                       t->run.path, best);
+    return interrupted() ? tell_interrupted(t, best) : tell_done(t);
+}
+
+/* A new training: its rate, its folder. */
+static int begin(train *t) {
+    session *s = t->s;
+    int code = run_folder_check(s);
+    if (code == EXIT_DONE)
+        code = train_open(t);
+    if (code == EXIT_DONE && s->a.lr == 0)
+        code = train_find_rate(t);
+    if (code == EXIT_DONE)
+        code = run_folder_make(s, &t->run, "runs");
+    if (code == EXIT_DONE && t->found.count > 0 && lr_find_write(t, &t->found) != KN_OK)
+        code = session_fail(s);
+    return code;
+}
+
+/* One that was stopped. */
+static int go_on(train *t) {
+    t->run = t->s->resume->run;
+    resume_tell(t);
+    int code = train_open(t);
+    return code == EXIT_DONE ? resume_check_data(t) : code;
 }
 
 int train_run(session *s) {
     train t = {.s = s};
-    int code = run_folder_check(s);
-    if (code == EXIT_DONE)
-        code = train_open(&t);
-    if (code == EXIT_DONE && s->a.lr == 0)
-        code = train_find_rate(&t);
-    if (code == EXIT_DONE)
-        code = run_folder_make(s, &t.run, "runs");
-    if (code == EXIT_DONE && t.found.count > 0 && lr_find_write(&t, &t.found) != KN_OK)
-        code = session_fail(s);
-    if (code == EXIT_DONE && train_open_learner(&t) != KN_OK)
+    int code = s->resume != NULL ? go_on(&t) : begin(&t);
+    if (code == EXIT_DONE && (train_open_learner(&t) != KN_OK || resume_learner(&t) != KN_OK))
         code = session_fail(s);
     if (code == EXIT_DONE)
         code = fit(&t);

@@ -10,6 +10,7 @@
 #include <kiln/lr_find.h>
 #include <kiln/metrics.h>
 #include <kiln/model_file.h>
+#include <kiln/safetensors.h>
 
 typedef struct train {
     session *s;
@@ -23,10 +24,15 @@ typedef struct train {
     kn_model_info info;
     run_folder run;
     kn_learner *learner;
-    kn_predictions best; /* of the model that was saved, on the validation pictures */
-    kn_lr_found found;   /* by --lr auto */
-    double seconds;      /* of the fit */
-    kn_text pictures;    /* of the first batch, for the page */
+    kn_predictions best;   /* of the model that was saved, on the validation pictures */
+    kn_lr_found found;     /* by --lr auto */
+    double seconds;        /* of the fit */
+    kn_text pictures;      /* of the first batch, for the page */
+    char folder[PATH_MAX]; /* that DATA is */
+    /* What goes into each checkpoint: the arguments, and which data. */
+    kn_text words;
+    char data_hash[65], data_word[68];
+    kn_st_meta meta[2];
 } train;
 
 /* train_setup.c: data and model, and into the arguments what "auto" became; the data is told.

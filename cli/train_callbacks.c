@@ -2,6 +2,7 @@
  * the options want it, how it is made. What decides how well a rate works is for lr-find too; what
  * keeps or shows the progress of a training is not. */
 #include "interrupt.h"
+#include "resume.h"
 #include "train.h"
 #include "train_page.h"
 
@@ -172,6 +173,7 @@ static const struct {
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, train_page_cb},
+    {CMD_TRAIN, NULL, resume_checkpoint_cb},
     {FIT_COMMANDS, NULL, make_interrupt},
 };
 

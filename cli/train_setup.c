@@ -1,4 +1,5 @@
 /* train_setup.c - what every command that trains begins with: data, model, learner. */
+#include "resume.h"
 #include "train.h"
 
 #include <stdlib.h>
@@ -25,6 +26,7 @@ int train_open(train *t) {
     int code = data_folder(t->s, t->s->a.word[0], folder);
     if (code != EXIT_DONE)
         return code;
+    t->s->a.data_path = realpath(folder, t->folder);
     if (train_open_data(t, folder) != KN_OK || train_open_model(t) != KN_OK ||
         settle_args(t) != KN_OK)
         return session_fail(t->s);
@@ -72,4 +74,7 @@ void train_close(train *t) {
     kn_text_free(&t->pictures);
     kn_module_free(t->model);
     train_close_data(t);
+    if (t->s->resume == NULL) /* whose folder that is else */
+        run_folder_leave(&t->run);
+    kn_text_free(&t->words);
 }

@@ -178,6 +178,8 @@ KN_API int kn_loader_workers(const kn_loader *l);
 /* Begins an epoch: workers read ahead from here. An epoch under way is abandoned, its outstanding
  * batches released. */
 KN_API kn_status kn_loader_start(kn_loader *l, uint32_t epoch);
+/* The same from a batch on, 0 <= batch <= len: the batches before it are as if they were taken. */
+KN_API kn_status kn_loader_start_at(kn_loader *l, uint32_t epoch, int64_t batch);
 
 /* The next batch, in order whatever the number of workers. *got is false past the last. A sample's
  * failure is returned, and recorded in the context, in place of the batch that holds it: of several

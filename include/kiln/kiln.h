@@ -23,5 +23,6 @@
 #include <kiln/chart.h>
 #include <kiln/sheet.h>
 #include <kiln/model_file.h>
+#include <kiln/checkpoint.h>
 
 #endif

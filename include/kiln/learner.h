@@ -92,6 +92,8 @@ typedef struct kn_callback_class {
     /* Shows what the callback must remember for a fit to go on from here, as an optimizer's does,
      * from before_train on; may be NULL: nothing. */
     kn_status (*state)(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor);
+    /* Called, if set, once a checkpoint was put back, between before_train and the first batch. */
+    kn_status (*restored)(kn_callback *cb, kn_learner *l);
     void (*free)(kn_callback *cb); /* frees the object; may be NULL for one the caller owns */
 } kn_callback_class;
 

@@ -83,7 +83,9 @@ static kn_status write_all(kn_writer *w, const unsigned char *data, size_t bytes
         ssize_t n = write(w->fd, data, bytes);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
+        if (n == 0) /* of a file none can be written: there is no room */
+            errno = ENOSPC;
+        if (n <= 0)
             return w->status = io_error(w->error, w->path, "write");
         data += n;
         bytes -= (size_t)n;
@@ -111,24 +113,23 @@ kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes) {
     return KN_OK;
 }
 
-/* A rename is durable only once its folder is synced. */
-static kn_status sync_folder(kn_writer *w) {
-    char *slash = strrchr(w->path, '/');
-    char *folder = w->temporary; /* no longer needed, and longer than the folder's name */
+/* A rename is durable only once its folder is synced. folder: room for the file's path. */
+static kn_status sync_folder(const char *path, char folder[KN_PATH_MAX], kn_error *error) {
+    const char *slash = strrchr(path, '/');
     if (slash == NULL)
         strcpy(folder, ".");
     else {
-        size_t length = slash == w->path ? 1 : (size_t)(slash - w->path);
-        memcpy(folder, w->path, length);
+        size_t length = slash == path ? 1 : (size_t)(slash - path);
+        memcpy(folder, path, length);
         folder[length] = '\0';
     }
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return io_error(w->error, folder, "open the folder");
+        return io_error(error, folder, "open the folder");
     kn_status status = KN_OK;
     /* Some file systems cannot sync a folder and say so. */
     if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-        status = io_error(w->error, folder, "sync the folder");
+        status = io_error(error, folder, "sync the folder");
     close(fd);
     return status;
 }
@@ -158,8 +159,20 @@ kn_status kn_writer_commit(kn_writer *w) {
     if (w->status != KN_OK)
         discard(w);
     else
-        w->status = sync_folder(w);
+        w->status = sync_folder(w->path, w->temporary, w->error); /* whose name is free */
     return w->status;
+}
+
+kn_status kn_file_move(const char *from, const char *to, bool missing, kn_error *error) {
+    char folder[KN_PATH_MAX];
+    if (rename(from, to) == 0)
+        return sync_folder(to, folder, error);
+    return missing && errno == ENOENT ? KN_OK : io_error(error, from, "rename");
+}
+
+bool kn_file_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
 }
 
 void kn_writer_abort(kn_writer *w) {

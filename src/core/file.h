@@ -35,6 +35,11 @@ kn_status kn_writer_append(kn_writer *w, const void *data, size_t bytes);
 kn_status kn_writer_commit(kn_writer *w);
 void kn_writer_abort(kn_writer *w);
 
+/* Gives a file another name, in place of what had it, and syncs the folder. missing: that there is
+ * no such file is no failure. Both names are in one folder. */
+kn_status kn_file_move(const char *from, const char *to, bool missing, kn_error *error);
+bool kn_file_exists(const char *path);
+
 /* All of it at once. */
 kn_status kn_file_write(const char *path, const void *data, size_t bytes, kn_error *error);
 

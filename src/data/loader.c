@@ -184,6 +184,13 @@ static void abandon(kn_loader *l) {
 }
 
 kn_status kn_loader_start(kn_loader *l, uint32_t epoch) {
+    return kn_loader_start_at(l, epoch, 0);
+}
+
+kn_status kn_loader_start_at(kn_loader *l, uint32_t epoch, int64_t batch) {
+    if (batch < 0 || batch > l->batches)
+        return kn_fail(l->ctx, KN_ERR_ARG, "loader: batch %lld of %lld", (long long)batch,
+                       (long long)l->batches);
     kn_status status = l->batches > 0 ? kn_loader_threads_start(l) : KN_OK;
     if (status != KN_OK)
         return status;
@@ -191,7 +198,7 @@ kn_status kn_loader_start(kn_loader *l, uint32_t epoch) {
     abandon(l);
     l->epoch = epoch;
     set_order(l);
-    l->fill = l->deliver = 0;
+    l->fill = l->deliver = batch;
     l->fill_at = 0;
     l->active = true;
     pthread_cond_broadcast(&l->work);

@@ -5,6 +5,7 @@
 #include "core/text.h"
 #include "tensor/tensor.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -223,6 +224,25 @@ static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     return kn_activation_files_write(s->ctx, &s->found, s->opts.folder) == KN_OK ? KN_GO : KN_FAIL;
 }
 
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    stats *s = (stats *)cb;
+    size_t numbers = (size_t)s->most * s->layers * NUMBERS;
+    (void)l;
+    if (numbers > INT_MAX)
+        return kn_fail(s->ctx, KN_ERR_LIMIT, "activation_stats: %zu numbers for a checkpoint",
+                       numbers);
+    kn_status status = visitor->integers(visitor->user, "batch", &s->batch, 1);
+    if (status == KN_OK)
+        status =
+            s->device->ops->copy_out(s->device, s->host, s->table->data, numbers * sizeof(double));
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "table", s->host, (int)numbers);
+    if (status == KN_OK)
+        status =
+            s->device->ops->copy_in(s->device, s->table->data, s->host, numbers * sizeof(double));
+    return status;
+}
+
 static void free_stats(kn_callback *cb) {
     stats *s = (stats *)cb;
     release(s);
@@ -236,6 +256,7 @@ static const kn_callback_class stats_class = {.name = name,
                                               .before_batch = before_batch,
                                               .after_batch = after_batch,
                                               .after_fit = after_fit,
+                                              .state = visit,
                                               .free = free_stats};
 
 kn_callback *kn_activation_stats_cb(kn_ctx *ctx, kn_activation_opts opts) {

@@ -64,6 +64,18 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     return KN_CANCEL_FIT;
 }
 
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    early_stopping *e = (early_stopping *)cb;
+    int64_t number[] = {e->waited, e->stopped_at};
+    (void)l;
+    kn_status status = visitor->reals(visitor->user, "best", &e->best, 1);
+    if (status == KN_OK)
+        status = visitor->integers(visitor->user, "waited", number, KN_COUNT(number));
+    e->waited = (int)number[0];
+    e->stopped_at = (int)number[1];
+    return status;
+}
+
 static void free_early_stopping(kn_callback *cb) {
     kn_free(((early_stopping *)cb)->ctx, cb);
 }
@@ -76,6 +88,7 @@ static const kn_callback_class early_stopping_class = {.name = name,
                                                        .before_epoch = before_epoch,
                                                        .after_cancel_epoch = after_cancel_epoch,
                                                        .after_epoch = after_epoch,
+                                                       .state = visit,
                                                        .free = free_early_stopping};
 
 kn_callback *kn_early_stopping_cb(kn_ctx *ctx, kn_early_stopping_opts opts) {

@@ -32,6 +32,7 @@ struct kn_learner_state {
     unsigned active; /* bit s: scope s was begun and may be cancelled */
     kn_stage stage;  /* of a fit that goes step by step */
     struct kn_training_loss *loss;
+    const struct kn_checkpoint *resume; /* where the next fit goes on; NULL once it does */
 };
 
 static inline kn_flow kn_cancel_of(kn_scope scope) {

@@ -1,5 +1,6 @@
 /* learner.c - the training loop: fit, epochs, batches. What happens around it is callbacks'
  * business. */
+#include "learner/checkpoint.h"
 #include "learner/events.h"
 #include "learner/loop.h"
 #include "learner/training_loss.h"
@@ -198,11 +199,21 @@ static kn_flow one_batch(kn_learner *l) {
 
 /* ---- a pass over a loader ---- */
 
+/* The first pass of a fit that goes on from a checkpoint. */
+static kn_status restore(kn_learner *l) {
+    const kn_checkpoint *c = l->state->resume;
+    l->state->resume = NULL;
+    l->batch_index = kn_checkpoint_at(c).batch;
+    return kn_checkpoint_restore(l, c);
+}
+
 kn_flow kn_pass_start(kn_learner *l, kn_loader *loader) {
     l->loader = loader;
     l->batch_count = kn_loader_len(loader);
     l->batch_index = 0;
-    return fails_if(kn_loader_start(loader, (uint32_t)l->epoch));
+    if (l->training && l->state->resume != NULL && restore(l) != KN_OK)
+        return KN_FAIL;
+    return fails_if(kn_loader_start_at(loader, (uint32_t)l->epoch, l->batch_index));
 }
 
 kn_flow kn_pass_next(kn_learner *l, bool *got) {
@@ -295,6 +306,19 @@ static bool is_trial(const kn_learner *l) {
     return trial;
 }
 
+/* Callbacks are told of the epoch that was under way as if it began. */
+static kn_status resume(kn_learner *l) {
+    kn_checkpoint_place place = kn_checkpoint_at(l->state->resume);
+    kn_status status = kn_checkpoint_fits(l, l->state->resume);
+    if (status != KN_OK) {
+        l->state->resume = NULL;
+        return status;
+    }
+    l->epoch = (int)place.epoch;
+    l->step = place.step;
+    return KN_OK;
+}
+
 kn_status kn_run_start(kn_learner *l, int count) {
     if (l->state->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: a fit is under way");
@@ -307,6 +331,10 @@ kn_status kn_run_start(kn_learner *l, int count) {
     l->epoch = 0;
     l->step = 0;
     l->trial = count > 0 && is_trial(l);
+    if (count > 0 && l->state->resume != NULL)
+        status = resume(l);
+    if (status != KN_OK)
+        return status;
     l->state->active = 0;
     l->state->fitting = true;
     return KN_OK;
@@ -314,6 +342,7 @@ kn_status kn_run_start(kn_learner *l, int count) {
 
 kn_status kn_run_finish(kn_learner *l, kn_flow flow) {
     l->state->fitting = false;
+    l->state->resume = NULL;
     l->trial = false;
     l->loader = NULL;
     kn_step_end(l->ctx);

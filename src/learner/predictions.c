@@ -8,6 +8,7 @@
 #include <kiln/model_file.h>
 #include <kiln/ops.h>
 
+#include <limits.h>
 #include <math.h>
 
 static const size_t default_memory = (size_t)1 << 30;
@@ -36,8 +37,8 @@ static size_t block_bytes(int64_t samples, int classes, kn_predictions_opts opts
     size_t limit = opts.max_memory > 0 ? opts.max_memory : default_memory;
     size_t each = sizeof(int64_t) + 3 * sizeof(int32_t) + 3 * sizeof(float) +
                   (opts.no_probs ? 0 : (size_t)classes * sizeof(float));
-    size_t room = samples > 0 ? (size_t)samples : 1;
-    return room <= limit / each ? room * each : 0;
+    size_t room = samples > 0 ? (size_t)samples : 1, word = sizeof(int64_t);
+    return room <= limit / each ? (room * each + word - 1) / word * word : 0;
 }
 
 static kn_status make_room(kn_ctx *ctx, kn_predictions *p, int64_t samples, int classes,
@@ -216,6 +217,29 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     return KN_GO;
 }
 
+/* The pass that is kept, its block as words. */
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    gather *g = (gather *)cb;
+    kn_predictions *p = g->out;
+    int64_t number[] = {p->samples, p->room, p->classes};
+    (void)l;
+    kn_status status = visitor->integers(visitor->user, "counts", number, KN_COUNT(number));
+    if (status != KN_OK || number[0] == 0)
+        return status;
+    if (number[0] < 0 || number[0] > number[1] || number[2] < 1 || number[2] > INT_MAX)
+        return kn_fail(g->ctx, KN_ERR_FORMAT, "predictions: %lld of %lld samples, %lld classes",
+                       (long long)number[0], (long long)number[1], (long long)number[2]);
+    int64_t samples = number[0];
+    status = make_room(g->ctx, p, number[1], (int)number[2], g->opts);
+    if (status == KN_OK && p->bytes / sizeof(int64_t) > INT_MAX)
+        status = kn_fail(g->ctx, KN_ERR_LIMIT, "predictions: %zu bytes for a checkpoint", p->bytes);
+    if (status == KN_OK)
+        status =
+            visitor->integers(visitor->user, "kept", p->index, (int)(p->bytes / sizeof(int64_t)));
+    p->samples = status == KN_OK ? samples : 0;
+    return status;
+}
+
 static void free_gather(kn_callback *cb) {
     gather *g = (gather *)cb;
     kn_predictions_free(g->ctx, &g->work);
@@ -232,6 +256,7 @@ static const kn_callback_class gather_class = {.name = "predictions",
                                                .after_cancel_validate = after_cancel_validate,
                                                .after_validate = after_validate,
                                                .after_epoch = after_epoch,
+                                               .state = visit,
                                                .free = free_gather};
 
 kn_callback *kn_predictions_cb(kn_ctx *ctx, kn_predictions_opts opts, kn_predictions *out) {

@@ -9,6 +9,7 @@
 #include <kiln/callbacks.h>
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -163,6 +164,90 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     return KN_GO;
 }
 
+/* ---- a checkpoint ---- */
+
+enum { ROW = 8 }; /* numbers of a row */
+
+static void row_numbers(kn_history_row *row, double *number, bool take) {
+    double epoch = row->epoch;
+    double *const field[ROW] = {&epoch,           &row->train_loss,     &row->train_acc,
+                                &row->valid_loss, &row->valid_acc,      &row->lr,
+                                &row->seconds,    &row->train_img_per_s};
+    for (int i = 0; i < ROW; i++)
+        if (take)
+            *field[i] = number[i];
+        else
+            number[i] = *field[i];
+    row->epoch = (int)epoch;
+}
+
+static kn_status visit_rows(recorder *r, const kn_state_visitor *visitor, double *room) {
+    for (int i = 0; i < r->rows; i++)
+        row_numbers(&r->row[i], room + (size_t)i * ROW, false);
+    kn_status status = visitor->reals(visitor->user, "rows", room, r->rows * ROW);
+    for (int i = 0; i < r->rows && status == KN_OK; i++)
+        row_numbers(&r->row[i], room + (size_t)i * ROW, true);
+    return status;
+}
+
+/* The losses are f32 on the device, and doubles in a checkpoint. */
+static kn_status visit_losses(recorder *r, const kn_state_visitor *visitor, double *room) {
+    int64_t steps = r->steps;
+    size_t bytes = (size_t)steps * sizeof(float);
+    float *loss = kn_alloc(r->ctx, bytes + 1, "a checkpoint");
+    if (loss == NULL)
+        return KN_ERR_MEMORY;
+    kn_status status =
+        steps > 0 ? r->device->ops->copy_out(r->device, loss, r->loss->data, bytes) : KN_OK;
+    for (int64_t i = 0; i < steps; i++)
+        room[i] = (double)loss[i];
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "loss", room, (int)steps);
+    for (int64_t i = 0; i < steps; i++)
+        loss[i] = (float)room[i];
+    if (status == KN_OK && steps > 0)
+        status = r->device->ops->copy_in(r->device, r->loss->data, loss, bytes);
+    kn_free(r->ctx, loss);
+    return status;
+}
+
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    recorder *r = (recorder *)cb;
+    int64_t number[] = {r->rows, r->steps};
+    kn_status status = visitor->integers(visitor->user, "counts", number, KN_COUNT(number));
+    if (status != KN_OK)
+        return status;
+    if (number[0] < 0 || number[0] > l->epochs || number[1] < 0 || number[1] > r->most ||
+        r->most > INT_MAX)
+        return kn_fail(r->ctx, KN_ERR_FORMAT, "recorder: a history of %lld rows and %lld steps",
+                       (long long)number[0], (long long)number[1]);
+    r->rows = (int)number[0];
+    r->steps = number[1];
+    size_t most =
+        (size_t)r->rows * ROW > (size_t)r->steps ? (size_t)r->rows * ROW : (size_t)r->steps;
+    double *room = kn_alloc(r->ctx, (most + 1) * sizeof *room, "a checkpoint");
+    if (room == NULL)
+        return KN_ERR_MEMORY;
+    status = visit_rows(r, visitor, room);
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "lr", r->lr, (int)r->steps);
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "momentum", r->momentum, (int)r->steps);
+    if (status == KN_OK)
+        status = visit_losses(r, visitor, room);
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "epoch_lr", &r->epoch_lr, 1);
+    kn_free(r->ctx, room);
+    return status;
+}
+
+/* The files are cut back to what they were then. */
+static kn_status restored(kn_callback *cb, kn_learner *l) {
+    recorder *r = (recorder *)cb;
+    (void)l;
+    return r->opts.folder != NULL ? write_files(r) : KN_OK;
+}
+
 /* ---- charts ---- */
 
 static kn_status draw(const recorder *r, kn_history_chart chart, int width, int height,
@@ -233,6 +318,8 @@ static const kn_callback_class recorder_class = {.name = name,
                                                  .after_cancel_epoch = after_cancel_epoch,
                                                  .after_epoch = after_epoch,
                                                  .after_fit = after_fit,
+                                                 .state = visit,
+                                                 .restored = restored,
                                                  .free = free_recorder};
 
 kn_callback *kn_recorder_cb(kn_ctx *ctx, kn_recorder_opts opts) {

@@ -61,6 +61,15 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     return kn_saver_write(&s->saver, s->last) == KN_OK ? KN_GO : KN_FAIL;
 }
 
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    save_model *s = (save_model *)cb;
+    int64_t epoch = s->best_epoch;
+    (void)l;
+    kn_status status = visitor->integers(visitor->user, "best_epoch", &epoch, 1);
+    s->best_epoch = (int)epoch;
+    return status == KN_OK ? visitor->reals(visitor->user, "best_acc", &s->best_acc, 1) : status;
+}
+
 static void free_save_model(kn_callback *cb) {
     save_model *s = (save_model *)cb;
     kn_saver_free(&s->saver);
@@ -74,6 +83,7 @@ static const kn_callback_class save_model_class = {.name = name,
                                                    .before_epoch = before_epoch,
                                                    .after_cancel_epoch = after_cancel_epoch,
                                                    .after_epoch = after_epoch,
+                                                   .state = visit,
                                                    .free = free_save_model};
 
 kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_info *info) {

@@ -26,6 +26,19 @@ static double since(const struct timespec *began) {
     return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) * 1e-9;
 }
 
+/* As if the pass had begun so many seconds ago. */
+static void shift_began(track *t, double elapsed) {
+    clock_gettime(CLOCK_MONOTONIC, &t->began);
+    double whole = elapsed >= 0 && elapsed < 1e9 ? floor(elapsed) : 0; /* else: of no clock */
+    long part = (long)((elapsed - whole) * 1e9);
+    t->began.tv_sec -= (time_t)whole;
+    t->began.tv_nsec -= part >= 0 && part < 1000000000 ? part : 0;
+    if (t->began.tv_nsec < 0) {
+        t->began.tv_nsec += 1000000000;
+        t->began.tv_sec--;
+    }
+}
+
 static kn_flow begin(kn_callback *cb, kn_learner *l) {
     track *t = (track *)cb;
     t->begun = false;
@@ -89,6 +102,28 @@ static kn_flow after_validate(kn_callback *cb, kn_learner *l) {
     return end((track *)cb, &((track *)cb)->valid);
 }
 
+/* The sums of the pass under way, and the time that it took so far. */
+static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
+    track *t = (track *)cb;
+    double total[3], elapsed = since(&t->began);
+    int64_t hits = t->hits;
+    (void)l;
+    kn_status status = t->device->ops->copy_out(t->device, total, t->total->data, sizeof total);
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "total", total, 3);
+    if (status == KN_OK)
+        status = visitor->integers(visitor->user, "hits", &hits, 1);
+    if (status == KN_OK)
+        status = visitor->reals(visitor->user, "elapsed", &elapsed, 1);
+    if (status == KN_OK)
+        status = t->device->ops->copy_in(t->device, t->total->data, total, sizeof total);
+    if (status != KN_OK)
+        return status;
+    t->hits = hits != 0;
+    shift_began(t, elapsed);
+    return KN_OK;
+}
+
 static void free_track(kn_callback *cb) {
     track *t = (track *)cb;
     kn_storage_drop(t->total);
@@ -103,6 +138,7 @@ static const kn_callback_class track_class = {.name = name,
                                               .after_loss = after_loss,
                                               .after_train = after_train,
                                               .after_validate = after_validate,
+                                              .state = visit,
                                               .free = free_track};
 
 kn_callback *kn_track_results_cb(kn_ctx *ctx) {

@@ -1,0 +1,105 @@
+/* checkpoint_cb.c - when checkpoints are written: after a batch, once enough time has passed or
+ * somebody asks, and after the last batch of each epoch. */
+#include "core/file.h"
+#include "learner/checkpoint.h"
+
+#include "learner/events.h"
+
+#include <kiln/callbacks.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char name[] = "checkpoint";
+
+typedef struct checkpointer {
+    kn_callback base;
+    kn_ctx *ctx;
+    kn_checkpoint_opts opts;
+    kn_checkpoint_writer writer;
+    kn_checkpoint_report report;
+    struct timespec since; /* of the last, or the attempt at it, or the start */
+    char folder[KN_PATH_MAX];
+} checkpointer;
+
+static double seconds_since(const struct timespec *began) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) * 1e-9;
+}
+
+static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
+    checkpointer *c = (checkpointer *)cb;
+    if (l->epochs == 0)
+        return KN_GO;
+    c->report = (kn_checkpoint_report){0};
+    clock_gettime(CLOCK_MONOTONIC, &c->since);
+    return KN_GO;
+}
+
+/* A checkpoint that cannot be written is no reason to lose the training too. */
+static void write_now(checkpointer *c, kn_learner *l) {
+    kn_status status = kn_checkpoint_write(&c->writer, l, l->batch_index + 1, c->folder,
+                                           c->opts.meta, c->opts.metas);
+    clock_gettime(CLOCK_MONOTONIC, &c->since);
+    c->report.last_failed = status != KN_OK;
+    if (status == KN_OK) {
+        c->report.written++;
+        return;
+    }
+    kn_error error = kn_error_take(l->ctx);
+    c->report.failed++;
+    snprintf(c->report.reason, sizeof c->report.reason, "%s", error.message);
+    kn_report(l->ctx, KN_LOG_WARNING, "no checkpoint of epoch %d, batch %lld: %s", l->epoch,
+              (long long)l->batch_index + 1, error.message);
+}
+
+static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
+    checkpointer *c = (checkpointer *)cb;
+    if (!l->training)
+        return KN_GO;
+    bool now = c->opts.wanted != NULL && c->opts.wanted(c->opts.user);
+    if (now || l->batch_index + 1 == l->batch_count || seconds_since(&c->since) >= c->opts.every)
+        write_now(c, l);
+    return KN_GO;
+}
+
+static void free_checkpointer(kn_callback *cb) {
+    checkpointer *c = (checkpointer *)cb;
+    if (c->writer.ctx != NULL)
+        kn_checkpoint_writer_free(&c->writer);
+    kn_free(c->ctx, c);
+}
+
+static const kn_callback_class checkpoint_class = {.name = name,
+                                                   .order = 900,
+                                                   .skips_trials = true,
+                                                   .before_fit = before_fit,
+                                                   .after_batch = after_batch,
+                                                   .free = free_checkpointer};
+
+kn_callback *kn_checkpoint_cb(kn_ctx *ctx, kn_checkpoint_opts opts) {
+    if (!(opts.every >= 0)) {
+        kn_fail(ctx, KN_ERR_ARG, "checkpoint: every %g seconds; expected 0 or more", opts.every);
+        return NULL;
+    }
+    size_t length = opts.folder != NULL ? strlen(opts.folder) : 0;
+    if (length == 0 || length >= KN_PATH_MAX) {
+        kn_fail(ctx, KN_ERR_ARG, "checkpoint: needs a folder of at most %d bytes", KN_PATH_MAX - 1);
+        return NULL;
+    }
+    checkpointer *c = kn_calloc(ctx, 1, sizeof *c, "the checkpoint callback");
+    if (c == NULL)
+        return NULL;
+    c->base.cls = &checkpoint_class;
+    c->ctx = ctx;
+    c->opts = opts;
+    memcpy(c->folder, opts.folder, length + 1);
+    return &c->base;
+}
+
+kn_checkpoint_report kn_checkpoint_cb_report(const kn_learner *l) {
+    const checkpointer *c = (const checkpointer *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    return c != NULL ? c->report : (kn_checkpoint_report){0};
+}
