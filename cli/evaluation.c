@@ -2,6 +2,8 @@
  * give, bit for bit: the same pictures in the same batches through the same callbacks. */
 #include "evaluation.h"
 
+#include "bad_images.h"
+
 #include "core/ctx.h"
 
 #include <kiln/predict.h>
@@ -30,7 +32,8 @@ static kn_status open_data(evaluation *e) {
     if (e->set == NULL)
         return kn_ctx_status(ctx);
     kn_loader_opts loading = {.workers = a->workers,
-                              .max_image_memory = (size_t)a->max_image_memory << 20};
+                              .max_image_memory = (size_t)a->max_image_memory << 20,
+                              .skip_bad = bad_images_skipped(a)};
     e->loader = kn_loader_new(ctx, e->set, e->m.batch_size, loading);
     return kn_ctx_status(ctx);
 }
@@ -79,6 +82,8 @@ int evaluation_open(evaluation *e, session *s) {
     if (code == EXIT_DONE &&
         (open_data(e) != KN_OK || validate(e) != KN_OK || count_mistakes(e) != KN_OK))
         code = session_fail(s);
+    if (e->loader != NULL)
+        bad_images_warn(s, e->loader);
     return code;
 }
 

@@ -15,23 +15,6 @@ static const char list_file[] = "pictures.txt";
 
 /* ---- from the run folder ---- */
 
-static void *room(void *user, size_t bytes) {
-    char **text = user;
-    *text = calloc(1, bytes + 1);
-    return *text;
-}
-
-/* A file of the run folder as text, the caller's to free; NULL when it is not there. */
-static kn_status read_text(const run_folder *run, const char *name, char **text, kn_error *error) {
-    enum { MOST = 1 << 30 };
-    char path[PATH_MAX];
-    size_t size;
-    *text = NULL;
-    if (!run_folder_file(run, name, path))
-        return kn_error_set(error, KN_ERR_IO, "%.64s...: the path is too long", run->path);
-    return kn_file_exists(path) ? kn_file_read(path, MOST, room, text, &size, error) : KN_OK;
-}
-
 /* Its words are those of the checkpoint; before the first, those that the folder was made with. */
 static int open_words(session *s) {
     struct resume *r = s->resume;
@@ -41,7 +24,7 @@ static int open_words(session *s) {
     if (r->checkpoint != NULL) {
         words = kn_checkpoint_meta(r->checkpoint, key_args);
         from = kn_checkpoint_path(r->checkpoint);
-    } else if (read_text(&r->run, "args.json", &text, &error) == KN_OK)
+    } else if (run_folder_text(&r->run, "args.json", &text, &error) == KN_OK)
         words = text;
     if (words != NULL)
         r->json = resume_args_read(words, from, &s->a, r->word, &error);
@@ -100,7 +83,7 @@ static int refuse_data(const train *t, const kn_text *now) {
     char words[512] = "";
     char *before = NULL;
     kn_error error = {0};
-    if (read_text(&t->run, list_file, &before, &error) != KN_OK)
+    if (run_folder_text(&t->run, list_file, &before, &error) != KN_OK)
         return report_error(&t->s->r, &error);
     if (before != NULL)
         data_list_difference(before, now->data != NULL ? now->data : "", words, sizeof words);

@@ -20,6 +20,22 @@ bool run_folder_file(const run_folder *run, const char *name, char out[PATH_MAX]
     return length >= 0 && length < PATH_MAX;
 }
 
+static void *room(void *user, size_t bytes) {
+    char **text = user;
+    *text = calloc(1, bytes + 1);
+    return *text;
+}
+
+kn_status run_folder_text(const run_folder *run, const char *name, char **text, kn_error *error) {
+    enum { MOST = 1 << 30 };
+    char path[PATH_MAX];
+    size_t size;
+    *text = NULL;
+    if (!run_folder_file(run, name, path))
+        return kn_error_set(error, KN_ERR_IO, "%.64s...: the path is too long", run->path);
+    return kn_file_exists(path) ? kn_file_read(path, MOST, room, text, &size, error) : KN_OK;
+}
+
 /* ---- which folder ---- */
 
 static bool is_empty(const char *path) {
@@ -242,7 +258,8 @@ void run_folder_discard(const run_folder *run) {
         "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
         "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
         "per_class.csv",   "predictions.csv", "sheet.svg",    "report.html",      "explain.html",
-        "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg",      "pictures.txt"};
+        "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg",      "pictures.txt",
+        "bad_images.txt"};
     char path[PATH_MAX];
     if (!run->owned || holds(run, "model.safetensors") || holds(run, "last.ckpt") ||
         holds(run, "next.ckpt") || holds(run, "previous.ckpt"))

@@ -35,6 +35,9 @@ void run_folder_args(const session *s, kn_text *t);
  * the same command can be given again. */
 void run_folder_discard(const run_folder *run);
 
+/* A file of the folder as text, for free; NULL, and KN_OK, when it is not there. */
+kn_status run_folder_text(const run_folder *run, const char *name, char **text, kn_error *error);
+
 /* path/name into out; false when it is too long. */
 bool run_folder_file(const run_folder *run, const char *name, char out[PATH_MAX]);
 

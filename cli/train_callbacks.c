@@ -1,6 +1,7 @@
 /* train_callbacks.c - the callbacks of a training. A new one is a row: for which commands, whether
  * the options want it, how it is made. What decides how well a rate works is for lr-find too; what
  * keeps or shows the progress of a training is not. */
+#include "bad_images.h"
 #include "interrupt.h"
 #include "resume.h"
 #include "train.h"
@@ -173,6 +174,7 @@ static const struct {
     {CMD_TRAIN, NULL, make_save_model},
     {CMD_TRAIN, NULL, make_predictions},
     {CMD_TRAIN, NULL, train_page_cb},
+    {CMD_TRAIN, bad_images_skipped, bad_images_cb},
     {CMD_TRAIN, NULL, resume_checkpoint_cb},
     {FIT_COMMANDS, NULL, make_interrupt},
 };

@@ -1,4 +1,5 @@
 /* train_data.c - from DATA to loaders: split, datasets, and how they are read. */
+#include "bad_images.h"
 #include "home.h"
 #include "train.h"
 
@@ -44,7 +45,8 @@ static kn_dataset *valid_set(train *t, const kn_labelled *items, int count) {
 
 kn_loader_opts train_loading(const args *a) {
     return (kn_loader_opts){.workers = a->workers,
-                            .max_image_memory = (size_t)a->max_image_memory << 20};
+                            .max_image_memory = (size_t)a->max_image_memory << 20,
+                            .skip_bad = bad_images_skipped(a)};
 }
 
 /* ---- samples kept ---- */

@@ -1,4 +1,5 @@
 /* train_report.c - what kiln train says: events for programs, lines for people. */
+#include "bad_images.h"
 #include "evaluation.h"
 #include "json_line.h"
 #include "number.h"
@@ -140,6 +141,9 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
     shell_word(out, model);
     shell_word(out, t->split.valid[0].path);
     kn_text_append(out, "\n", 1);
+    if (bad_images_count(t) > 0)
+        kn_text_printf(out, "left out  %d bad picture%s: %s/bad_images.txt\n", bad_images_count(t),
+                       bad_images_count(t) == 1 ? "" : "s", run);
 }
 
 static void done_event(const train *t, kn_text *out, const char *model, int best, double acc,
@@ -155,6 +159,7 @@ static void done_event(const train *t, kn_text *out, const char *model, int best
     line_real(out, "seconds", t->seconds);
     line_int(out, "peak_memory", peak_memory()); /* bytes */
     line_bool(out, "stopped_early", kn_early_stopping_at(t->learner) >= 0);
+    line_int(out, "bad", bad_images_count(t));
     line_close(out);
 }
 

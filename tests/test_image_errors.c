@@ -64,16 +64,16 @@ static void test_paths(void **state) {
     char path[4096];
     temporary_path(path, sizeof path, "missing.jpg");
     refuse_path(path, KN_ERR_IO, strerror(ENOENT));
-    refuse_path("/", KN_ERR_IO, "is not a regular file");
+    refuse_path("/", KN_ERR_DATA, "is not a regular file");
     temporary_path(path, sizeof path, "fifo.jpg");
     assert_int_equal(mkfifo(path, 0600), 0);
-    refuse_path(path, KN_ERR_IO, "is not a regular file"); /* without waiting for a writer */
+    refuse_path(path, KN_ERR_DATA, "is not a regular file"); /* without waiting for a writer */
     unlink(path);
     temporary_path(path, sizeof path, "secret.jpg");
     put_file(path, "x", 1);
     assert_int_equal(chmod(path, 0), 0);
     if (access(path, R_OK) != 0) /* root may read everything */
-        refuse_path(path, KN_ERR_IO, strerror(EACCES));
+        refuse_path(path, KN_ERR_DATA, strerror(EACCES));
     unlink(path);
 }
 

@@ -254,6 +254,100 @@ static void test_every_allocation_fails(void **state) {
     assert_true(failures > 10);
 }
 
+/* ---- samples left out ---- */
+
+/* All that are at fault are missing from their batches, the others stand in their places, and the
+ * list names each once. */
+static void check_skips(loader_fixture *f, kn_loader *l, const slow *d, uint32_t epoch) {
+    int count, seen = 0;
+    loader_start(f, l, epoch);
+    int64_t last = -1;
+    for (kn_batch b; loader_next(f, l, &b);) {
+        assert_true(b.n > 0 && b.number > last);
+        last = b.number;
+        for (int i = 0; i < b.n; i++) {
+            int64_t past = b.index[i] - d->fails_from;
+            assert_false(past >= 0 && past % d->fails_step == 0);
+            assert_int_equal(b.labels[i], b.index[i] % 7);
+        }
+        seen += b.n;
+        kn_loader_release(l, &b);
+    }
+    const kn_bad_sample *bad = kn_loader_bad(l, &count);
+    assert_int_equal(count, (d->count - d->fails_from + d->fails_step - 1) / d->fails_step);
+    assert_int_equal(seen + count, d->count);
+    for (int i = 0; i < count; i++) {
+        char want[32];
+        snprintf(want, sizeof want, "sample %d is bad", (int)bad[i].index);
+        assert_int_equal(bad[i].index, d->fails_from + i * d->fails_step);
+        assert_string_equal(bad[i].reason, want);
+    }
+}
+
+static void test_bad_samples_are_left_out(void **state) {
+    loader_fixture *f = *state;
+    static const int64_t steps[] = {1, 3, 7};
+    for (size_t s = 0; s < KN_COUNT(steps); s++)
+        for (int workers = 1; workers <= 4; workers += 3) {
+            slow d = slow_of(50, 100);
+            d.fails_from = 5;
+            d.fails_step = steps[s]; /* 1: whole batches are passed over */
+            kn_loader *l = kn_loader_new(
+                f->ctx, &d.base, 4,
+                (kn_loader_opts){.shuffle = s > 0, .workers = workers, .skip_bad = true});
+            assert_non_null(l);
+            kn_batch b;
+            loader_start(f, l, 0); /* abandoned, with reasons in its slots */
+            loader_next(f, l, &b);
+            for (uint32_t epoch = 0; epoch < 3; epoch++)
+                check_skips(f, l, &d, epoch);
+            kn_loader_free(l);
+        }
+}
+
+/* What is no fault of the sample fails as ever. */
+static void test_other_failures_are_not_left_out(void **state) {
+    loader_fixture *f = *state;
+    slow d = slow_of(20, 0);
+    d.fails_step = 6;
+    d.silent = true; /* KN_ERR_IO */
+    kn_loader *l =
+        kn_loader_new(f->ctx, &d.base, 4, (kn_loader_opts){.workers = 2, .skip_bad = true});
+    kn_batch b;
+    bool got;
+    int count;
+    loader_start(f, l, 0);
+    assert_int_equal(kn_loader_next(l, &b, &got), KN_ERR_IO);
+    check_error(f->ctx, KN_ERR_IO, "sample 0 of the dataset failed");
+    kn_loader_bad(l, &count);
+    assert_int_equal(count, 0);
+    kn_loader_free(l);
+}
+
+static void test_an_epoch_from_a_batch_on(void **state) {
+    loader_fixture *f = *state;
+    slow d = slow_of(22, 50);
+    kn_loader *l = loader_of(f, &d, 4, 3, true);
+    uint32_t order[22];
+    for (uint32_t i = 0; i < 22; i++)
+        order[i] = i;
+    kn_shuffle(SLOW_SEED, KN_RANDOM_SHUFFLE, 2, order, 22);
+    for (int from = 0; from <= 6; from++) {
+        kn_batch b;
+        assert_int_equal(kn_loader_start_at(l, 2, from), KN_OK);
+        for (int i = from; i < 6; i++) {
+            assert_true(loader_next(f, l, &b));
+            assert_int_equal(b.number, i);
+            loader_check_batch(&b, order, i * 4, i < 5 ? 4 : 2, 2);
+            kn_loader_release(l, &b);
+        }
+        assert_false(loader_next(f, l, &b));
+    }
+    assert_int_equal(kn_loader_start_at(l, 0, 7), KN_ERR_ARG);
+    check_error(f->ctx, KN_ERR_ARG, "batch 7 of 6");
+    kn_loader_free(l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_sizes, loader_begin, loader_end),
@@ -270,6 +364,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_no_allocation_after_the_start, loader_begin,
                                         loader_end),
         cmocka_unit_test_setup_teardown(test_every_allocation_fails, loader_begin, loader_end),
+        cmocka_unit_test_setup_teardown(test_bad_samples_are_left_out, loader_begin, loader_end),
+        cmocka_unit_test_setup_teardown(test_other_failures_are_not_left_out, loader_begin,
+                                        loader_end),
+        cmocka_unit_test_setup_teardown(test_an_epoch_from_a_batch_on, loader_begin, loader_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

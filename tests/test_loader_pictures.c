@@ -227,7 +227,7 @@ static void test_bad_files(void **state) {
                {"empty.jpg", KN_ERR_DATA},
                {"cut.jpg", KN_ERR_DATA},
                {"missing.jpg", KN_ERR_IO},
-               {"folder.jpg", KN_ERR_IO}};
+               {"folder.jpg", KN_ERR_DATA}};
     for (size_t i = 0; i < KN_COUNT(bad); i++) {
         char path[TREE_PATH + 32];
         kn_labelled items[MADE];

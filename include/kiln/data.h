@@ -154,6 +154,10 @@ typedef struct kn_loader_opts {
     bool shuffle;            /* a permutation from (the context's seed, epoch) */
     int workers;             /* threads; 0: the processors */
     size_t max_image_memory; /* bytes one picture may take while decoded; 0: 512 MiB */
+    /* A sample that is itself at fault (KN_ERR_DATA, KN_ERR_LIMIT) is left out of its batch, which
+     * gets shorter; a batch without samples is passed over. What a sample's index means, and what
+     * all others are drawn, stays. Other failures, of a disk or of memory, fail as ever. */
+    bool skip_bad;
 } kn_loader_opts;
 
 /* A batch in host memory. pixels and labels belong to the loader and stay until kn_loader_release.
@@ -163,6 +167,7 @@ typedef struct kn_batch {
     const uint8_t *pixels; /* [n,height,width,3] */
     const int32_t *labels; /* [n] */
     const int64_t *index;  /* [n]: which samples */
+    int64_t number;        /* of the epoch's batches, from 0 */
     int slot;              /* private */
 } kn_batch;
 
@@ -187,6 +192,15 @@ KN_API kn_status kn_loader_start_at(kn_loader *l, uint32_t epoch, int64_t batch)
  * start, and when the caller holds so many batches that there is no room for the next. */
 KN_API kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got);
 KN_API void kn_loader_release(kn_loader *l, kn_batch *batch);
+
+/* A sample that was left out, and why. */
+typedef struct kn_bad_sample {
+    int64_t index;
+    const char *reason;
+} kn_bad_sample;
+
+/* Those of all batches taken so far, by index, each once. Good until the next batch is taken. */
+KN_API const kn_bad_sample *kn_loader_bad(const kn_loader *l, int *count);
 
 typedef struct kn_loaders {
     kn_loader *train, *valid;

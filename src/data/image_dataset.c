@@ -59,8 +59,8 @@ static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME]
     kn_sha256_add(&h, codecs, strlen(codecs) + 1);
     for (int i = 0; i < set->count && status == KN_OK; i++) {
         const kn_labelled *item = &set->items[i];
-        struct stat st;
-        if (stat(item->path, &st) != 0) {
+        struct stat st = {.st_size = -1}; /* of one that cannot be looked at: a bad picture */
+        if (stat(item->path, &st) != 0 && errno != ENOENT && errno != ELOOP) {
             status = kn_error_set(error, KN_ERR_IO, "%s: %s", item->path, strerror(errno));
             break;
         }

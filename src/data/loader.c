@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <string.h>
 
 enum { MAX_WORKERS = 1024 };
 
@@ -40,7 +41,10 @@ static kn_status make_slots(kn_loader *l) {
         slot->pixels = kn_alloc(ctx, n * l->sample_bytes, "a batch's pixels");
         slot->labels = kn_alloc(ctx, n * sizeof *slot->labels, "a batch's labels");
         slot->index = kn_alloc(ctx, n * sizeof *slot->index, "a batch's indices");
-        if (slot->pixels == NULL || slot->labels == NULL || slot->index == NULL)
+        if (l->skip_bad)
+            slot->reason = kn_calloc(ctx, n, sizeof *slot->reason, "samples left out");
+        if (slot->pixels == NULL || slot->labels == NULL || slot->index == NULL ||
+            (l->skip_bad && slot->reason == NULL))
             return KN_ERR_MEMORY;
     }
     return KN_OK;
@@ -54,8 +58,20 @@ static kn_status make_arrays(kn_loader *l) {
     return l->order != NULL && l->thread != NULL ? make_slots(l) : KN_ERR_MEMORY;
 }
 
+static void forget_reasons(kn_loader *l, kn_slot *slot) {
+    for (int i = 0; slot->reason != NULL && i < l->room; i++) {
+        kn_mem_free(&l->allocator, slot->reason[i]);
+        slot->reason[i] = NULL;
+    }
+}
+
 static void free_arrays(kn_loader *l) {
+    for (size_t i = 0; i < l->bads; i++)
+        kn_mem_free(&l->allocator, (void *)(uintptr_t)l->bad[i].reason);
+    kn_mem_free(&l->allocator, l->bad);
     for (int i = 0; l->slot != NULL && i < l->slots; i++) {
+        forget_reasons(l, &l->slot[i]);
+        kn_free(l->ctx, l->slot[i].reason);
         kn_free(l->ctx, l->slot[i].pixels);
         kn_free(l->ctx, l->slot[i].labels);
         kn_free(l->ctx, l->slot[i].index);
@@ -115,6 +131,7 @@ kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_
     l->ds = ds;
     l->shuffle = opts.shuffle;
     l->max_image_memory = opts.max_image_memory;
+    l->skip_bad = opts.skip_bad;
     l->start_thread = pthread_create;
     l->deliver = -1; /* not started */
     atomic_init(&l->abandon, false);
@@ -180,6 +197,7 @@ static void abandon(kn_loader *l) {
     for (int i = 0; i < l->slots; i++) {
         l->slot[i].state = KN_SLOT_FREE;
         l->slot[i].ticket = 0;
+        forget_reasons(l, &l->slot[i]);
     }
 }
 
@@ -206,6 +224,8 @@ kn_status kn_loader_start_at(kn_loader *l, uint32_t epoch, int64_t batch) {
     return KN_OK;
 }
 
+/* ---- slots ---- */
+
 /* A slot that is free again: the threads may go on, if they had reached it. */
 static void free_slot(kn_loader *l, kn_slot *slot) {
     slot->state = KN_SLOT_FREE;
@@ -224,16 +244,66 @@ static void hand_out(kn_loader *l, kn_slot *slot, kn_batch *batch) {
                         .pixels = slot->pixels,
                         .labels = slot->labels,
                         .index = slot->index,
+                        .number = l->deliver - 1,
                         .slot = slot->ticket};
 }
 
-kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
-    *batch = (kn_batch){0};
-    *got = false;
-    if (l->deliver < 0)
-        return kn_fail(l->ctx, KN_ERR_STATE, "loader: no epoch was started");
-    if (l->deliver == l->batches)
+/* ---- samples left out ---- */
+
+/* Takes the reason into the list, unless the sample is there from an epoch before. */
+static kn_status note_bad(kn_loader *l, int64_t index, char *reason) {
+    size_t at = l->bads;
+    while (at > 0 && l->bad[at - 1].index > index)
+        at--;
+    if (at > 0 && l->bad[at - 1].index == index) {
+        kn_mem_free(&l->allocator, reason);
         return KN_OK;
+    }
+    void *list = l->bad;
+    bool room = kn_mem_grow(&l->allocator, &list, &l->bad_room, l->bads + 1, sizeof(kn_bad_sample));
+    l->bad = list;
+    if (!room) {
+        kn_mem_free(&l->allocator, reason);
+        return kn_fail(l->ctx, KN_ERR_MEMORY, "out of memory: the list of samples left out");
+    }
+    memmove(l->bad + at + 1, l->bad + at, (l->bads++ - at) * sizeof *l->bad);
+    l->bad[at] = (kn_bad_sample){index, reason};
+    return KN_OK;
+}
+
+/* The samples that are there move together. */
+static kn_status close_gaps(kn_loader *l, kn_slot *slot) {
+    kn_status status = KN_OK;
+    int kept = 0;
+    for (int i = 0; i < slot->n; i++) {
+        char *reason = slot->reason[i];
+        slot->reason[i] = NULL;
+        if (reason != NULL) {
+            kn_status noted = note_bad(l, slot->index[i], reason);
+            status = status == KN_OK ? noted : status;
+            continue;
+        }
+        if (kept < i) {
+            memcpy(slot->pixels + (size_t)kept * l->sample_bytes,
+                   slot->pixels + (size_t)i * l->sample_bytes, l->sample_bytes);
+            slot->labels[kept] = slot->labels[i];
+            slot->index[kept] = slot->index[i];
+        }
+        kept++;
+    }
+    slot->n = kept;
+    return status;
+}
+
+const kn_bad_sample *kn_loader_bad(const kn_loader *l, int *count) {
+    *count = (int)l->bads;
+    return l->bad;
+}
+
+/* ---- taking batches ---- */
+
+/* The next batch; passed over, without *got, when it has no samples. */
+static kn_status take_next(kn_loader *l, kn_batch *batch, bool *got) {
     kn_status status = KN_OK;
     pthread_mutex_lock(&l->mutex);
     kn_slot *slot = &l->slot[l->deliver % l->slots];
@@ -247,13 +317,27 @@ kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
         pthread_cond_wait(&l->ready, &l->mutex);
     l->deliver++;
     if (slot->failed_at < slot->n) {
+        forget_reasons(l, slot);
         status = kn_fail_with(l->ctx, &slot->error);
-        free_slot(l, slot);
-    } else {
+    } else if (slot->reason != NULL)
+        status = close_gaps(l, slot);
+    if (status == KN_OK && slot->n > 0) {
         hand_out(l, slot, batch);
         *got = true;
-    }
+    } else
+        free_slot(l, slot);
     pthread_mutex_unlock(&l->mutex);
+    return status;
+}
+
+kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
+    *batch = (kn_batch){0};
+    *got = false;
+    if (l->deliver < 0)
+        return kn_fail(l->ctx, KN_ERR_STATE, "loader: no epoch was started");
+    kn_status status = KN_OK;
+    while (status == KN_OK && !*got && l->deliver < l->batches)
+        status = take_next(l, batch, got);
     return status;
 }
 

@@ -24,6 +24,7 @@ typedef struct kn_slot {
     uint8_t *pixels; /* [room,H,W,3] */
     int32_t *labels; /* [room] */
     int64_t *index;  /* [room] */
+    char **reason;   /* [room]: why a sample is to be left out, else NULL. NULL: none may be */
     kn_slot_state state;
     int n;          /* samples of the batch */
     int pending;    /* of these, not yet there */
@@ -46,7 +47,10 @@ struct kn_loader {
     int64_t samples, batches;
     size_t sample_bytes;
     size_t max_image_memory; /* of a thread's reader */
-    uint32_t *order;         /* [samples]: the epoch's order */
+    bool skip_bad;
+    kn_bad_sample *bad; /* [bads]: left out so far, by index; the caller's thread alone */
+    size_t bads, bad_room;
+    uint32_t *order; /* [samples]: the epoch's order */
     uint32_t epoch;
     pthread_t *thread;            /* [workers] */
     int threads;                  /* of these, running */

@@ -70,6 +70,18 @@ static void finish_claim(kn_loader *l, const claim *c, const kn_error *error) {
 
 /* ---- outside the mutex ---- */
 
+/* Of a sample that failed: KN_OK if it is itself at fault, and will be left out. */
+static kn_status leave_out(kn_loader *l, kn_slot *slot, int at, kn_status status, kn_error *error) {
+    if (slot->reason == NULL || (status != KN_ERR_DATA && status != KN_ERR_LIMIT))
+        return status;
+    kn_error_set(error, status, "%s", kn_status_name(status)); /* unless it said why */
+    slot->reason[at] = kn_mem_strdup(&l->allocator, error->message);
+    error->status = KN_OK;
+    if (slot->reason[at] != NULL)
+        return KN_OK;
+    return kn_error_set(error, KN_ERR_MEMORY, "out of memory: why a sample is left out");
+}
+
 /* Stops at the first failure: the batch is lost, and a later position's error would not be told. */
 static void load(kn_loader *l, claim *c, kn_image_reader *reader, kn_error *error) {
     for (int i = 0; i < c->n && !atomic_load(&l->abandon); i++) {
@@ -84,6 +96,8 @@ static void load(kn_loader *l, claim *c, kn_image_reader *reader, kn_error *erro
                             .reader = reader,
                             .error = error};
         kn_status status = l->ds->cls->get(l->ds, &sample);
+        if (status != KN_OK)
+            status = leave_out(l, slot, at, status, error);
         if (status == KN_OK)
             continue;
         kn_error_set(error, status, "sample %lld of the dataset failed (%s)",

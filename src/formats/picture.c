@@ -5,6 +5,10 @@
 #include "formats/kind.h"
 #include "formats/upright.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 static const size_t default_memory = (size_t)512 << 20;
 
 size_t kn_reader_limit(const kn_image_reader *r) {
@@ -82,11 +86,30 @@ static void *file_room(void *user, size_t bytes) {
     return kn_reader_room(r, &r->file, bytes);
 }
 
+/* Whether a file that could not be read will be no better the next time: no file, but a folder, a
+ * pipe, a link to nothing, or one that must not be read. A disk's or a network's trouble, and a
+ * file that went away, are nothing that the file can help. */
+static bool file_at_fault(const char *path) {
+    struct stat link, file;
+    if (lstat(path, &link) != 0)
+        return false;
+    if (stat(path, &file) != 0)
+        return S_ISLNK(link.st_mode) && (errno == ENOENT || errno == ELOOP);
+    return !S_ISREG(file.st_mode) || (access(path, R_OK) != 0 && errno == EACCES);
+}
+
 kn_status kn_image_read(kn_image_reader *r, const char *path, kn_image *out, kn_error *error) {
     *out = (kn_image){0};
     size_t size = 0;
     kn_status status = kn_file_read(path, kn_reader_limit(r), file_room, r, &size, error);
-    return status != KN_OK ? status : kn_image_decode(r, r->file.data, size, path, out, error);
+    if (status == KN_OK)
+        return kn_image_decode(r, r->file.data, size, path, out, error);
+    if (status == KN_ERR_IO && file_at_fault(path)) {
+        status = KN_ERR_DATA;
+        if (error != NULL)
+            error->status = status;
+    }
+    return status;
 }
 
 void kn_image_reader_free(kn_image_reader *r) {

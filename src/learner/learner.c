@@ -222,6 +222,7 @@ kn_flow kn_pass_next(kn_learner *l, bool *got) {
         return KN_FAIL;
     if (!*got)
         return KN_GO;
+    l->batch_index = l->batch.number; /* batches without samples are passed over */
     kn_flow flow = one_batch(l);
     l->batch_index++;
     return flow;
