@@ -1,11 +1,12 @@
-/* interrupt.c - see interrupt.h. The flags are the only variables here that are not constant: a
- * signal handler has no other way to say something. */
+/* interrupt.c - see interrupt.h. A signal handler has no other way to say something than a
+ * variable of the file. */
 #include "interrupt.h"
 
 #include <signal.h>
 #include <stddef.h>
 
 static volatile sig_atomic_t flag, save;
+static bool asked, last; /* interrupt_last_batch, and what it answered */
 
 /* The second one does what it does by default, as soon as this returns. */
 static void on_signal(int number) {
@@ -47,10 +48,16 @@ bool interrupted(void) {
     return flag != 0;
 }
 
+bool interrupt_last_batch(void) {
+    asked = true;
+    last = flag != 0;
+    return last;
+}
+
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     (void)cb;
-    (void)l;
-    return flag != 0 ? KN_CANCEL_FIT : KN_GO;
+    bool end = l->training && asked ? last : flag != 0;
+    return end ? KN_CANCEL_FIT : KN_GO;
 }
 
 /* Last, so that every other callback sees the batch's end. */

@@ -9,6 +9,10 @@
 void interrupt_install(void);
 bool interrupted(void);
 
+/* Whether this batch of training is the last, for who saves it: a signal that comes after the
+ * answer counts for the next batch, so that what ends a training is saved. */
+bool interrupt_last_batch(void);
+
 /* Whether SIGUSR1 came since this was last asked. */
 bool interrupt_take_save(void);
 

@@ -118,7 +118,8 @@ kn_status resume_learner(train *t) {
 
 static bool wanted(void *user) {
     (void)user;
-    return interrupted() || interrupt_take_save();
+    bool end = interrupt_last_batch();
+    return interrupt_take_save() || end;
 }
 
 /* What a resumed training compares itself with. */

@@ -182,6 +182,66 @@ static void the_weights_stay_numbers(void **state) {
     run_free(&r);
 }
 
+/* ---- where it began ---- */
+
+static kn_module *poison; /* whose weights, or gradients, get a number that is none */
+static bool poison_gradient;
+
+static kn_flow poison_one(kn_callback *cb, kn_learner *l) {
+    kn_named_list list;
+    (void)cb;
+    assert_int_equal(kn_module_parameters(poison, &list), KN_OK);
+    kn_param *p = list.item[0].param;
+    kn_tensor *t = poison_gradient ? kn_param_grad(p) : kn_param_value(p);
+    float value[256];
+    size_t bytes = (size_t)kn_tensor_numel(t) * sizeof(float);
+    assert_true(bytes <= sizeof value);
+    assert_int_equal(kn_tensor_read(l->ctx, t, value, bytes), KN_OK);
+    value[1] = poison_gradient ? INFINITY : NAN;
+    assert_int_equal(kn_tensor_write(l->ctx, t, value, bytes), KN_OK);
+    kn_named_free(l->ctx, &list);
+    return KN_GO;
+}
+
+static const kn_callback_class poison_weights = {.name = "poison", .before_batch = poison_one},
+                               poison_before_step = {.name = "poison",
+                                                     .after_backward = poison_one};
+
+static void poisoned(const kn_callback_class *cls, bool gradient, int child, const char *message) {
+    run r;
+    run_init(&r);
+    kn_callback cb = {cls};
+    poison = kn_module_child_at(r.model, child);
+    poison_gradient = gradient;
+    kn_learner_add(r.l, &cb);
+    kn_learner_add(r.l, kn_terminate_on_nan_cb(r.ctx));
+    assert_int_equal(kn_learner_fit(r.l, 2), KN_ERR_STATE);
+    check_error(r.ctx, KN_ERR_STATE, message);
+    run_free(&r);
+}
+
+/* A layer whose output overflows: no weight is at fault. */
+static kn_tensor *overflow(void *user, kn_module *m, kn_tensor *x, kn_tensor *y) {
+    (void)m;
+    (void)x;
+    return kn_mul(user, y, kn_full(user, KN_SCALAR, INFINITY));
+}
+
+static void it_says_where_it_began(void **state) {
+    (void)state;
+    poisoned(&poison_weights, false, 0, "which began with the weights of layers.0.weight");
+    poisoned(&poison_weights, false, 2, "which began with the weights of layers.2.weight");
+    poisoned(&poison_before_step, true, 2,
+             "the gradients are not finite, which began with that of layers.2.weight");
+    run r;
+    run_init(&r);
+    assert_int_not_equal(kn_module_add_hook(kn_module_child_at(r.model, 1), overflow, r.ctx), 0);
+    kn_learner_add(r.l, kn_terminate_on_nan_cb(r.ctx));
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_STATE);
+    check_error(r.ctx, KN_ERR_STATE, "which began in the output of layers.1, so");
+    run_free(&r);
+}
+
 /* ---- log.jsonl ---- */
 
 static void check_line(json_t *line, const kn_history_row *row) {
@@ -249,6 +309,7 @@ int main(void) {
         cmocka_unit_test(early_stopping_says_what_it_needs),
         cmocka_unit_test(a_loss_that_is_no_number_fails_the_fit),
         cmocka_unit_test(the_weights_stay_numbers),
+        cmocka_unit_test(it_says_where_it_began),
         cmocka_unit_test(the_history_is_kept_as_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

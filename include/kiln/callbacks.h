@@ -130,7 +130,8 @@ KN_API int kn_early_stopping_at(const kn_learner *l); /* the epoch after which; 
 
 /* Fails the fit, KN_ERR_STATE naming epoch and batch, as soon as the loss of a training batch is
  * NaN or infinite: before its backward pass, so that this batch does not reach the weights
- * (fastai's TerminateOnNaNCallback cancels the fit, after the step). */
+ * (fastai's TerminateOnNaNCallback cancels the fit, after the step); or when a gradient is before
+ * the step, or a weight after it. The message names the layer or the parameter where it began. */
 KN_API kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx);
 
 /* ---- transfer: from a model that has learned something else ---- */

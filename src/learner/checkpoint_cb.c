@@ -20,6 +20,7 @@ typedef struct checkpointer {
     kn_checkpoint_writer writer;
     kn_checkpoint_report report;
     struct timespec since; /* of the last, or the attempt at it, or the start */
+    bool cancelled;        /* the batch under way: what it leaves is no place to go on from */
     char folder[KN_PATH_MAX];
 } checkpointer;
 
@@ -55,9 +56,22 @@ static void write_now(checkpointer *c, kn_learner *l) {
               (long long)l->batch_index + 1, error.message);
 }
 
+static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    ((checkpointer *)cb)->cancelled = false;
+    return KN_GO;
+}
+
+/* Also when it failed: NaN among the weights, say. */
+static kn_flow after_cancel_batch(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    ((checkpointer *)cb)->cancelled = true;
+    return KN_GO;
+}
+
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     checkpointer *c = (checkpointer *)cb;
-    if (!l->training)
+    if (!l->training || c->cancelled)
         return KN_GO;
     bool now = c->opts.wanted != NULL && c->opts.wanted(c->opts.user);
     if (now || l->batch_index + 1 == l->batch_count || seconds_since(&c->since) >= c->opts.every)
@@ -76,6 +90,8 @@ static const kn_callback_class checkpoint_class = {.name = name,
                                                    .order = 900,
                                                    .skips_trials = true,
                                                    .before_fit = before_fit,
+                                                   .before_batch = before_batch,
+                                                   .after_cancel_batch = after_cancel_batch,
                                                    .after_batch = after_batch,
                                                    .free = free_checkpointer};
 

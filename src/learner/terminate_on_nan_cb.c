@@ -1,35 +1,203 @@
-/* terminate_on_nan_cb.c - ends a fit whose loss is no number any more: what would follow is wasted.
- */
-#include "core/ctx.h"
+/* terminate_on_nan_cb.c - ends a fit whose loss, gradients or weights are no numbers any more, and
+ * says where it began: what would follow is wasted, and what is saved is still good. */
+#include "core/text.h"
+#include "nn/module.h"
 
 #include <kiln/callbacks.h>
 
 #include <math.h>
+#include <stdio.h>
 
 typedef struct terminate {
     kn_callback base;
     kn_ctx *ctx;
+    kn_device *device;
+    kn_storage *total; /* one double: a sum of squares, which is finite only if all numbers are */
 } terminate;
 
-/* Before backward, so that this batch does no damage. Reading one number is a look at memory on the
- * devices there are. */
+/* ---- are these numbers? ---- */
+
+static kn_status make_room(terminate *t, kn_device *device) {
+    if (t->device != device) {
+        kn_storage_drop(t->total);
+        t->total = kn_storage_get(t->ctx, device, sizeof(double));
+        t->device = t->total != NULL ? device : NULL;
+    }
+    return t->total != NULL ? device->ops->zero(device, t->total->data, sizeof(double))
+                            : kn_ctx_status(t->ctx);
+}
+
+static kn_status read_total(terminate *t, bool *finite) {
+    double total = 0;
+    kn_status status = t->device->ops->copy_out(t->device, &total, t->total->data, sizeof total);
+    *finite = isfinite(total);
+    return status;
+}
+
+/* Of f32; whatever is of another type counts as numbers. */
+static kn_status all_finite(terminate *t, const kn_tensor *x, bool *finite) {
+    *finite = true;
+    if (x->dtype != KN_F32)
+        return KN_OK;
+    kn_status status = make_room(t, x->device);
+    if (status == KN_OK)
+        status = x->device->ops->square_sum(x->device, x->numel, kn_f32(x), t->total->data);
+    return status == KN_OK ? read_total(t, finite) : status;
+}
+
+/* All that a parameter has, or all gradients: one look at the device for all of them. */
+static kn_status pack_finite(terminate *t, const kn_pack *pack, bool gradients, bool *finite) {
+    kn_device *d = pack->values->device;
+    const float *from = kn_f32(gradients ? pack->grads : pack->values);
+    kn_status status = make_room(t, d);
+    for (int i = 0; i < pack->count && status == KN_OK; i++) {
+        const kn_segment *s = &pack->segment[i];
+        if (!gradients || kn_param_has_grad(s->param))
+            status = d->ops->square_sum(d, s->length, from + s->offset, t->total->data);
+    }
+    return status == KN_OK ? read_total(t, finite) : status;
+}
+
+/* ---- where did it begin? ---- */
+
+/* The first parameter whose values, or the last whose gradient, is not finite: forward the trouble
+ * moves from the first layer to the last, backward the other way. Empty: none is. */
+static void find_parameter(terminate *t, kn_learner *l, bool gradients, char *name, size_t size) {
+    kn_named_list list;
+    name[0] = '\0';
+    if (kn_module_parameters(l->model, &list) != KN_OK)
+        return;
+    for (int i = 0; i < list.count; i++) {
+        kn_param *p = list.item[i].param;
+        bool finite = true;
+        if (gradients && !kn_param_has_grad(p))
+            continue;
+        if (all_finite(t, gradients ? kn_param_grad(p) : kn_param_value(p), &finite) != KN_OK)
+            break;
+        if (!finite && (gradients || name[0] == '\0'))
+            snprintf(name, size, "%s", list.item[i].name);
+    }
+    kn_named_free(l->ctx, &list);
+}
+
+typedef struct trace {
+    terminate *t;
+    kn_learner *l;
+    kn_module *first; /* of those without children: whose output is the first that is not finite */
+} trace;
+
+static kn_tensor *look(void *user, kn_module *m, kn_tensor *x, kn_tensor *y) {
+    trace *r = user;
+    bool finite = true;
+    (void)x;
+    if (r->first == NULL && y != NULL) {
+        const kn_tensor *wide = kn_cast(r->l->ctx, y, KN_F32);
+        if (wide != NULL && all_finite(r->t, wide, &finite) == KN_OK && !finite)
+            r->first = m;
+    }
+    return y;
+}
+
+/* Every module without children, with its name; hooks it or takes its hook away. */
+static void visit_leaves(trace *r, kn_module *m, kn_text *path, int **hook, char *name,
+                         size_t size) {
+    size_t length = path->length;
+    if (kn_module_child_count(m) == 0) {
+        if (name == NULL)
+            *(*hook)++ = kn_module_add_hook(m, look, r);
+        else {
+            kn_module_remove_hook(m, *(*hook)++);
+            if (m == r->first)
+                snprintf(name, size, "%.*s", (int)(length > 0 ? length - 1 : 0), path->data);
+        }
+    }
+    for (int i = 0; i < kn_module_child_count(m); i++) {
+        kn_text_printf(path, "%s.", kn_module_child_name(m, i));
+        visit_leaves(r, kn_module_child_at(m, i), path, hook, name, size);
+        path->length = length;
+    }
+}
+
+static int leaves(kn_module *m) {
+    int count = kn_module_child_count(m) == 0;
+    for (int i = 0; i < kn_module_child_count(m); i++)
+        count += leaves(kn_module_child_at(m, i));
+    return count;
+}
+
+/* The batch goes through the model once more, watched. */
+static void find_layer(terminate *t, kn_learner *l, char *name, size_t size) {
+    trace r = {.t = t, .l = l};
+    kn_text path = {.allocator = &l->ctx->allocator};
+    int *hook = kn_calloc(l->ctx, (size_t)leaves(l->model) + 1, sizeof *hook, "a look for NaN");
+    int *at = hook;
+    name[0] = '\0';
+    if (hook == NULL)
+        return;
+    visit_leaves(&r, l->model, &path, &at, NULL, 0);
+    bool was = kn_grad_enable(l->ctx, false);
+    kn_forward(l->model, l->dtype == KN_F32 ? l->x : kn_cast(l->ctx, l->x, l->dtype));
+    kn_grad_enable(l->ctx, was);
+    at = hook;
+    visit_leaves(&r, l->model, &path, &at, name, size);
+    kn_free(l->ctx, hook);
+    kn_text_free(&path);
+}
+
+/* ---- events ---- */
+
+enum { NAME = 256 };
+
+static kn_flow stop(kn_learner *l, const char *what, const char *where, const char *name) {
+    kn_error_take(l->ctx); /* of the search, if there is one: it is not the news */
+    kn_fail(l->ctx, KN_ERR_STATE,
+            "epoch %d, batch %lld: %s%s%s, so the training stops; a lower learning rate may help",
+            l->epoch, (long long)l->batch_index, what, name[0] != '\0' ? where : "", name);
+    return KN_FAIL;
+}
+
+/* Before backward, so that this batch does no damage. */
 static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
-    (void)cb;
+    terminate *t = (terminate *)cb;
+    char name[NAME];
     if (!l->training)
         return KN_GO;
     double loss = kn_item(l->ctx, l->loss);
     if (isfinite(loss) || kn_ctx_status(l->ctx) != KN_OK)
         return KN_GO;
-    kn_fail(
-        l->ctx, KN_ERR_STATE,
-        "epoch %d, batch %lld: the loss is %s, so the training stops; a lower learning rate may "
-        "help",
-        l->epoch, (long long)l->batch_index, isnan(loss) ? "not a number" : "infinite");
-    return KN_FAIL;
+    const char *what = isnan(loss) ? "the loss is not a number" : "the loss is infinite";
+    find_parameter(t, l, false, name, sizeof name);
+    if (name[0] != '\0')
+        return stop(l, what, ", which began with the weights of ", name);
+    find_layer(t, l, name, sizeof name);
+    return stop(l, what, ", which began in the output of ", name);
+}
+
+static kn_flow check_pack(terminate *t, kn_learner *l, bool gradients) {
+    const kn_pack *pack = kn_module_pack(l->model);
+    bool finite = true;
+    char name[NAME];
+    if (pack == NULL || pack_finite(t, pack, gradients, &finite) != KN_OK)
+        return KN_FAIL;
+    if (finite)
+        return KN_GO;
+    find_parameter(t, l, gradients, name, sizeof name);
+    return gradients ? stop(l, "the gradients are not finite", ", which began with that of ", name)
+                     : stop(l, "the weights are not finite", ", which began with ", name);
+}
+
+static kn_flow after_backward(kn_callback *cb, kn_learner *l) {
+    return check_pack((terminate *)cb, l, true);
+}
+
+static kn_flow after_step(kn_callback *cb, kn_learner *l) {
+    return check_pack((terminate *)cb, l, false);
 }
 
 static void free_terminate(kn_callback *cb) {
-    kn_free(((terminate *)cb)->ctx, cb);
+    terminate *t = (terminate *)cb;
+    kn_storage_drop(t->total);
+    kn_free(t->ctx, t);
 }
 
 /* After those that keep the loss. */
@@ -37,6 +205,8 @@ static const kn_callback_class terminate_class = {.name = "terminate_on_nan",
                                                   .order = 100,
                                                   .skips_trials = true,
                                                   .after_loss = after_loss,
+                                                  .after_backward = after_backward,
+                                                  .after_step = after_step,
                                                   .free = free_terminate};
 
 kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx) {
