@@ -1,4 +1,5 @@
 /* check.c - kiln check: what is in DATA, and what is wrong with it, before a training finds out. */
+#include "check_doubles.h"
 #include "check_read.h"
 #include "check_sheet.h"
 #include "column.h"
@@ -17,6 +18,7 @@ typedef struct check {
     check_result *result; /* [files] */
     int *train, *valid;   /* [classes]: pictures of each */
     int *size;            /* [good], for sorting */
+    check_doubles doubles;
     int good, bad, deep, turned, form[FORMS];
     int width[3], height[3]; /* least, median, most */
     char sheet[PATH_MAX];    /* where it was drawn; empty: nowhere */
@@ -81,6 +83,8 @@ static kn_status gather(check *c, const char *folder) {
                        .bar = !a->quiet && isatty(STDERR_FILENO)};
     status = check_read_all(ctx, &c->split.files, opts, c->result);
     if (status == KN_OK)
+        status = check_doubles_find(ctx, &c->split, c->result, &c->doubles);
+    if (status == KN_OK)
         count(c);
     return status;
 }
@@ -138,6 +142,10 @@ static void tell_json(const check *c, kn_text *t) {
     line_int(t, "deep", c->deep);
     line_int(t, "turned", c->turned);
     json_bad(c, t);
+    line_int(t, "same", c->doubles.same);
+    line_int(t, "in_both_sets", c->doubles.both);
+    line_int(t, "classes_differ", c->doubles.mislabel);
+    check_doubles_json(&c->doubles, &c->split, c->result, t);
     if (c->sheet[0] != '\0')
         line_string(t, "sheet", c->sheet);
     line_close(t);
@@ -186,6 +194,9 @@ static void tell(const check *c, kn_text *t) {
     if (c->turned > 0)
         kn_text_printf(t, "; %s turned upright (EXIF)", number_text(c->turned, text));
     kn_text_printf(t, "\nbad      %s\n", number_text(c->bad, text));
+    if (c->doubles.same > 0)
+        kn_text_printf(t, "doubles  %s; in both sets %d, of different classes %d\n",
+                       number_text(c->doubles.same, text), c->doubles.both, c->doubles.mislabel);
     if (c->sheet[0] != '\0')
         kn_text_printf(t, "sheet    %s\n", c->sheet);
 }
@@ -197,8 +208,10 @@ static int tell_bad(check *c) {
     for (int i = 0; i < c->split.files.count; i++)
         if (c->result[i].error != NULL)
             report_fail(&c->s->r, EXIT_DATA, "%s", c->result[i].error);
+    check_doubles_tell(&c->doubles, &c->split, c->result, &c->s->r);
     c->s->r.json = json;
-    return c->bad > 0 ? EXIT_DATA : EXIT_DONE;
+    bool wrong = c->bad > 0 || c->doubles.both > 0 || c->doubles.mislabel > 0;
+    return wrong ? EXIT_DATA : EXIT_DONE;
 }
 
 static void release(check *c) {
@@ -209,6 +222,7 @@ static void release(check *c) {
     kn_free(ctx, c->size);
     kn_free(ctx, c->train);
     kn_free(ctx, c->valid);
+    check_doubles_free(ctx, &c->doubles);
     kn_split_free(ctx, &c->split);
 }
 

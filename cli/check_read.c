@@ -3,6 +3,7 @@
 #include "check_read.h"
 
 #include "core/ctx.h"
+#include "formats/sha256.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +20,15 @@ typedef struct work {
     atomic_int next, done;
     atomic_bool no_memory;
 } work;
+
+static kn_status hash_pixels(const kn_image *image, char hex[65], kn_error *error) {
+    const int32_t size[] = {image->width, image->height};
+    kn_sha256 h;
+    kn_sha256_begin(&h);
+    kn_sha256_add(&h, size, sizeof size);
+    kn_sha256_add(&h, image->pixels, (size_t)image->width * (size_t)image->height * 3);
+    return kn_sha256_end(&h, hex, error);
+}
 
 static void read_one(work *w, kn_image_reader *reader, int i) {
     kn_image image;
@@ -37,6 +47,9 @@ static void read_one(work *w, kn_image_reader *reader, int i) {
         r->form = image.form;
         r->bits = image.bits;
         r->orientation = image.orientation;
+        status = hash_pixels(&image, r->pixels, &error);
+        if (status != KN_OK) /* the library has no memory */
+            atomic_store(&w->no_memory, true);
     }
 }
 

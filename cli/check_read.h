@@ -8,7 +8,8 @@ typedef struct check_result {
     int width, height; /* upright; 0: bad */
     kn_image_form form;
     int bits, orientation;
-    char *error; /* NULL: good; else why not, from kn_strdup */
+    char *error;     /* NULL: good; else why not, from kn_strdup */
+    char pixels[65]; /* of a good one: the SHA-256 of its size and upright pixels */
 } check_result;
 
 typedef struct check_opts {

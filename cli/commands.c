@@ -77,7 +77,9 @@ static const command table[] = {
      .summary = "what is in DATA, and what is wrong with it",
      .examples = "  kiln check photos\n"
                  "  kiln check photos --sheet            and draw some of it: sheet.svg\n",
-     .details = DATA_TEXT "Every picture is decoded whole. Exit code 3 when something is wrong.\n",
+     .details = DATA_TEXT "Every picture is decoded whole. Exit code 3 when something is wrong: a "
+                          "bad picture, the same\n"
+                          "one in both sets, or in two classes.\n",
      .min_words = 1,
      .max_words = 1},
     {.name = "info",

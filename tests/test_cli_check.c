@@ -1,0 +1,91 @@
+/* test_cli_check.c - kiln check finds pictures that are the same, pixel for pixel, and says what is
+ * wrong with that. */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/tree.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+
+static int prepare(void **state) {
+    (void)state;
+    tree_make(root);
+    command_data(root, "d", 3, 4, 2);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+/* A copy with a comment in it: other bytes, the same pixels. */
+static void copy_with_comment(const char *from, const char *to) {
+    static unsigned char data[1 << 16];
+    static const char comment[] = "\xff\xfe\0\x07hello";
+    char path[TREE_PATH + 128];
+    snprintf(path, sizeof path, "%s/%s", root, from);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t size = fread(data, 1, sizeof data / 2, f), extra = sizeof comment - 1;
+    fclose(f);
+    memmove(data + 2 + extra, data + 2, size - 2);
+    memcpy(data + 2, comment, extra);
+    tree_put(root, to, data, size + extra);
+}
+
+static void expect_numbers(const char *out, int same, int both, int differ) {
+    const char *const keys[] = {"same", "in_both_sets", "classes_differ"};
+    const int want[] = {same, both, differ};
+    for (int i = 0; i < 3; i++) {
+        char value[COMMAND_VALUE];
+        command_value(out, "\"event\":\"check\"", 0, keys[i], value);
+        assert_int_equal(atoi(value), want[i]);
+    }
+}
+
+static void doubles_are_found(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "check", "d", "--json");
+    command_expect(&run, 0);
+    expect_numbers(run.out, 0, 0, 0);
+    command_free(&run);
+    /* Twice in one class: told, and nothing wrong. */
+    copy_with_comment("d/train/arrow/001.jpg", "d/train/arrow/copy.jpg");
+    COMMAND(&run, HERE, "check", "d", "--json");
+    command_expect(&run, 0);
+    expect_numbers(run.out, 1, 0, 0);
+    check_contains(run.out, "\"paths\":[\"d/train/arrow/001.jpg\",\"d/train/arrow/copy.jpg\"],"
+                            "\"both_sets\":false,\"classes_differ\":false");
+    command_free(&run);
+    COMMAND(&run, HERE, "check", "d");
+    command_expect(&run, 0);
+    check_contains(run.out, "\ndoubles  1; in both sets 0, of different classes 0\n");
+    command_free(&run);
+    copy_with_comment("d/train/bars/000.jpg", "d/valid/bars/leak.jpg");
+    copy_with_comment("d/train/bars/002.jpg", "d/train/circle/wrong.jpg");
+    COMMAND(&run, HERE, "check", "d");
+    command_expect(&run, 3);
+    check_contains(run.out, "\ndoubles  3; in both sets 1, of different classes 1\n");
+    check_contains(run.err, "d/valid/bars/leak.jpg: is the same picture as d/train/bars/000.jpg, "
+                            "and one of them is to validate on\n");
+    check_contains(run.err, "d/train/circle/wrong.jpg: is the same picture as "
+                            "d/train/bars/002.jpg, of another class\n");
+    assert_int_equal(command_lines(run.err), 2);
+    command_free(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found)};
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
