@@ -9,7 +9,7 @@
 #include <string.h>
 
 void kn_checkpoint_writer_free(kn_checkpoint_writer *w) {
-    for (size_t i = 0; i < w->entries; i++)
+    for (size_t i = 0; i < w->entry_room; i++) /* entries may count what found no room */
         kn_free(w->ctx, (void *)(uintptr_t)w->entry[i].name);
     kn_free(w->ctx, w->entry);
     kn_free(w->ctx, w->data);
