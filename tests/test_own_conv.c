@@ -58,7 +58,7 @@ static const kn_conv_dims shapes[] = {
     /* n, h, w, in, out, kernel_h, kernel_w, stride, padding; the output's size is computed */
     {3, 8, 8, 16, 16, 3, 3, 1, 1, 0, 0},   /* Winograd */
     {2, 7, 5, 32, 48, 3, 3, 1, 1, 0, 0},   /* its squares over the border */
-    {1, 9, 6, 16, 32, 3, 3, 1, 0, 0, 0},   /* no padding */
+    {3, 9, 6, 16, 32, 3, 3, 1, 0, 0, 0},   /* no padding */
     {1, 5, 5, 32, 16, 3, 3, 1, 3, 0, 0},   /* more than the kernel needs */
     {1, 1, 1, 16, 16, 3, 3, 1, 1, 0, 0},   /* one pixel */
     {5, 4, 4, 128, 144, 3, 3, 1, 1, 0, 0}, /* weights beyond the cache */

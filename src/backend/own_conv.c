@@ -12,7 +12,8 @@
  */
 typedef struct packed {
     uint64_t id, version;
-    int64_t size, shape[9]; /* of the pass: forward or not, and what the packed form depends on */
+    /* Of the pass: forward or not, by which method, and what the packed form depends on. */
+    int64_t size, shape[10];
     float *data;
     struct packed *next;
 } packed;
@@ -64,8 +65,9 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
 
 /* The place for a pass's packed weights. NULL with the error set. */
 static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
-                        int64_t size) {
+                        bool winograd, int64_t size) {
     int64_t shape[] = {forward,
+                       winograd,
                        c->out,
                        c->in,
                        c->kernel_h,
@@ -122,7 +124,7 @@ bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
                               const float *bias, bool relu, void *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, packed_size(o->tile, &k));
+    packed *p = pack_for(o, w.id, c, true, kn_winograd_can(&k), packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -137,11 +139,13 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
     /* A stride beyond the image leaves no more places than there are pixels. */
     int64_t down = c->stride < c->h ? c->stride : c->h;
     int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
+    bool winograd = false;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         size += packed_size(o->tile, &k);
+        winograd = kn_winograd_can(&k); /* of a stride of 1: there is one */
     }
-    packed *p = pack_for(o, w.id, c, false, size > 0 ? size : 1);
+    packed *p = pack_for(o, w.id, c, false, winograd, size > 0 ? size : 1);
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;

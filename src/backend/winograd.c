@@ -13,9 +13,17 @@
  * is there, so that the 16 places of a channel do not meet in one set of the cache. */
 enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* bytes */ };
 
+/* Transforming the weights costs about as much as so many squares save. */
+enum { LEAST_SQUARES = 16 };
+
+bool kn_winograd_pays(int64_t n, int64_t h, int64_t w) {
+    return n * ((h + 1) / 2) * ((w + 1) / 2) >= LEAST_SQUARES;
+}
+
 bool kn_winograd_can(const kn_correlation *c) {
     return c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
-           c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0;
+           c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0 &&
+           kn_winograd_pays(c->n, c->grid_h, c->grid_w);
 }
 
 /* ---- weights ---- */

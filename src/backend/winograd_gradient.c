@@ -34,7 +34,7 @@ typedef struct gradient {
 
 bool kn_winograd_gradient_can(const kn_conv_dims *c) {
     return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
-           c->out % KN_PANEL == 0;
+           c->out % KN_PANEL == 0 && kn_winograd_pays(c->n, c->out_h, c->out_w);
 }
 
 /* ---- transforms ---- */
