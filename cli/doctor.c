@@ -4,6 +4,8 @@
 #include "json_line.h"
 #include "session.h"
 
+#include "data/loader.h"
+
 #include <kiln/tensor.h>
 
 #include <jansson.h>
@@ -105,6 +107,9 @@ int doctor_run(session *s) {
     row(s, &t, "processor", text);
     number_row(s, &t, "processors", kn_cpu_count());
     number_row(s, &t, "threads", kn_ctx_threads(s->ctx));
+    snprintf(text, sizeof text, "%d, at nice %d: the threads that compute come first",
+             kn_cpu_count(), KN_LOADER_NICE);
+    row(s, &t, "loader threads", text);
     memory(text);
     row(s, &t, "memory", text);
     row(s, &t, "device auto",

@@ -18,6 +18,9 @@
  * beside that, and a batch's last chunk keeps nobody waiting for long. */
 enum { KN_LOADER_CHUNK = 4 };
 
+/* What a loader's thread is worth beside one that computes. */
+enum { KN_LOADER_NICE = 10 };
+
 typedef enum kn_slot_state { KN_SLOT_FREE, KN_SLOT_FILLING, KN_SLOT_HELD } kn_slot_state;
 
 typedef struct kn_slot {

@@ -112,7 +112,7 @@ static void load(kn_loader *l, claim *c, kn_image_reader *reader, kn_error *erro
  * ready ahead holds up nobody. On Linux a nice value is a thread's own. Where it cannot be set,
  * nothing but speed is lost. */
 static void yield_to_compute(void) {
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), KN_LOADER_NICE);
 }
 
 static void *work(void *argument) {
