@@ -174,7 +174,7 @@ static int write_files(evaluation *e) {
     if (code == EXIT_DONE && evaluation_write(e) != KN_OK)
         code = session_fail(e->s);
     if (code != EXIT_DONE)
-        run_folder_discard(&e->out);
+        run_folder_discard(&e->out, false);
     return code;
 }
 

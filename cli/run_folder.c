@@ -253,16 +253,16 @@ void run_folder_leave(run_folder *run) {
     run->lock = 0;
 }
 
-void run_folder_discard(const run_folder *run) {
+void run_folder_discard(const run_folder *run, bool data) {
     static const char *const names[] = {
         "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
         "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
         "per_class.csv",   "predictions.csv", "sheet.svg",    "report.html",      "explain.html",
         "activations.csv", "activations.svg", "lr_find.csv",  "lr_find.svg",      "pictures.txt",
-        "bad_images.txt"};
+        "bad_images.txt",  "last.ckpt",       "next.ckpt",    "previous.ckpt"};
     char path[PATH_MAX];
-    if (!run->owned || holds(run, "model.safetensors") || holds(run, "last.ckpt") ||
-        holds(run, "next.ckpt") || holds(run, "previous.ckpt"))
+    bool saved = holds(run, "last.ckpt") || holds(run, "next.ckpt") || holds(run, "previous.ckpt");
+    if (!run->owned || holds(run, "model.safetensors") || (saved && !data))
         return;
     for (size_t i = 0; i < KN_COUNT(names); i++)
         if (run_folder_file(run, names[i], path))

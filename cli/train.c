@@ -33,7 +33,7 @@ static int tell_done(train *t) {
     if (c.failed == 0)
         return EXIT_DONE;
     return report_fail(&t->s->r, EXIT_FAILED, "%lld of %lld checkpoints could not be written: %s",
-                       (long long)c.failed, (long long)(c.failed + c.written), c.reason);
+                       (long long)c.failed, (long long)c.failed + (long long)c.written, c.reason);
 }
 
 static int tell_interrupted(const train *t, int best) {
@@ -109,7 +109,7 @@ int train_run(session *s) {
         code = fit(&t);
     train_tell_cache(&t);
     if (code != EXIT_DONE)
-        run_folder_discard(&t.run);
+        run_folder_discard(&t.run, code == EXIT_DATA);
     train_close(&t);
     return code;
 }

@@ -344,7 +344,7 @@ static void test_check(void **state) {
     check_contains(out, "\"train_per_class\":[12,12,12],\"valid_per_class\":[6,6,6],"
                         "\"width\":{\"min\":96,\"median\":96,\"max\":96},");
     check_contains(out, "\"forms\":{\"RGB\":54,");
-    check_contains(out, "\"bad_images\":[]}\n");
+    check_contains(out, "\"bad_images\":[],\"same\":0,");
     RUN_WELL(out, "check", "d");
     check_contains(out, "total           36        18\n");
     check_contains(out, "\nbad      0\n");
@@ -446,7 +446,8 @@ static void test_interrupt(void **state) {
     command_run run;
     char out[4096];
     interrupt("stopped", "last.safetensors", &run);
-    check_contains(run.err, "kiln: interrupted: stopped/model.safetensors is the best so far");
+    check_contains(run.err,
+                   "kiln: interrupted and saved; stopped/model.safetensors is the best so far");
     command_free(&run);
     RUN_WELL(out, "eval", "stopped/model.safetensors", "d", "--json");
     assert_true(there("stopped/history.csv"));

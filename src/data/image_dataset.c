@@ -46,6 +46,16 @@ static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
                            : kn_error_set(s->error, status, "%s: %s", item->path, error.message);
 }
 
+/* A link to nothing is a bad picture, and no failure: in place of what stat did not say, the link
+ * itself. */
+static bool leads_nowhere(const char *path, struct stat *st) {
+    int code = errno;
+    bool nowhere =
+        lstat(path, st) == 0 && S_ISLNK(st->st_mode) && (code == ENOENT || code == ELOOP);
+    errno = code;
+    return nowhere;
+}
+
 /* What the samples are made of: of each file its path, size, time and label; and how. */
 static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME], kn_error *error) {
     const image_dataset *set = (const image_dataset *)ds;
@@ -59,8 +69,8 @@ static kn_status image_identify(const kn_dataset *ds, char name[KN_DATASET_NAME]
     kn_sha256_add(&h, codecs, strlen(codecs) + 1);
     for (int i = 0; i < set->count && status == KN_OK; i++) {
         const kn_labelled *item = &set->items[i];
-        struct stat st = {.st_size = -1}; /* of one that cannot be looked at: a bad picture */
-        if (stat(item->path, &st) != 0 && errno != ENOENT && errno != ELOOP) {
+        struct stat st;
+        if (stat(item->path, &st) != 0 && !leads_nowhere(item->path, &st)) {
             status = kn_error_set(error, KN_ERR_IO, "%s: %s", item->path, strerror(errno));
             break;
         }
