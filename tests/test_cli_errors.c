@@ -186,7 +186,7 @@ static void test_file_limit(void **state) {
     opts.file_limit = 100000; /* a model takes 400,000 */
     COMMAND(&run, opts, "train", "--recipe", "chapter", "good", "-o", "never", SMALL);
     command_expect(&run, 1);
-    check_contains(run.err, "kiln: warning: no checkpoint of epoch 0, batch 1: never/next.ckpt: "
+    check_contains(run.err, "kiln: warning: no checkpoint of epoch 0, batch 2: never/next.ckpt: "
                             "cannot write: File too large\nkiln: never/model.safetensors: cannot "
                             "write: File too large\n");
     assert_int_equal(command_lines(run.err), 2);
