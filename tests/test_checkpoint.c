@@ -169,7 +169,8 @@ static void take_outcome(training *t, outcome *o) {
     }
     o->best_epoch = kn_save_model_best(t->l, NULL);
     o->stopped_at = kn_early_stopping_at(t->l);
-    memcpy(o->predicted, t->best.predicted, (size_t)t->best.samples * sizeof *o->predicted);
+    for (int64_t i = 0; i < t->best.samples; i++)
+        o->predicted[i] = t->best.predicted[i];
     kn_activations a = kn_activation_stats(t->l);
     o->records = a.records;
     for (int i = 0; i < a.records * a.layers && i < 64; i++)
