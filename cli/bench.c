@@ -44,7 +44,7 @@ double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status) {
 
 static void tell_machine(bench *b) {
     int threads = kn_ctx_threads(b->s->ctx);
-    double copy = kn_peak_copy(threads);
+    double copy = b->copy = kn_peak_copy(threads);
     kn_device *d = kn_device_default(b->s->ctx);
     b->peak = kn_peak_flops(threads);
     kn_text t = {0};
@@ -88,16 +88,19 @@ static bool wanted(const session *s, const char *part) {
 }
 
 int bench_run(session *s) {
-    static const bench_net nets[] = {{"simple_cnn", 128, 64}, {"resnet18", 32, 128}};
+    static const bench_net nets[] = {
+        {"simple_cnn", 128, 64, false}, {"resnet18", 32, 128, false}, {"xresnet50", 32, 128, true}};
     bench b = {.s = s};
     if (kn_device_default(s->ctx) == NULL)
         return session_fail(s);
     tell_machine(&b); /* always: the others are held against it */
     kn_status status = wanted(s, "pictures") ? bench_pictures(&b) : KN_OK;
+    if (status == KN_OK && wanted(s, "ops"))
+        status = bench_ops(&b);
     for (size_t i = 0; i < KN_COUNT(nets) && status == KN_OK; i++) {
         if (!wanted(s, nets[i].model))
             continue;
-        status = bench_conv(&b, &nets[i]);
+        status = nets[i].steps_only ? KN_OK : bench_conv(&b, &nets[i]);
         if (status == KN_OK)
             status = bench_step(&b, &nets[i]);
     }

@@ -11,6 +11,7 @@
 typedef struct bench {
     session *s;
     double peak; /* FMA operations a second; 0: unknown */
+    double copy; /* bytes a second */
     /* Seconds of a network's convolutions, of one step, on the device and by oneDNN (0 without it):
      * bench_conv leaves them here. */
     double convolutions, onednn;
@@ -25,10 +26,14 @@ double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status);
 /* bench_pictures.c: decoding and resizing. */
 kn_status bench_pictures(bench *b);
 
+/* bench_ops.c: every other kernel of a training. */
+kn_status bench_ops(bench *b);
+
 /* bench_conv.c: each convolution of a network, all three passes. */
 typedef struct bench_net {
     const char *model;
     int batch, size;
+    bool steps_only; /* its convolutions have no table */
 } bench_net;
 kn_status bench_conv(bench *b, const bench_net *net);
 

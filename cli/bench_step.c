@@ -117,13 +117,19 @@ static void tell(bench *b, const bench_net *net, kn_dtype dtype, double seconds)
         line_int(&t, "img_size", net->size);
         line_real(&t, "ms", seconds * 1e3);
         line_real(&t, "img_per_s", net->batch / seconds);
-        line_real(&t, "convolutions_ms", own * 1e3);
-        line_real(&t, "onednn_convolutions_ms", b->onednn > 0 ? b->onednn * 1e3 : NAN);
+        line_real(&t, "convolutions_ms", net->steps_only ? NAN : own * 1e3);
+        line_real(&t, "onednn_convolutions_ms",
+                  b->onednn > 0 && !net->steps_only ? b->onednn * 1e3 : NAN);
         line_close(&t);
     } else {
-        kn_text_printf(&t, "step %-4s %.1f ms, %.0f pictures a second; %.2f times its convolutions",
-                       kn_dtype_name(dtype), seconds * 1e3, net->batch / seconds, seconds / own);
-        if (b->onednn > 0)
+        if (net->steps_only && dtype == KN_F32)
+            kn_text_printf(&t, "\n%s, %d pictures of %d by %d\n", net->model, net->batch, net->size,
+                           net->size);
+        kn_text_printf(&t, "step %-4s %.1f ms, %.0f pictures a second", kn_dtype_name(dtype),
+                       seconds * 1e3, net->batch / seconds);
+        if (!net->steps_only)
+            kn_text_printf(&t, "; %.2f times its convolutions", seconds / own);
+        if (!net->steps_only && b->onednn > 0)
             kn_text_printf(&t, ", %.2f times those by oneDNN in f32", seconds / b->onednn);
         kn_text_append(&t, "\n", 1);
     }

@@ -119,9 +119,10 @@ static const command table[] = {
      .examples = "  kiln bench\n"
                  "  kiln bench --threads 1\n",
      .details =
-         "Medians: decoding, each convolution of two networks with its share of the FMA peak\n"
-         "and oneDNN's time beside it, and a training step. Convolutions and steps are first\n"
-         "checked against plain loops. Other work on the machine shows in the figures.\n"},
+         "Medians: decoding, every kernel of a training with its share of what copying moves,\n"
+         "each convolution of two networks with its share of the FMA peak and oneDNN's time\n"
+         "beside it, and training steps. All but decoding is first checked against plain\n"
+         "loops. Other work on the machine shows in the figures.\n"},
 };
 
 const command *command_at(int i) {

@@ -48,6 +48,18 @@ static void test_network(void **state) {
     }
 }
 
+/* Each kernel was right before it was timed. */
+static void test_ops(void **state) {
+    (void)state;
+    static char out[16384];
+    COMMAND_WELL(out, HERE, "bench", "--only", "ops", "--json", "--threads", "1");
+    int rows = command_lines(out) - 2;
+    assert_int_equal(rows, 20);
+    for (int i = 0; i < rows; i++)
+        assert_true(number_in(out, "\"op\",", i, "ms") > 0);
+    check_contains(out, "\"op\":\"batch norm, relu\",\"pass\":\"backward\"");
+}
+
 static void test_lines(void **state) {
     (void)state;
     char out[8192];
@@ -61,6 +73,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_network),
+        cmocka_unit_test(test_ops),
         cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
