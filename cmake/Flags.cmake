@@ -29,6 +29,11 @@ if(KILN_SANITIZE)
     endif()
 endif()
 
+if(KILN_FUZZ)
+    target_compile_options(kiln_flags INTERFACE -fsanitize=fuzzer-no-link)
+    target_link_options(kiln_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 if(KILN_COVERAGE)
     target_compile_options(kiln_flags INTERFACE --coverage -fprofile-update=atomic)
     target_link_options(kiln_flags INTERFACE --coverage)
