@@ -9,7 +9,8 @@ cd "$(dirname "$0")" || exit 1
 usage() {
     cat <<'END'
 usage: ./test.sh [--full] [--device NAME]
-  --full         the long tests too (KILN_TEST_FULL=1), and all of them once more built by clang
+  --full         the long tests too (KILN_TEST_FULL=1), all of them once more built by clang, and the
+                 fuzzers
   --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, reference
 Tests that need real pictures look in KILN_TEST_DATA, an Imagenette folder with train/ and val/.
 END
@@ -42,7 +43,7 @@ while [ $# -gt 0 ]; do
 done
 
 packages="$build_packages g++ libcmocka-dev clang-format clang-tidy binutils"
-[ $full = no ] || packages="$packages clang libomp-dev"
+[ $full = no ] || packages="$packages clang libomp-dev libclang-rt-dev"
 # shellcheck disable=SC2086 # a list
 install_packages $packages || exit 1
 
@@ -72,11 +73,35 @@ broken() { # LOG WHAT
     printf '1/1 Testing: %s\nTest Failed.\n' "$2" >"$1"
 }
 
+# fuzz NAME RUNS - so many runs of a fuzzer on its corpus, which grows. Counts as one test.
+fuzz() {
+    log=$PWD/build-fuzz/$1.log
+    printf '1/1 Testing: fuzz %s, %s runs\n' "$1" "$2" >"$log"
+    if "build-fuzz/tests/fuzz_$1" -runs="$2" -max_len=8192 -artifact_prefix="build-fuzz/$1-" \
+        "build-fuzz/corpus/$1" >"build-fuzz/$1.out" 2>&1; then
+        echo "Test Passed." >>"$log"
+    else
+        tail -n 40 "build-fuzz/$1.out" | tee -a "$log"
+        echo "Test Failed." >>"$log"
+    fi
+    logs="$logs $log"
+}
+
 leg release build all -DKILN_TEST_TIMEOUT="$timeout"
 leg asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
 leg tsan build-tsan loader_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))
 if [ $full = yes ]; then
     leg clang build-clang all -DKILN_TEST_TIMEOUT="$timeout"
+    echo "== build-fuzz" >&2
+    if configure fuzz build-fuzz && quietly build-fuzz/build.log cmake --build build-fuzz --target fuzzers; then
+        for name in safetensors exif args resume; do
+            fuzz "$name" 1000000
+        done
+        fuzz picture 100000
+    else
+        broken build-fuzz/build-failed.log 'build of the fuzzers'
+        logs="$logs build-fuzz/build-failed.log"
+    fi
 fi
 
 # shellcheck disable=SC2086 # a list
