@@ -1,7 +1,8 @@
 # Fuzz.cmake - tests/fuzz/fuzz_NAME.c: with KILN_FUZZ (clang's libFuzzer, preset fuzz) a fuzzer, else a
 # program that runs the same function on a corpus and on variants of it, as an ordinary test.
 file(GLOB KILN_FUZZ_TARGETS CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
-file(GLOB KILN_FUZZ_picture CONFIGURE_DEPENDS tests/data/images/*.jpg tests/data/images/*.png)
+file(GLOB KILN_FUZZ_picture CONFIGURE_DEPENDS tests/data/images/*.jpg tests/data/images/*.png
+    tests/fuzz/seeds/picture_*)
 file(GLOB KILN_FUZZ_exif CONFIGURE_DEPENDS tests/data/images/exif_*)
 file(GLOB KILN_FUZZ_safetensors CONFIGURE_DEPENDS tests/data/safetensors/*.safetensors)
 file(GLOB KILN_FUZZ_args CONFIGURE_DEPENDS tests/fuzz/seeds/args_*.txt)

@@ -2,12 +2,17 @@
  *
  * A weight is split in two 16-bit halves, because multiply-and-add of 16-bit pairs is one
  * instruction on every x86-64, and 32-bit products are not. The halves' sums meet at the end:
- * exact, and below 2^31. */
+ * exact, and below 2^31 but for pictures of absurd shapes, where an edge's few weights can be many
+ * times their sum; then they wrap, as Pillow's do. */
 #include "formats/resize_kernel.h"
 
 #include <string.h>
 
 /* ---- plain C, that a compiler turns into SSE2 ---- */
+
+static inline int32_t joined(int32_t upper, int32_t lower) {
+    return (int32_t)((uint32_t)upper * (1U << KN_LOW_BITS) + (uint32_t)lower);
+}
 
 static inline int32_t dot(const int16_t *restrict line, const int16_t *restrict high,
                           const int16_t *restrict low, int taps) {
@@ -16,11 +21,11 @@ static inline int32_t dot(const int16_t *restrict line, const int16_t *restrict 
         upper += line[k] * high[k];
         lower += line[k] * low[k];
     }
-    return upper * (1 << KN_LOW_BITS) + lower;
+    return joined(upper, lower);
 }
 
 static uint8_t to_byte(int32_t sum) {
-    int32_t value = (sum + (1 << (KN_WEIGHT_BITS - 1))) >> KN_WEIGHT_BITS;
+    int32_t value = (int32_t)((uint32_t)sum + (1U << (KN_WEIGHT_BITS - 1))) >> KN_WEIGHT_BITS;
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
@@ -51,7 +56,7 @@ static void add_rows_plain(const uint8_t *in, ptrdiff_t down, int taps, const in
             }
         }
         for (ptrdiff_t x = 0; x < count; x++)
-            out[begin + x] = to_byte(upper[x] * (1 << KN_LOW_BITS) + lower[x]);
+            out[begin + x] = to_byte(joined(upper[x], lower[x]));
     }
 }
 
