@@ -2,24 +2,24 @@
  *
  * A weight is split in two 16-bit halves, because multiply-and-add of 16-bit pairs is one
  * instruction on every x86-64, and 32-bit products are not. The halves' sums meet at the end:
- * exact, and below 2^31 but for pictures of absurd shapes, where an edge's few weights can be many
- * times their sum; then they wrap, as Pillow's do. */
+ * exact, and below 2^31. Of some thousand rows or columns to one, the lower halves' sum is beyond
+ * that for itself; all sums wrap, so what they meet in is right. */
 #include "formats/resize_kernel.h"
 
 #include <string.h>
 
 /* ---- plain C, that a compiler turns into SSE2 ---- */
 
-static inline int32_t joined(int32_t upper, int32_t lower) {
-    return (int32_t)((uint32_t)upper * (1U << KN_LOW_BITS) + (uint32_t)lower);
+static inline int32_t joined(uint32_t upper, uint32_t lower) {
+    return (int32_t)(upper * (1U << KN_LOW_BITS) + lower);
 }
 
 static inline int32_t dot(const int16_t *restrict line, const int16_t *restrict high,
                           const int16_t *restrict low, int taps) {
-    int32_t upper = 0, lower = 0;
+    uint32_t upper = 0, lower = 0;
     for (int k = 0; k < (taps & ~(KN_FEW_TAPS - 1)); k++) {
-        upper += line[k] * high[k];
-        lower += line[k] * low[k];
+        upper += (uint32_t)(line[k] * high[k]);
+        lower += (uint32_t)(line[k] * low[k]);
     }
     return joined(upper, lower);
 }
@@ -46,13 +46,13 @@ static void add_rows_plain(const uint8_t *in, ptrdiff_t down, int taps, const in
                            const int16_t *low, ptrdiff_t bytes, uint8_t *out) {
     enum { COLUMNS = 64 };
     for (ptrdiff_t begin = 0; begin < bytes; begin += COLUMNS) {
-        int32_t upper[COLUMNS] = {0}, lower[COLUMNS] = {0};
+        uint32_t upper[COLUMNS] = {0}, lower[COLUMNS] = {0};
         ptrdiff_t count = bytes - begin < COLUMNS ? bytes - begin : COLUMNS;
         for (int k = 0; k < taps; k++) {
             const uint8_t *row = in + k * down + begin;
             for (ptrdiff_t x = 0; x < count; x++) {
-                upper[x] += row[x] * high[k];
-                lower[x] += row[x] * low[k];
+                upper[x] += (uint32_t)(row[x] * high[k]);
+                lower[x] += (uint32_t)(row[x] * low[k]);
             }
         }
         for (ptrdiff_t x = 0; x < count; x++)
