@@ -1,4 +1,5 @@
-/* bench_pictures.c - pictures a second on one processor: decoded, and decoded and resized. */
+/* bench_pictures.c - pictures a second: decoded, and decoded and resized, on one processor; and in
+ * batches by a loader's threads. */
 #include "bench.h"
 
 #include "core/ctx.h"
@@ -9,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { SIDE = 64, MADE_SIDE = 224, MADE = 64, QUALITY = 90 };
+enum { SIDE = 64, MADE_SIDE = 224, MADE = 64, QUALITY = 90, LOADED = 512, BATCH = 128 };
 
 typedef struct files {
     bench *b;
@@ -54,6 +55,74 @@ static kn_status decode_all(void *arg) {
     return KN_OK;
 }
 
+/* ---- the loader alone ---- */
+
+/* The same pictures again and again. */
+typedef struct made_set {
+    kn_dataset base;
+    const files *f;
+} made_set;
+
+static int64_t made_len(const kn_dataset *ds) {
+    (void)ds;
+    return LOADED;
+}
+
+static kn_status made_get(const kn_dataset *ds, kn_sample *s) {
+    const files *f = ((const made_set *)ds)->f;
+    const kn_text *file = &f->file[s->index % f->count];
+    kn_image image;
+    *s->label = 0;
+    kn_status status =
+        kn_image_decode(s->reader, file->data, file->length, "a picture", &image, s->error);
+    return status != KN_OK ? status
+                           : kn_image_resize(s->reader, image.pixels, image.height, image.width,
+                                             s->slot, SIDE, SIDE, s->error);
+}
+
+static kn_status load_all(void *arg) {
+    kn_loader *l = arg;
+    kn_batch batch;
+    bool got = true;
+    kn_status status = kn_loader_start(l, 0);
+    while (status == KN_OK && got) {
+        status = kn_loader_next(l, &batch, &got);
+        if (got)
+            kn_loader_release(l, &batch);
+    }
+    return status;
+}
+
+static kn_status time_loader(files *f, int *workers, double *seconds) {
+    static const kn_dataset_class cls = {.len = made_len, .get = made_get};
+    made_set set = {.base = {.cls = &cls, .height = SIDE, .width = SIDE}, .f = f};
+    kn_loader *l = kn_loader_new(f->b->s->ctx, &set.base, BATCH, (kn_loader_opts){.shuffle = true});
+    if (l == NULL)
+        return kn_ctx_status(f->b->s->ctx);
+    kn_status status = KN_OK;
+    *seconds = bench_time(load_all, l, &status);
+    *workers = kn_loader_workers(l);
+    kn_loader_free(l);
+    return status;
+}
+
+static void tell_loader(const files *f, int workers, double seconds) {
+    kn_text t = {0};
+    if (f->b->s->r.json) {
+        line_open(&t);
+        line_string(&t, "event", "bench");
+        line_string(&t, "what", "loader");
+        line_int(&t, "threads", workers);
+        line_real(&t, "img_per_s", LOADED / seconds);
+        line_close(&t);
+    } else
+        kn_text_printf(&t, "loader    %.0f pictures a second on %d thread%s, in batches of %d\n",
+                       LOADED / seconds, workers, workers == 1 ? "" : "s", BATCH);
+    report_out(&f->b->s->r, &t);
+}
+
+/* ---- all of it ---- */
+
 static void tell(const files *f, const char *what, const char *text, double seconds) {
     kn_text t = {0};
     if (f->b->s->r.json) {
@@ -90,6 +159,11 @@ kn_status bench_pictures(bench *b) {
     seconds = status == KN_OK ? bench_time(decode_all, f, &status) : NAN;
     if (status == KN_OK)
         tell(f, "resize", text, seconds);
+    int workers = 0;
+    if (status == KN_OK)
+        status = time_loader(f, &workers, &seconds);
+    if (status == KN_OK)
+        tell_loader(f, workers, seconds);
     for (int i = 0; i < MADE && f->file != NULL; i++)
         kn_text_free(&f->file[i]);
     kn_image_reader_free(&f->reader);

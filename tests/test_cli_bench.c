@@ -26,6 +26,8 @@ static void test_pictures(void **state) {
     double decoded = number_in(out, "\"decode\"", 0, "img_per_s");
     double resized = number_in(out, "\"resize\"", 0, "img_per_s");
     assert_true(decoded > 1 && resized > 1);
+    assert_true(number_in(out, "\"loader\"", 0, "img_per_s") > 1);
+    assert_true(number_in(out, "\"loader\"", 0, "threads") >= 1);
     assert_true(number_in(out, "\"memory\"", 0, "peak_memory") > 1e6);
     assert_null(strstr(out, "\"conv\""));
 }

@@ -59,7 +59,8 @@ KN_API const char *kn_image_codecs(void);
 
 /* Reads and decodes a JPEG or PNG, told apart by its first bytes. The bytes equal Pillow's
  * exif_transpose(open(path)).convert("RGB"); 16-bit grey is v >> 8. Damaged, truncated or foreign
- * files are KN_ERR_DATA, files that cannot be opened or read KN_ERR_IO, over max_memory
+ * files are KN_ERR_DATA, and so is what is no file (a folder, a pipe, a link to nothing) or must
+ * not be read; files that cannot be opened or read for another reason KN_ERR_IO, over max_memory
  * KN_ERR_LIMIT; the message names the path. */
 KN_API kn_status kn_image_read(kn_image_reader *r, const char *path, kn_image *out,
                                kn_error *error);
