@@ -129,7 +129,7 @@ static const kn_tile_kernels *own_tile(void) {
     return kn_tile_best();
 }
 
-#define shallow_grad_weights NULL_GRAD
+#define shallow_grad_weights kn_wide_kernels.conv_grad_weights
 enum { LEAST_CHANNELS = 1, LEAST_WIDE = 1, LEAST_WINDOW = 0 };
 
 #endif
