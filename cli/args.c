@@ -248,7 +248,7 @@ static kn_status check_words(const args *a, kn_error *error) {
     const char *gap = c->words[0] != '\0' ? " " : "";
     int words =
         a->words + (c->has_model && (a->weights != NULL || c->id == CMD_INFO) && a->model != NULL);
-    if (words < c->min_words || (c->id == CMD_TRAIN && words == 0))
+    if (words < c->min_words)
         return kn_error_set(error, KN_ERR_ARG, "usage: kiln %s%s%s", c->name, gap, c->words);
     if (words > c->max_words)
         return kn_error_set(error, KN_ERR_ARG, "unexpected argument %s; usage: kiln %s%s%s",

@@ -3,19 +3,14 @@
 
 #include "backend/peak.h"
 
+#include "core/clock.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 /* ---- taking a time ---- */
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -27,13 +22,13 @@ double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status) {
     double seconds[MOST], all = 0;
     int count = 0;
     for (int i = -WARM_UP; i < LEAST || (i < MOST && all < 0.5); i++) {
-        double began = now();
+        double began = kn_clock();
         *status = once(arg);
         if (*status != KN_OK)
             return NAN;
         if (i < 0)
             continue;
-        seconds[count] = now() - began;
+        seconds[count] = kn_clock() - began;
         all += seconds[count++];
     }
     qsort(seconds, (size_t)count, sizeof *seconds, by_size);

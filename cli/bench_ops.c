@@ -26,7 +26,6 @@ typedef struct operands {
     float *a, *b, *c, *out; /* [ROOM] */
     uint8_t *bytes;         /* [ROOM] */
     int32_t *index;         /* [SAMPLES], below SAMPLES */
-    double total[3];
 } operands;
 
 typedef struct kernel {
@@ -242,8 +241,9 @@ static void tell(bench *b, const kernel *k, double seconds) {
         kn_text_printf(&t, "%-20s %-9s %7.3f ms  %6.1f GB/s  %4.0f%% of copying\n", k->name,
                        k->pass, seconds * 1e3, bytes * 1e-9, 100 * bytes / b->copy);
     else
-        kn_text_printf(&t, "%-20s %-9s %7.3f ms  %6.0f GFLOP/s\n", k->name, k->pass, seconds * 1e3,
-                       flops * 1e-9);
+        kn_text_printf(&t, "%-20s %-9s %7.3f ms  %6.0f GFLOP/s  %3.0f%% of the peak\n", k->name,
+                       k->pass, seconds * 1e3, flops * 1e-9,
+                       b->peak > 0 ? 100 * flops / b->peak : NAN);
     report_out(&b->s->r, &t);
 }
 

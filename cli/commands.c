@@ -31,7 +31,7 @@ static const command table[] = {
      .details = DATA_TEXT
      "Ctrl-C ends the batch, saves and says how to go on; so does SIGTERM. SIGUSR1 saves and goes\n"
      "on. However a run ended, --resume brings it to the same weights, bit for bit.\n",
-     .min_words = 0,
+     .min_words = 1,
      .max_words = 1},
     {.name = "predict",
      .id = CMD_PREDICT,

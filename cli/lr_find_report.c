@@ -1,5 +1,6 @@
 /* lr_find_report.c - what kiln lr-find says and writes: each step, the curve as a table and as a
  * picture, and the suggestions. */
+#include "core/clock.h"
 #include "core/file.h"
 #include "formats/chart_parts.h"
 #include "json_line.h"
@@ -9,18 +10,11 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SUGGESTIONS = 4, LABEL = 48, LAST_HIDDEN = 5 /* where the loss runs away */ };
 
 /* ---- meanwhile ---- */
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 void lr_find_wipe(lr_report *r) {
     if (r->bar)
@@ -30,7 +24,7 @@ void lr_find_wipe(lr_report *r) {
 
 static void draw(lr_report *r, int step, const kn_lr_point *point) {
     char line[128];
-    double t = now();
+    double t = kn_clock();
     if (r->t->s->r.quiet || isatty(STDERR_FILENO) != 1 || t - r->drawn < 0.1)
         return;
     int length = snprintf(line, sizeof line,

@@ -94,14 +94,21 @@ static int make_numbered(session *s, run_folder *run, const char *above) {
     return EXIT_DONE;
 }
 
-static int make_named(session *s, run_folder *run) {
-    size_t length = strlen(s->a.output);
-    while (length > 1 && s->a.output[length - 1] == '/')
+/* Without slashes at its end; false when it is too long. */
+static bool set_path(run_folder *run, const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
         length--;
     if (length >= sizeof run->path)
-        return report_fail(&s->r, EXIT_USAGE, "--output: the path is too long");
-    memcpy(run->path, s->a.output, length);
+        return false;
+    memcpy(run->path, path, length);
     run->path[length] = '\0';
+    return true;
+}
+
+static int make_named(session *s, run_folder *run) {
+    if (!set_path(run, s->a.output))
+        return report_fail(&s->r, EXIT_USAGE, "--output: the path is too long");
     for (char *c = strchr(run->path + 1, '/'); c != NULL; c = strchr(c + 1, '/')) {
         *c = '\0';
         if (mkdir(run->path, 0777) != 0 && errno != EEXIST)
@@ -232,13 +239,8 @@ static void remove_unfinished(const run_folder *run) {
 
 int run_folder_take(session *s, run_folder *run, const char *path) {
     struct stat st;
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    if (length >= sizeof run->path)
+    if (!set_path(run, path))
         return report_fail(&s->r, EXIT_USAGE, "--resume: the path is too long");
-    memcpy(run->path, path, length);
-    run->path[length] = '\0';
     if (stat(run->path, &st) != 0 || !S_ISDIR(st.st_mode))
         return report_fail(&s->r, EXIT_USAGE, "%s: no such run folder", run->path);
     int code = lock_folder(s, run);

@@ -7,8 +7,9 @@
 #include "resume.h"
 #include "train_page.h"
 
+#include "core/clock.h"
+
 #include <stdio.h>
-#include <time.h>
 
 /* Of the best epoch, from its own validation: no further pass is needed. */
 static kn_status write_confusion(train *t) {
@@ -42,7 +43,9 @@ static int tell_interrupted(const train *t, int best) {
     if (best >= 0)
         snprintf(model, sizeof model, "; %s/model.safetensors is the best so far, of epoch %d",
                  t->run.path, best);
-    if (c.written == 0 || c.last_failed)
+    bool there =
+        t->s->resume != NULL && t->s->resume->checkpoint != NULL; /* that it went on from */
+    if (c.last_failed || (c.written == 0 && !there))
         return report_fail(&t->s->r, EXIT_FAILED, "interrupted, and the batch is not saved: %s%s",
                            c.reason, model);
     kn_text words = {0};
@@ -54,13 +57,10 @@ static int tell_interrupted(const train *t, int best) {
 }
 
 static int fit(train *t) {
-    struct timespec began, ended;
     interrupt_install();
-    clock_gettime(CLOCK_MONOTONIC, &began);
+    double began = kn_clock();
     kn_status status = kn_learner_fit(t->learner, t->s->a.epochs);
-    clock_gettime(CLOCK_MONOTONIC, &ended);
-    t->seconds =
-        (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) * 1e-9;
+    t->seconds = kn_clock() - began;
     int best = kn_save_model_best(t->learner, NULL);
     if (status == KN_OK && best >= 0)
         status = write_confusion(t);

@@ -7,6 +7,8 @@
 
 #include "core/ctx.h"
 
+#include <kiln/checkpoint.h>
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -243,14 +245,25 @@ static void a_signal_ends_the_batch_and_saves(void **state) {
     }
 }
 
-/* Saves, and goes on. */
+/* Saves in the middle of an epoch, whose end alone would be saved else, and goes on. */
 static void sigusr1_saves(void **state) {
     (void)state;
     command_run run;
+    char path[TREE_PATH + 64];
+    kn_checkpoint *c;
     undisturbed();
     start_training(&run, "saves", "1000");
-    assert_false(there("saves", "previous.ckpt"));
     kill(run.pid, SIGUSR1);
+    while (!there("saves", "last.ckpt") && !ended(&run))
+        continue;
+    kill(run.pid, SIGSTOP);
+    snprintf(path, sizeof path, "%s/saves", root);
+    assert_int_equal(kn_checkpoint_open(&c, path, NULL, NULL), KN_OK);
+    assert_non_null(c);
+    kn_checkpoint_place place = kn_checkpoint_at(c);
+    kn_checkpoint_close(c);
+    kill(run.pid, SIGCONT);
+    assert_true(place.epoch == 0 && place.batch < place.batches);
     command_wait(&run);
     command_expect(&run, 0);
     expect_same(run.out);

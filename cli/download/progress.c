@@ -1,18 +1,13 @@
 /* progress.c - see progress.h. */
 #include "download/progress.h"
 
+#include "core/clock.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BAR = 24 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 const char *progress_size(int64_t bytes, char text[PROGRESS_SIZE]) {
     if (bytes < 1000)
@@ -31,13 +26,13 @@ void progress_begin(progress *p, const report *r, const char *name, int64_t tota
                     .name = name,
                     .total = total,
                     .start = start,
-                    .began = now(),
-                    .shown = now(),
+                    .began = kn_clock(),
+                    .shown = kn_clock(),
                     .bar = !r->quiet && isatty(STDERR_FILENO) == 1};
 }
 
 double progress_seconds(const progress *p) {
-    return now() - p->began;
+    return kn_clock() - p->began;
 }
 
 static void draw(progress *p, int64_t done, const char *amounts) {
@@ -53,7 +48,7 @@ static void draw(progress *p, int64_t done, const char *amounts) {
 }
 
 void progress_show(progress *p, int64_t done) {
-    double time = now(), passed = time - p->began;
+    double time = kn_clock(), passed = time - p->began;
     if (p->r->quiet || time - p->shown < (p->bar ? 0.2 : 10))
         return;
     p->shown = time;

@@ -78,14 +78,16 @@ static kn_status shallow_grad_weights(kn_device *d, const kn_conv_dims *c, const
     for (int64_t i = 0; i < c->n && status == KN_OK; i += some) {
         kn_conv_dims few = *c;
         few.n = c->n - i < some ? c->n - i : some;
-        kn_cpu_cast(d, KN_BF16, KN_F32, few.n * in, x + i * in, wide_x);
-        kn_cpu_cast(d, KN_BF16, KN_F32, few.n * out, dy + i * out, wide_dy);
+        status = kn_cpu_cast(d, KN_BF16, KN_F32, few.n * in, x + i * in, wide_x);
+        if (status == KN_OK)
+            status = kn_cpu_cast(d, KN_BF16, KN_F32, few.n * out, dy + i * out, wide_dy);
         float *bias = db == NULL ? NULL : i == 0 ? db : part + weights;
-        status = library_conv_grad_weights(d, &few, wide_x, wide_dy, i == 0 ? dw : part, bias);
+        if (status == KN_OK)
+            status = library_conv_grad_weights(d, &few, wide_x, wide_dy, i == 0 ? dw : part, bias);
         if (status == KN_OK && i > 0)
-            kn_cpu_axpy(d, weights, 1, part, dw);
+            status = kn_cpu_axpy(d, weights, 1, part, dw);
         if (status == KN_OK && i > 0 && db != NULL)
-            kn_cpu_axpy(d, c->out, 1, part + weights, db);
+            status = kn_cpu_axpy(d, c->out, 1, part + weights, db);
     }
     return status;
 }
@@ -152,7 +154,7 @@ static kn_status cpu_conv_grad_data_bf16(kn_device *d, const kn_conv_dims *c, co
 
 static kn_status cpu_conv_grad_weights_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
                                             const kn_bf16 *dy, float *dw, float *db) {
-    if (c->in * c->kernel_h * c->kernel_w < LEAST_WINDOW)
+    if (c->n > 0 && c->in * c->kernel_h * c->kernel_w < LEAST_WINDOW)
         return shallow_grad_weights(d, c, x, dy, dw, db);
     return kn_own_conv_grad_weights(((cpu_state *)d->state)->half, c, x, dy, dw, db);
 }

@@ -1,16 +1,10 @@
 /* peak.c - see peak.h. */
 #include "backend/peak.h"
 
+#include "core/clock.h"
 #include "core/ctx.h"
 
 #include <string.h>
-#include <time.h>
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- multiply-adds ---- */
 
@@ -66,11 +60,11 @@ double kn_peak_flops(int threads) {
         return 0;
     for (int i = 0; i < TRIES; i++) {
         volatile float kept = 0; /* or all of it could be left out */
-        double began = now();
+        double began = kn_clock();
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (int t = 0; t < threads; t++)
             kept = run(rounds);
-        double seconds = now() - began;
+        double seconds = kn_clock() - began;
         (void)kept;
         double flops = 2.0 * lanes * SUMS * (double)rounds * threads / seconds;
         best = flops > best ? flops : best;
@@ -88,13 +82,13 @@ double kn_peak_copy(int threads) {
     char *from = kn_mem_alloc(NULL, bytes), *to = kn_mem_alloc(NULL, bytes);
     double best = 0;
     for (int i = 0; i < TRIES && from != NULL && to != NULL; i++) {
-        double began = now();
+        double began = kn_clock();
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (int t = 0; t < threads; t++) {
             size_t begin = bytes / (size_t)threads * (size_t)t;
             memcpy(to + begin, from + begin, bytes / (size_t)threads);
         }
-        double speed = 2.0 * (double)bytes / (now() - began);
+        double speed = 2.0 * (double)bytes / (kn_clock() - began);
         best = i > 0 && speed > best ? speed : best; /* the first makes the pages */
         from[i] = to[i + 1];
     }

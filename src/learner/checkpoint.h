@@ -37,7 +37,7 @@ bool kn_checkpoint_place_unpack(const int64_t in[KN_CHECKPOINT_NUMBERS], kn_chec
 kn_status kn_checkpoint_sum(const kn_st_entry *tensor, int tensors, const kn_st_meta *meta,
                             int metas, char hex[65], kn_error *error);
 
-/* checkpoint_write.c: keeps its memory from one to the next. */
+/* checkpoint_write.c: keeps its memory from one to the next; to begin with all but ctx is 0. */
 typedef struct kn_checkpoint_writer {
     kn_ctx *ctx;
     kn_st_entry *entry;

@@ -1,5 +1,6 @@
 /* checkpoint_cb.c - when checkpoints are written: after a batch, once enough time has passed or
  * somebody asks, and after the last batch of each epoch. */
+#include "core/clock.h"
 #include "core/file.h"
 #include "learner/checkpoint.h"
 
@@ -9,7 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static const char name[] = "checkpoint";
 
@@ -19,23 +19,17 @@ typedef struct checkpointer {
     kn_checkpoint_opts opts;
     kn_checkpoint_writer writer;
     kn_checkpoint_report report;
-    struct timespec since; /* of the last, or the attempt at it, or the start */
-    bool cancelled;        /* the batch under way: what it leaves is no place to go on from */
+    double since;   /* on kn_clock: of the last, or the attempt at it, or the start */
+    bool cancelled; /* the batch under way: what it leaves is no place to go on from */
     char folder[KN_PATH_MAX];
 } checkpointer;
-
-static double seconds_since(const struct timespec *began) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) * 1e-9;
-}
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     checkpointer *c = (checkpointer *)cb;
     if (l->epochs == 0)
         return KN_GO;
     c->report = (kn_checkpoint_report){0};
-    clock_gettime(CLOCK_MONOTONIC, &c->since);
+    c->since = kn_clock();
     return KN_GO;
 }
 
@@ -43,7 +37,7 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 static void write_now(checkpointer *c, kn_learner *l) {
     kn_status status = kn_checkpoint_write(&c->writer, l, l->batch_index + 1, c->folder,
                                            c->opts.meta, c->opts.metas);
-    clock_gettime(CLOCK_MONOTONIC, &c->since);
+    c->since = kn_clock();
     c->report.last_failed = status != KN_OK;
     if (status == KN_OK) {
         c->report.written++;
@@ -74,15 +68,14 @@ static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     if (!l->training || c->cancelled)
         return KN_GO;
     bool now = c->opts.wanted != NULL && c->opts.wanted(c->opts.user);
-    if (now || l->batch_index + 1 == l->batch_count || seconds_since(&c->since) >= c->opts.every)
+    if (now || l->batch_index + 1 == l->batch_count || kn_clock() - c->since >= c->opts.every)
         write_now(c, l);
     return KN_GO;
 }
 
 static void free_checkpointer(kn_callback *cb) {
     checkpointer *c = (checkpointer *)cb;
-    if (c->writer.ctx != NULL)
-        kn_checkpoint_writer_free(&c->writer);
+    kn_checkpoint_writer_free(&c->writer);
     kn_free(c->ctx, c);
 }
 
@@ -111,6 +104,7 @@ kn_callback *kn_checkpoint_cb(kn_ctx *ctx, kn_checkpoint_opts opts) {
     c->base.cls = &checkpoint_class;
     c->ctx = ctx;
     c->opts = opts;
+    c->writer.ctx = ctx;
     memcpy(c->folder, opts.folder, length + 1);
     return &c->base;
 }

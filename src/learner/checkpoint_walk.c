@@ -22,14 +22,13 @@ typedef struct walk {
     size_t prefix;
 } walk;
 
-static kn_status begin_part(walk *w, const char *owner, int number) {
+static void begin_part(walk *w, const char *owner, int number) {
     w->name.length = 0;
     kn_text_printf(&w->name, "%s", owner);
     if (number > 1) /* a second callback of one class */
         kn_text_printf(&w->name, "#%d", number);
     kn_text_append(&w->name, ".", 1);
     w->prefix = w->name.length;
-    return KN_OK;
 }
 
 static const char *full_name(walk *w, const char *name) {

@@ -133,7 +133,6 @@ kn_status kn_checkpoint_write(kn_checkpoint_writer *w, kn_learner *l, int64_t tr
                                  {KN_CHECKPOINT_KIND, "\"checkpoint\""}};
     char hex[65], sum[68], path[KN_PATH_MAX];
     int count = 2;
-    w->ctx = l->ctx;
     kn_error *error = &l->ctx->error;
     if (metas < 0 || metas + 3 > MOST_META)
         return kn_fail(l->ctx, KN_ERR_ARG, "checkpoint: %d words of metadata, the limit is %d",

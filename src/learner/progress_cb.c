@@ -1,5 +1,6 @@
 /* progress_cb.c - tells a person how far the run is: on a terminal a bar that is redrawn, elsewhere
  * a line an epoch. */
+#include "core/clock.h"
 #include "core/ctx.h"
 
 #include <kiln/callbacks.h>
@@ -7,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { BAR_WIDTH = 24, LINE_MAX_LENGTH = 256 };
 
@@ -20,12 +20,6 @@ typedef struct progress {
     bool bar;                 /* a bar stands on the line */
     bool cancelled;
 } progress;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void put(progress *p, const char *text) {
     p->opts.write(p->opts.user, text, strlen(text));
@@ -60,7 +54,7 @@ static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
 static kn_flow before_pass(kn_callback *cb, kn_learner *l) {
     progress *p = (progress *)cb;
     (void)l;
-    p->pass_began = now();
+    p->pass_began = kn_clock();
     p->drawn = 0;
     return KN_GO;
 }
@@ -86,7 +80,7 @@ static void draw(progress *p, kn_learner *l, double t) {
 
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     progress *p = (progress *)cb;
-    double t = now();
+    double t = kn_clock();
     if (p->opts.bar && t - p->drawn >= 0.1) {
         p->drawn = t;
         draw(p, l, t);

@@ -1,7 +1,7 @@
 /* terminate_on_nan_cb.c - ends a fit whose loss, gradients or weights are no numbers any more, and
  * says where it began: what would follow is wasted, and what is saved is still good. */
 #include "core/text.h"
-#include "nn/module.h"
+#include "learner/square_sum.h"
 
 #include <kiln/callbacks.h>
 
@@ -11,51 +11,21 @@
 typedef struct terminate {
     kn_callback base;
     kn_ctx *ctx;
-    kn_device *device;
-    kn_storage *total; /* one double: a sum of squares, which is finite only if all numbers are */
+    kn_square_sum sum; /* finite only if all numbers are */
 } terminate;
 
 /* ---- are these numbers? ---- */
 
-static kn_status make_room(terminate *t, kn_device *device) {
-    if (t->device != device) {
-        kn_storage_drop(t->total);
-        t->total = kn_storage_get(t->ctx, device, sizeof(double));
-        t->device = t->total != NULL ? device : NULL;
-    }
-    return t->total != NULL ? device->ops->zero(device, t->total->data, sizeof(double))
-                            : kn_ctx_status(t->ctx);
-}
-
-static kn_status read_total(terminate *t, bool *finite) {
+static kn_status read_finite(const kn_square_sum *s, bool *finite) {
     double total = 0;
-    kn_status status = t->device->ops->copy_out(t->device, &total, t->total->data, sizeof total);
+    kn_status status = kn_square_sum_read(s, &total);
     *finite = isfinite(total);
     return status;
 }
 
-/* Of f32; whatever is of another type counts as numbers. */
 static kn_status all_finite(terminate *t, const kn_tensor *x, bool *finite) {
-    *finite = true;
-    if (x->dtype != KN_F32)
-        return KN_OK;
-    kn_status status = make_room(t, x->device);
-    if (status == KN_OK)
-        status = x->device->ops->square_sum(x->device, x->numel, kn_f32(x), t->total->data);
-    return status == KN_OK ? read_total(t, finite) : status;
-}
-
-/* All that a parameter has, or all gradients: one look at the device for all of them. */
-static kn_status pack_finite(terminate *t, const kn_pack *pack, bool gradients, bool *finite) {
-    kn_device *d = pack->values->device;
-    const float *from = kn_f32(gradients ? pack->grads : pack->values);
-    kn_status status = make_room(t, d);
-    for (int i = 0; i < pack->count && status == KN_OK; i++) {
-        const kn_segment *s = &pack->segment[i];
-        if (!gradients || kn_param_has_grad(s->param))
-            status = d->ops->square_sum(d, s->length, from + s->offset, t->total->data);
-    }
-    return status == KN_OK ? read_total(t, finite) : status;
+    kn_status status = kn_square_sum_tensor(&t->sum, x);
+    return status == KN_OK ? read_finite(&t->sum, finite) : status;
 }
 
 /* ---- where did it begin? ---- */
@@ -177,7 +147,11 @@ static kn_flow check_pack(terminate *t, kn_learner *l, bool gradients) {
     const kn_pack *pack = kn_module_pack(l->model);
     bool finite = true;
     char name[NAME];
-    if (pack == NULL || pack_finite(t, pack, gradients, &finite) != KN_OK)
+    if (pack == NULL)
+        return KN_FAIL;
+    kn_status status = gradients ? kn_square_sum_gradients(&t->sum, pack)
+                                 : kn_square_sum_tensor(&t->sum, pack->values);
+    if (status != KN_OK || read_finite(&t->sum, &finite) != KN_OK)
         return KN_FAIL;
     if (finite)
         return KN_GO;
@@ -196,7 +170,7 @@ static kn_flow after_step(kn_callback *cb, kn_learner *l) {
 
 static void free_terminate(kn_callback *cb) {
     terminate *t = (terminate *)cb;
-    kn_storage_drop(t->total);
+    kn_square_sum_free(&t->sum);
     kn_free(t->ctx, t);
 }
 
@@ -214,6 +188,6 @@ kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx) {
     if (t == NULL)
         return NULL;
     t->base.cls = &terminate_class;
-    t->ctx = ctx;
+    t->ctx = t->sum.ctx = ctx;
     return &t->base;
 }

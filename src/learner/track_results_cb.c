@@ -2,10 +2,11 @@
  * TrackResults). The sums stay on the device and are read at the pass's end. */
 #include "tensor/tensor.h"
 
+#include "core/clock.h"
+
 #include <kiln/callbacks.h>
 
 #include <math.h>
-#include <time.h>
 
 static const char name[] = "track_results";
 
@@ -16,28 +17,9 @@ typedef struct track {
     kn_storage *total; /* double [3]: loss, hits, samples */
     bool begun;        /* the pass under way: the sums are its own */
     bool hits;         /* predictions were rows of class scores */
-    struct timespec began;
+    double began;      /* on kn_clock; of a pass that goes on, as if it had not been stopped */
     kn_results train, valid;
 } track;
-
-static double since(const struct timespec *began) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) * 1e-9;
-}
-
-/* As if the pass had begun so many seconds ago. */
-static void shift_began(track *t, double elapsed) {
-    clock_gettime(CLOCK_MONOTONIC, &t->began);
-    double whole = elapsed >= 0 && elapsed < 1e9 ? floor(elapsed) : 0; /* else: of no clock */
-    long part = (long)((elapsed - whole) * 1e9);
-    t->began.tv_sec -= (time_t)whole;
-    t->began.tv_nsec -= part >= 0 && part < 1000000000 ? part : 0;
-    if (t->began.tv_nsec < 0) {
-        t->began.tv_nsec += 1000000000;
-        t->began.tv_sec--;
-    }
-}
 
 static kn_flow begin(kn_callback *cb, kn_learner *l) {
     track *t = (track *)cb;
@@ -51,7 +33,7 @@ static kn_flow begin(kn_callback *cb, kn_learner *l) {
     if (t->total == NULL || device->ops->zero(device, t->total->data, 3 * sizeof(double)) != KN_OK)
         return KN_FAIL;
     t->begun = t->hits = true;
-    clock_gettime(CLOCK_MONOTONIC, &t->began);
+    t->began = kn_clock();
     return KN_GO;
 }
 
@@ -74,7 +56,7 @@ static kn_status read_results(track *t, kn_results *out) {
     if (t->total == NULL)
         return KN_OK;
     kn_status status = t->device->ops->copy_out(t->device, total, t->total->data, sizeof total);
-    out->seconds = since(&t->began);
+    out->seconds = kn_clock() - t->began;
     out->samples = (int64_t)total[2];
     if (total[2] > 0) {
         out->loss = total[0] / total[2];
@@ -105,7 +87,7 @@ static kn_flow after_validate(kn_callback *cb, kn_learner *l) {
 /* The sums of the pass under way, and the time that it took so far. */
 static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *visitor) {
     track *t = (track *)cb;
-    double total[3], elapsed = since(&t->began);
+    double total[3], elapsed = kn_clock() - t->began;
     int64_t hits = t->hits;
     (void)l;
     kn_status status = t->device->ops->copy_out(t->device, total, t->total->data, sizeof total);
@@ -120,7 +102,7 @@ static kn_status visit(kn_callback *cb, kn_learner *l, const kn_state_visitor *v
     if (status != KN_OK)
         return status;
     t->hits = hits != 0;
-    shift_began(t, elapsed);
+    t->began = kn_clock() - elapsed;
     return KN_OK;
 }
 
