@@ -94,7 +94,7 @@ if [ $full = yes ]; then
     leg clang build-clang all -DKILN_TEST_TIMEOUT="$timeout"
     echo "== build-fuzz" >&2
     if configure fuzz build-fuzz && quietly build-fuzz/build.log cmake --build build-fuzz --target fuzzers; then
-        for name in safetensors exif args resume; do
+        for name in safetensors exif args resume checkpoint cache; do
             fuzz "$name" 1000000
         done
         fuzz picture 100000

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """A training step on PyTorch: what `bench/step` measures, by the program that people use today.
 
-usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--steps N] [--arm ARM]...
+usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--steps N] [--device D]
+                     [--arm ARM]...
 
 NAME is simple_cnn, resnet18 or xresnet50 (written here, layer for layer those of Kiln); an arm is
 eager, channels-last, bf16 (autocast, channels-last), compile or compile-bf16 (torch.compile of the
-same), all that run here if none is named. The step: normalise u8 pictures, forward, cross entropy,
-backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds, and the
-process's peak memory so far in MiB.
+same), all that run here if none is named; on a GPU also graph and graph-bf16 (the whole step, optimizer
+included, as a CUDA graph of the compiled model). The step: normalise u8 pictures, forward, cross entropy,
+backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds (on a GPU,
+whose data lies there, of N runs of 50 steps that end in waiting for it), and the process's peak memory
+so far in MiB.
 """
 import argparse
 import json
@@ -19,7 +22,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16")
+ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16", "graph", "graph-bf16")
+ROUNDS = 50  # steps on a GPU that are timed as one
 
 
 def conv(ni, nf, kernel=3, stride=1, bias=False):
@@ -82,39 +86,71 @@ MODELS = {
 }
 
 
-def stepper(model, arm, batch, size):
+def stepper(model, arm, batch, size, device):
     torch.manual_seed(1)
-    net = MODELS[model]()
+    net = MODELS[model]().to(device)
+    cuda = device.startswith("cuda")
     if arm != "eager":
         net = net.to(memory_format=torch.channels_last)
-    opt = torch.optim.SGD(net.parameters(), lr=0.01)
-    run = torch.compile(net) if arm.startswith("compile") else net
-    pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
-    labels = torch.arange(batch) % 10
+    opt = torch.optim.SGD(net.parameters(), lr=0.01, foreach=cuda or None)
+    run = net
+    if arm.startswith("compile"):
+        run = torch.compile(net, mode="reduce-overhead" if cuda else None)
+    elif arm.startswith("graph"):
+        run = torch.compile(net)
+    pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
+    labels = (torch.arange(batch) % 10).to(device)
 
     def step():
         x = ((pixels.float() / 255 - 0.5) / 0.29).permute(0, 3, 1, 2)
         if arm == "eager":
             x = x.contiguous()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arm.endswith("bf16")):
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16,
+                            enabled=arm.endswith("bf16"), cache_enabled=not arm.startswith("graph")):
             loss = F.cross_entropy(run(x).float(), labels)
         opt.zero_grad()
         loss.backward()
         opt.step()
-        return loss.item()
+        return loss if cuda else loss.item()
 
     return step
 
 
-def measure(step, steps):
+def captured(step):
+    """The step as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(5):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay():
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def measure(step, steps, arm, cuda):
     for _ in range(3):
         loss = step()
+    if cuda and arm.startswith("graph"):
+        step = captured(step)
+    rounds = ROUNDS if cuda else 1
     taken = []
-    for _ in range(steps):
+    for i in range(steps + cuda):
         began = time.perf_counter()
-        loss = step()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken) * 1e3, loss
+        for _ in range(rounds):
+            loss = step()
+        if cuda:
+            torch.cuda.synchronize()
+        if i >= cuda:  # the first on a GPU warms up
+            taken.append((time.perf_counter() - began) / rounds)
+    return statistics.median(taken) * 1e3, float(loss)
 
 
 def main():
@@ -125,14 +161,17 @@ def main():
     ap.add_argument("--size", type=int, default=64)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--steps", type=int, default=20)
+    ap.add_argument("--device", default="cpu")
     ap.add_argument("--arm", action="append", choices=ARMS)
     a = ap.parse_args()
     torch.set_num_threads(a.threads)
-    for arm in a.arm or ARMS:
+    cuda = a.device.startswith("cuda")
+    for arm in a.arm or (ARMS if cuda else ARMS[:5]):
         line = {"torch": torch.__version__, "model": a.model, "batch": a.batch, "size": a.size,
-                "threads": a.threads, "arm": arm}
+                "threads": a.threads, "device": a.device, "arm": arm}
         try:
-            line["ms"], line["loss"] = measure(stepper(a.model, arm, a.batch, a.size), a.steps)
+            line["ms"], line["loss"] = measure(
+                stepper(a.model, arm, a.batch, a.size, a.device), a.steps, arm, cuda)
         except Exception as error:  # an arm that this version or machine lacks
             line["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
         line["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -95,8 +95,7 @@ typedef struct option {
     const char *start;   /* the value when neither given nor the recipe's; NULL: zero */
     const char *shown;   /* what --help calls the default when start does not say it */
     const char *value;   /* what --help calls the value */
-    const char *choices; /* "a|b" */
-    const char *later;   /* "c|d:": values of later versions; d: is any that begins so */
+    const char *choices; /* "a|b|c:N": of the last any number */
     const char *help;
     double min, max;
     bool above_min, below_max; /* the limit itself is outside */

@@ -26,6 +26,9 @@ double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status);
 /* bench_pictures.c: decoding and resizing. */
 kn_status bench_pictures(bench *b);
 
+/* bench_device.c: what copying moves in the memory of a device that has its own. */
+kn_status bench_device_copy(bench *b);
+
 /* bench_ops.c: every other kernel of a training. */
 kn_status bench_ops(bench *b);
 

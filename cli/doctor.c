@@ -122,7 +122,8 @@ int doctor_run(session *s) {
 #endif
     device(s, "reference", text);
     row(s, &t, "device reference", text);
-    row(s, &t, "device cuda", "not in this version");
+    device(s, "cuda", text);
+    row(s, &t, "device cuda", text);
     row(s, &t, "built with", KILN_BUILT_WITH);
     snprintf(text, sizeof text, "jansson %s, %s", jansson_version_str(),
              OpenSSL_version(OPENSSL_VERSION));

@@ -14,13 +14,17 @@
 /* ---- lists such as "a|b" ---- */
 
 /* Whether text is an item of list; an item that ends in a colon stands for all that begin so. */
+/* An item "cuda:N" is any of "cuda:0" to "cuda:999". */
 static bool in_list(const char *list, const char *text) {
     size_t n = strlen(text);
     for (const char *item = list; item != NULL; item = strchr(item, '|')) {
         item += *item == '|';
         size_t length = strcspn(item, "|");
-        bool prefix = item[length - 1] == ':';
-        if (strncmp(item, text, length) == 0 && (prefix || length == n))
+        bool numbered = length > 2 && item[length - 2] == ':' && item[length - 1] == 'N';
+        if (numbered && n >= length && n < length + 3 && strncmp(item, text, length - 1) == 0 &&
+            strspn(text + length - 1, "0123456789") == n - length + 1)
+            return true;
+        if (strncmp(item, text, length) == 0 && length == n && !numbered)
             return true;
     }
     return false;
@@ -187,8 +191,6 @@ const char *option_default(const option *o, unsigned commands, const char *recip
 }
 
 kn_status option_set(const option *o, const char *text, args *a, kn_error *error) {
-    if (o->later != NULL && *text != '\0' && in_list(o->later, text))
-        return kn_error_set(error, KN_ERR_ARG, "--%s %s is not in this version", o->name, text);
     if (!set(o, text, (char *)a + o->at))
         return refuse(o, text, error);
     return KN_OK;

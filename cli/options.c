@@ -106,11 +106,11 @@ static const option table[] = {
      .kind = KIND_CHOICE,
      .at = AT(device),
      .start = "auto",
-     .choices = "auto|cpu|onednn|reference",
-     .later = "cuda|cuda:",
+     .choices = "auto|cpu|cuda|cuda:N|onednn|reference",
      .value = "NAME",
-     .help = "auto, cpu, onednn (cpu, all convolutions and products by oneDNN) or reference (plain "
-             "loops)"},
+     .help =
+         "cuda (or cuda:N, if there are several), cpu, onednn (cpu, all convolutions and "
+         "products by oneDNN), reference (plain loops), or auto: cuda where it works, else cpu"},
     {.name = "workers",
      .letter = 'j',
      .commands = READ_COMMANDS,

@@ -2,16 +2,21 @@
 #include "session.h"
 
 #include "core/ctx.h"
+#include "home.h"
 
 #include <string.h>
 
 int session_open(session *s) {
     kn_error error = {0};
+    char home[PATH_MAX], plans[PATH_MAX];
+    bool known =
+        home_path(home, NULL) == KN_OK && home_join(plans, home, "/plans/cuda.txt", NULL) == KN_OK;
     kn_ctx_opts opts = {.log = report_log,
                         .log_user = &s->r,
                         .seed = s->a.seed,
                         .threads = s->a.threads,
-                        .device = s->a.device};
+                        .device = s->a.device,
+                        .plans = known ? plans : NULL};
     return kn_ctx_new(&s->ctx, opts, &error) == KN_OK ? EXIT_DONE : report_error(&s->r, &error);
 }
 

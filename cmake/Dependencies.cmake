@@ -8,7 +8,7 @@ set(KILN_PC_REQUIRES libjpeg libpng jansson libcrypto)
 pkg_check_modules(KILN_PC REQUIRED IMPORTED_TARGET ${KILN_PC_REQUIRES})
 
 add_library(kiln_deps INTERFACE)
-target_link_libraries(kiln_deps INTERFACE PkgConfig::KILN_PC Threads::Threads m)
+target_link_libraries(kiln_deps INTERFACE PkgConfig::KILN_PC Threads::Threads m ${CMAKE_DL_LIBS})
 set(KILN_LINK_ALSO m) # what has no pkg-config file
 
 # For kiln doctor.

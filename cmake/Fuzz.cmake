@@ -7,6 +7,8 @@ file(GLOB KILN_FUZZ_exif CONFIGURE_DEPENDS tests/data/images/exif_*)
 file(GLOB KILN_FUZZ_safetensors CONFIGURE_DEPENDS tests/data/safetensors/*.safetensors)
 file(GLOB KILN_FUZZ_args CONFIGURE_DEPENDS tests/fuzz/seeds/args_*.txt)
 file(GLOB KILN_FUZZ_resume CONFIGURE_DEPENDS tests/fuzz/seeds/resume_*.json)
+file(GLOB KILN_FUZZ_checkpoint CONFIGURE_DEPENDS tests/fuzz/seeds/checkpoint_*.ckpt)
+file(GLOB KILN_FUZZ_cache CONFIGURE_DEPENDS tests/fuzz/seeds/cache_*.bin)
 
 # Variants of each file of a corpus.
 set(KILN_FUZZ_VARIANTS_picture 100)
@@ -14,6 +16,8 @@ set(KILN_FUZZ_VARIANTS_exif 500)
 set(KILN_FUZZ_VARIANTS_safetensors 5000)
 set(KILN_FUZZ_VARIANTS_args 5000)
 set(KILN_FUZZ_VARIANTS_resume 5000)
+set(KILN_FUZZ_VARIANTS_checkpoint 5000)
+set(KILN_FUZZ_VARIANTS_cache 2000)
 
 add_custom_target(fuzzers)
 foreach(source ${KILN_FUZZ_TARGETS})

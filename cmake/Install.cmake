@@ -9,6 +9,9 @@ install(TARGETS kiln_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(KILN_BUILD_DOWNLOAD)
     install(TARGETS kiln_download RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+if(KILN_BUILD_CUDA)
+    install(TARGETS kiln_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 
 # What the static library needs from its user's link line.
 set(KILN_STATIC_LIBS ${KILN_LINK_ALSO})

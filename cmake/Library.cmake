@@ -9,6 +9,9 @@ endif()
 
 # Compiled once, for both forms of the library.
 add_library(kiln_objects OBJECT ${KILN_SOURCES})
+file(RELATIVE_PATH KILN_LIB_FROM_BIN /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
+set_source_files_properties(src/backend/plugin.c PROPERTIES
+    COMPILE_DEFINITIONS KN_LIB_FROM_BIN="${KILN_LIB_FROM_BIN}")
 target_include_directories(kiln_objects PUBLIC include PRIVATE src)
 target_link_libraries(kiln_objects PRIVATE kiln_flags kiln_deps)
 

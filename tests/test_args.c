@@ -293,8 +293,11 @@ static const struct {
     {"kiln train d --sched cyclic",
      "--sched \"cyclic\": expected constant, one-cycle, one-cycle-cos"},
     {"kiln train d --sched one", "--sched \"one\": expected constant, one-cycle, one-cycle-cos"},
-    {"kiln train d --device gpu", "--device \"gpu\": expected auto, cpu, onednn or reference"},
-    {"kiln train d --device cuda:0", "--device cuda:0 is not in this version"},
+    {"kiln train d --device gpu", "--device \"gpu\": expected auto, cpu, cuda, cuda:N, onednn or"},
+    {"kiln train d --device cuda:", "--device \"cuda:\": expected auto"},
+    {"kiln train d --device cuda:N", "--device \"cuda:N\": expected auto"},
+    {"kiln train d --device cuda:1000", "--device \"cuda:1000\": expected auto"},
+    {"kiln train d --device cuda:1x", "--device \"cuda:1x\": expected auto"},
     {"kiln train d --model resnet", "--model \"resnet\": expected simple_cnn"},
     {"kiln train d --output=", "--output \"\": expected DIR"},
     {"kiln train d --nesterov", "--nesterov goes with --opt sgd and a --momentum"},
@@ -322,21 +325,13 @@ static void test_refused(void **state) {
 static void test_later(void **state) {
     (void)state;
     const option *o;
-    char line[256], later[128];
+    char line[256];
     for (int i = 0; (o = option_at(i)) != NULL; i++) {
         if (o->commands == 0) {
             snprintf(line, sizeof line, "kiln train d --%s 1", o->name);
             refused(line, "is not in this version");
             snprintf(line, sizeof line, "kiln check d --%s=1", o->name);
             refused(line, "is not in this version");
-        }
-        snprintf(later, sizeof later, "%s", o->later != NULL ? o->later : "");
-        for (char *rest = later, *value; (value = strtok_r(rest, "|", &rest)) != NULL;) {
-            bool prefix = value[strlen(value) - 1] == ':';
-            snprintf(line, sizeof line, "kiln train d --%s %s%s", o->name, value,
-                     prefix ? "1" : "");
-            if (o->commands & CMD_TRAIN)
-                refused(line, "is not in this version");
         }
     }
 }

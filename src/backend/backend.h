@@ -20,6 +20,8 @@ struct kn_device {
     const kn_allocator *allocator;
     kn_error *error; /* of the context that owns the device */
     int threads;
+    int ordinal;       /* which of several: N of "cuda:N" */
+    const char *plans; /* a file of measured choices, for backends that have them; NULL: none */
     char about[192];
     void *state; /* the backend's own */
     /* Room for a kernel's partial sums, grown when needed and kept. */
@@ -145,6 +147,8 @@ typedef struct kn_adam_rule {
 
 struct kn_backend {
     const char *name;
+    bool async; /* memory is the device's own, and kernels run after their call returned; what fails
+                   there is said by a later call. copy_out waits for what was asked for before it */
     kn_status (*open)(kn_device *d); /* fills about, bf16 and state */
     void (*close)(kn_device *d);
 
@@ -155,6 +159,8 @@ struct kn_backend {
     kn_status (*copy_out)(kn_device *d, void *host, const void *from, size_t bytes);
     kn_status (*copy)(kn_device *d, void *to, const void *from, size_t bytes);
     kn_status (*zero)(kn_device *d, void *to, size_t bytes);
+    /* Of an asynchronous device: begins everything asked for so far. NULL: nothing waits. */
+    kn_status (*submit)(kn_device *d);
     /* The parameter with this id is gone or changed shape: drop its packed copies. */
     void (*forget)(kn_device *d, uint64_t id);
 
@@ -337,7 +343,8 @@ extern const kn_backend kn_backend_cpu;
  * built in. */
 extern const kn_backend kn_backend_onednn;
 
-/* The backend for a device name: "reference", "cpu", "onednn", "auto". NULL and *error: there is
+/* The backend for a device name: "reference", "cpu", "onednn", "cuda", "cuda:N", "auto" (CUDA where
+ * it works, else cpu). NULL and *error: there is
  * none. */
 const kn_backend *kn_backend_find(const char *name, kn_error *error);
 

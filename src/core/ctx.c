@@ -213,6 +213,8 @@ kn_status kn_ctx_new(kn_ctx **out, kn_ctx_opts opts, kn_error *error) {
         return kn_error_set(error, KN_ERR_ARG, "context: %d compute threads, expected 0 to 1024",
                             opts.threads);
     const char *device = opts.device != NULL ? opts.device : "auto";
+    if (opts.plans != NULL && strlen(opts.plans) >= sizeof(((kn_ctx *)NULL)->plans))
+        return kn_error_set(error, KN_ERR_ARG, "context: the plan file's path is too long");
     kn_ctx *ctx = kn_mem_calloc(&opts.allocator, 1, sizeof *ctx);
     if (ctx == NULL)
         return kn_error_set(error, KN_ERR_MEMORY, "out of memory: the context");
@@ -222,6 +224,7 @@ kn_status kn_ctx_new(kn_ctx **out, kn_ctx_opts opts, kn_error *error) {
     ctx->seed = opts.seed;
     ctx->threads = opts.threads > 0 ? opts.threads : kn_cpu_count();
     snprintf(ctx->device, sizeof ctx->device, "%s", device);
+    snprintf(ctx->plans, sizeof ctx->plans, "%s", opts.plans != NULL ? opts.plans : "");
     *out = ctx;
     return KN_OK;
 }

@@ -11,6 +11,7 @@ struct kn_ctx {
     uint64_t seed;
     int threads;
     char device[32];
+    char plans[1024];    /* of devices that measure: kn_ctx_opts.plans */
     uint16_t init_layer; /* initialised parameters so far: the layer of their random streams */
     bool no_init;        /* new parameters stay zeros: they are about to be filled */
     uint16_t dropouts;   /* made so far: likewise */

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- size classes ---- */
@@ -83,6 +84,42 @@ void kn_storage_drop(kn_storage *s) {
     s->pool->bin[s->bin] = s;
 }
 
+/* A bin's buffers by their addresses, the lowest first; few, and mostly in order. */
+static void sort_bin(kn_storage **first) {
+    kn_storage *sorted = NULL;
+    while (*first != NULL) {
+        kn_storage *s = *first;
+        *first = s->next;
+        kn_storage **at = &sorted;
+        while (*at != NULL && (*at)->data < s->data)
+            at = &(*at)->next;
+        s->next = *at;
+        *at = s;
+    }
+    *first = sorted;
+}
+
+static bool is_sorted(const kn_storage *s) {
+    while (s != NULL && s->next != NULL && s->data < s->next->data)
+        s = s->next;
+    return s == NULL || s->next == NULL;
+}
+
+kn_status kn_pools_settle(kn_ctx *ctx) {
+    kn_status status = KN_OK;
+    for (kn_pool *pool = ctx->engine->pools; pool != NULL; pool = pool->next) {
+        kn_device *d = &pool->device;
+        if (!d->ops->async)
+            continue;
+        for (int bin = 0; bin < KN_POOL_BINS; bin++)
+            if (!is_sorted(pool->bin[bin]))
+                sort_bin(&pool->bin[bin]);
+        if (d->ops->submit(d) != KN_OK)
+            status = ctx->error.status;
+    }
+    return status;
+}
+
 size_t kn_step_memory(const kn_ctx *ctx) {
     size_t bytes = 0;
     if (ctx->engine != NULL)
@@ -93,23 +130,31 @@ size_t kn_step_memory(const kn_ctx *ctx) {
 
 /* ---- devices ---- */
 
-kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
-    kn_engine *e = kn_engine_get(ctx);
-    const kn_backend *backend = e != NULL ? kn_backend_find(name, &ctx->error) : NULL;
-    if (backend == NULL)
-        return NULL;
+/* "cuda:2" is number 2 of its kind, "cuda" number 0. */
+static int ordinal_of(const char *name) {
+    const char *colon = strchr(name, ':');
+    return colon != NULL ? atoi(colon + 1) : 0;
+}
+
+static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordinal) {
+    kn_engine *e = ctx->engine;
     for (kn_pool *pool = e->pools; pool != NULL; pool = pool->next)
-        if (pool->device.ops == backend)
+        if (pool->device.ops == backend && pool->device.ordinal == ordinal)
             return &pool->device;
     kn_pool *pool = kn_calloc(ctx, 1, sizeof *pool, "a device");
     if (pool == NULL)
         return NULL;
     pool->ctx = ctx;
     pool->device = (kn_device){.ops = backend,
+                               .ordinal = ordinal,
+                               .plans = ctx->plans[0] != '\0' ? ctx->plans : NULL,
                                .allocator = &ctx->allocator,
                                .error = &ctx->error,
                                .threads = ctx->threads};
-    snprintf(pool->name, sizeof pool->name, "%s", backend->name);
+    if (ordinal > 0)
+        snprintf(pool->name, sizeof pool->name, "%s:%d", backend->name, ordinal);
+    else
+        snprintf(pool->name, sizeof pool->name, "%s", backend->name);
     if (backend->open(&pool->device) != KN_OK) {
         kn_free(ctx, pool);
         return NULL;
@@ -117,6 +162,12 @@ kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
     pool->next = e->pools;
     e->pools = pool;
     return &pool->device;
+}
+
+kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
+    kn_engine *e = kn_engine_get(ctx);
+    const kn_backend *backend = e != NULL ? kn_backend_find(name, &ctx->error) : NULL;
+    return backend != NULL ? open_device(ctx, backend, ordinal_of(name)) : NULL;
 }
 
 kn_device *kn_device_default(kn_ctx *ctx) {
@@ -132,6 +183,10 @@ void kn_device_use(kn_ctx *ctx, kn_device *device) {
     assert(device != NULL);
     pool_of(ctx, device);
     ctx->engine->current = device;
+}
+
+bool kn_device_is_host(const kn_device *device) {
+    return !device->ops->async;
 }
 
 const char *kn_device_name(const kn_device *device) {

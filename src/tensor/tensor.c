@@ -94,6 +94,7 @@ void kn_step_end(kn_ctx *ctx) {
         e->free_header[(e->free_first + e->free_count++) % e->free_capacity] = t;
     }
     e->live_count = 0;
+    (void)kn_pools_settle(ctx); /* a failure stays in the context */
 }
 
 bool kn_tensor_usable(kn_ctx *ctx, const char *op, const kn_tensor *t) {
@@ -189,19 +190,31 @@ kn_tensor *kn_from(kn_ctx *ctx, kn_dtype dtype, kn_shape shape, const void *data
     return t;
 }
 
+/* Where one of the devices is the host's memory, straight; else by way of it. */
+static kn_status move(kn_ctx *ctx, kn_tensor *to, const kn_tensor *from) {
+    kn_device *there = to->device, *here = from->device;
+    size_t bytes = kn_tensor_bytes(from);
+    if (kn_device_is_host(here))
+        return there->ops->copy_in(there, to->data, from->data, bytes);
+    if (kn_device_is_host(there))
+        return here->ops->copy_out(here, to->data, from->data, bytes);
+    void *host = kn_alloc(ctx, bytes > 0 ? bytes : 1, "a copy between devices");
+    if (host == NULL)
+        return KN_ERR_MEMORY;
+    kn_status status = here->ops->copy_out(here, host, from->data, bytes);
+    if (status == KN_OK)
+        status = there->ops->copy_in(there, to->data, host, bytes);
+    kn_free(ctx, host);
+    return status;
+}
+
 kn_tensor *kn_to(kn_ctx *ctx, kn_tensor *t, kn_device *device) {
     if (t == NULL || device == NULL || !kn_tensor_usable(ctx, "to", t))
         return NULL;
     if (t->device == device)
         return t;
-    size_t bytes = (size_t)t->numel * kn_dtype_size(t->dtype);
     kn_tensor *moved = kn_tensor_new(ctx, device, t->dtype, t->shape);
-    void *host = bytes > 0 && moved != NULL ? kn_alloc(ctx, bytes, "a copy between devices") : NULL;
-    bool good = moved != NULL && (bytes == 0 || host != NULL) &&
-                t->device->ops->copy_out(t->device, host, t->data, bytes) == KN_OK &&
-                device->ops->copy_in(device, moved->data, host, bytes) == KN_OK;
-    kn_free(ctx, host);
-    return good ? moved : NULL;
+    return moved != NULL && move(ctx, moved, t) == KN_OK ? moved : NULL;
 }
 
 /* ---- model tensors ---- */

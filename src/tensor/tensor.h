@@ -21,6 +21,9 @@ typedef struct kn_storage {
 kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes);
 void kn_storage_drop(kn_storage *s); /* one reference less; NULL is allowed */
 
+/* Is its memory the host's? Else it works asynchronously, too. */
+bool kn_device_is_host(const kn_device *device);
+
 /* ---- tensors ---- */
 
 struct kn_tensor {

@@ -25,7 +25,7 @@ complain() {
 
 # FILE:LINE:#include "ROOM/..." of every file below a folder.
 includes() {
-    grep -rnE '^[[:space:]]*#[[:space:]]*include' "$@" --include='*.[ch]'
+    grep -rnE '^[[:space:]]*#[[:space:]]*include' "$@" --include='*.[ch]' --include='*.cu' --include='*.cuh'
 }
 
 for folder in src/*/; do
@@ -55,7 +55,7 @@ forbid() { # PATTERN ALLOWED WHAT FOLDER...
     [ -z "$hits" ] || complain "$what:
 $hits"
 }
-forbid '[<"](oneapi/|dnnl|cuda|cudnn|cublas|nccl)' 'src/backend/' \
+forbid '[<"](oneapi/|dnnl|cuda_|cudnn|cublas|nccl)' 'src/backend/' \
     'a vendor header outside src/backend/' src include cli examples
 forbid '[<"](jpeglib|jerror|png|turbojpeg)\.h' 'src/formats/image\.c:' \
     'an image codec outside src/formats/image.c' src include cli examples

@@ -2,7 +2,7 @@
 # symbols.sh SOURCE BUILD - what the built library calls, exports and keeps. It never prints, exits
 # or aborts (an assertion excepted), jumps out of a function only in the image codec's file, exports
 # exactly the functions its headers declare, and has no variable that several contexts would share.
-# And kiln links neither libcurl nor libarchive.
+# And kiln links neither libcurl nor libarchive, nor anything of CUDA.
 cd "$1" || exit 1
 static=$2/libkiln.a
 shared=$2/libkiln.so
@@ -49,5 +49,15 @@ globals=$(objdump -t "$static" | grep -E ' O (\.data|\.bss|\.tdata|\.tbss|\*COM\
 # kiln starts without what only kiln-download needs.
 needed=$(objdump -p "$2/kiln" | grep -E 'NEEDED +lib(curl|archive|ssl)\.')
 [ -z "$needed" ] || complain "kiln links what belongs to kiln-download" "$needed"
+
+# The plugin for CUDA is found at run time: kiln links nothing of it, and it shows one function.
+needed=$(objdump -p "$2/kiln" "$shared" | grep -E 'NEEDED +lib(cuda|cudart|cudnn|cublas)')
+[ -z "$needed" ] || complain "CUDA is linked, not loaded" "$needed"
+if [ -e "$2/libkiln_cuda.so" ]; then
+    exported=$(nm -D --defined-only "$2/libkiln_cuda.so" | awk '{ print $3 }')
+    [ "$exported" = kn_plugin_backend ] || complain "exported by the plugin" "$exported"
+    missing=$(nm -D -u "$2/libkiln_cuda.so" | grep -E ' kn_')
+    [ -z "$missing" ] || complain "called by the plugin, not in it" "$missing"
+fi
 
 exit $status

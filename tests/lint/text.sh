@@ -17,7 +17,7 @@ forbid() { # PATTERN WHAT FILE...
 $hits"
 }
 
-for file in include/kiln/*.h src/*/*.[ch] cli/*.[ch] cli/*/*.[ch] examples/*.c bench/*.c tests/*.[ch] \
+for file in include/kiln/*.h src/*/*.[ch] src/*/*/*.cu src/*/*/*.cuh cli/*.[ch] cli/*/*.[ch] examples/*.c bench/*.c tests/*.[ch] \
     tests/support/*.[ch] tests/support/*/*.[ch]; do
     [ -e "$file" ] || continue
     name=$(basename "$file")

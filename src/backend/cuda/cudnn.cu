@@ -1,0 +1,489 @@
+/* cudnn.cu - cuDNN 9, through its graph interface in C: a convolution is described as a graph of
+ * operations on tensors, heuristics name engines for it, an engine with its knobs set becomes a
+ * plan, and a plan is executed on pointers. Nothing here is kept but plans. */
+#include "backend/cuda/cudnn.cuh"
+
+#include <cudnn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+enum { X = 'x', W = 'w', Y = 'y', BIAS = 'b', SUM = 's', PRODUCT = 'p' }; /* tensors' numbers */
+enum { MOST_CONFIGS = 48, MOST_KNOBS = 24, TEXT = 400 };
+static const int64_t most_workspace = 256 << 20;
+
+typedef cudnnBackendDescriptor_t descriptor;
+
+struct kn_cudnn {
+    cudnnHandle_t handle;
+};
+
+struct kn_cudnn_plan {
+    descriptor plan;
+    size_t workspace;
+    kn_conv_pass pass;
+    bool bias;
+    char text[TEXT];
+};
+
+size_t kn_cuda_cudnn_version() {
+    return cudnnGetVersion();
+}
+
+/* ---- descriptors ---- */
+
+/* Some descriptors under way. Once a call has failed the others do nothing, so that the first
+ * failure is the one that is told. */
+struct builder {
+    descriptor made[64];
+    int count;
+    cudnnStatus_t status;
+    const char *failed;
+};
+
+static void note(builder *b, cudnnStatus_t status, const char *what) {
+    if (b->status == CUDNN_STATUS_SUCCESS && status != CUDNN_STATUS_SUCCESS) {
+        b->status = status;
+        b->failed = what;
+    }
+}
+
+static bool good(const builder *b) {
+    return b->status == CUDNN_STATUS_SUCCESS;
+}
+
+static descriptor make(builder *b, cudnnBackendDescriptorType_t type) {
+    descriptor d = NULL;
+    if (b->count == static_cast<int>(sizeof b->made / sizeof b->made[0]))
+        note(b, CUDNN_STATUS_INTERNAL_ERROR, "too many descriptors");
+    if (good(b))
+        note(b, cudnnBackendCreateDescriptor(type, &d), "a descriptor");
+    if (d != NULL)
+        b->made[b->count++] = d;
+    return d;
+}
+
+static void set(builder *b, descriptor d, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t count, const void *value,
+                const char *what) {
+    if (good(b))
+        note(b, cudnnBackendSetAttribute(d, name, type, count, value), what);
+}
+
+static void set_one(builder *b, descriptor d, cudnnBackendAttributeName_t name,
+                    const descriptor *value, const char *what) {
+    set(b, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, value, what);
+}
+
+static void finish(builder *b, descriptor d, const char *what) {
+    if (good(b))
+        note(b, cudnnBackendFinalize(d), what);
+}
+
+/* All that were made and not taken out. */
+static void drop(builder *b) {
+    while (b->count > 0)
+        if (b->made[--b->count] != NULL)
+            cudnnBackendDestroyDescriptor(b->made[b->count]);
+}
+
+/* ---- the graph of a form ---- */
+
+/* NHWC as cuDNN has it: the sizes in the order N, C, H, W, the strides say where they lie. */
+static descriptor tensor(builder *b, int64_t id, cudnnDataType_t type, int64_t n, int64_t c,
+                         int64_t h, int64_t w, bool is_virtual) {
+    const int64_t dims[4] = {n, c, h, w}, strides[4] = {h * w * c, 1, w * c, c};
+    int64_t alignment = id == BIAS ? 4 : 16;
+    descriptor t = make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    set(b, t, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id, "a tensor's number");
+    set(b, t, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type, "a tensor's type");
+    set(b, t, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dims, "a tensor's dimensions");
+    set(b, t, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides, "a tensor's strides");
+    set(b, t, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment,
+        "a tensor's alignment");
+    set(b, t, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual,
+        "a tensor's being virtual");
+    finish(b, t, "a tensor");
+    return t;
+}
+
+static descriptor convolution(builder *b, const kn_conv_dims *c) {
+    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    const int64_t spatial = 2, ones[2] = {1, 1}, stride[2] = {c->stride, c->stride},
+                  padding[2] = {c->padding, c->padding};
+    descriptor d = make(b, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    set(b, d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute, "compute type");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode, "mode");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &spatial, "dimensions");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, ones, "dilations");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride, "strides");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, padding, "padding");
+    set(b, d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, padding, "padding");
+    finish(b, d, "the convolution");
+    return d;
+}
+
+/* to = op(from) or op(from, with). */
+static descriptor pointwise(builder *b, cudnnPointwiseMode_t mode, descriptor from, descriptor with,
+                            descriptor to) {
+    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    descriptor how = make(b, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    set(b, how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode, "pointwise mode");
+    set(b, how, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &compute,
+        "pointwise precision");
+    finish(b, how, "pointwise");
+    descriptor op = make(b, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, &how, "pointwise");
+    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, &from, "pointwise x");
+    if (with != NULL)
+        set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, &with, "pointwise b");
+    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, &to, "pointwise y");
+    finish(b, op, "a pointwise operation");
+    return op;
+}
+
+struct graph {
+    descriptor operation[3];
+    int count;
+};
+
+/* y = relu(conv(x, w) + bias), what stands between virtual and in f32. */
+static void forward(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
+    const kn_conv_dims *c = &f->dims;
+    const double one = 1, zero = 0;
+    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w, false);
+    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w, false);
+    descriptor y = tensor(b, Y, type, c->n, c->out, c->out_h, c->out_w, false);
+    bool more = f->bias || f->relu;
+    descriptor product =
+        more ? tensor(b, PRODUCT, CUDNN_DATA_FLOAT, c->n, c->out, c->out_h, c->out_w, true) : y;
+    descriptor conv = convolution(b, c);
+    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, &x, "forward x");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, &w, "forward w");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &product, "forward y");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &conv, "forward conv");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one, "alpha");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_DOUBLE, 1, &zero, "beta");
+    finish(b, op, "the forward operation");
+    g->operation[g->count++] = op;
+    descriptor sum = product;
+    if (f->bias) {
+        descriptor bias = tensor(b, BIAS, CUDNN_DATA_FLOAT, 1, c->out, 1, 1, false);
+        sum =
+            f->relu ? tensor(b, SUM, CUDNN_DATA_FLOAT, c->n, c->out, c->out_h, c->out_w, true) : y;
+        g->operation[g->count++] = pointwise(b, CUDNN_POINTWISE_ADD, product, bias, sum);
+    }
+    if (f->relu)
+        g->operation[g->count++] = pointwise(b, CUDNN_POINTWISE_RELU_FWD, sum, NULL, y);
+}
+
+static void backward_data(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
+    const kn_conv_dims *c = &f->dims;
+    const double one = 1, zero = 0;
+    descriptor dy = tensor(b, X, type, c->n, c->out, c->out_h, c->out_w, false);
+    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w, false);
+    descriptor dx = tensor(b, Y, type, c->n, c->in, c->h, c->w, false);
+    descriptor conv = convolution(b, c);
+    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, &dy, "data dy");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, &w, "data w");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, &dx, "data dx");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, &conv, "data conv");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one,
+        "alpha");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_DOUBLE, 1, &zero, "beta");
+    finish(b, op, "the data operation");
+    g->operation[g->count++] = op;
+}
+
+static void backward_weights(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
+    const kn_conv_dims *c = &f->dims;
+    const double one = 1, zero = 0;
+    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w, false);
+    descriptor dy = tensor(b, W, type, c->n, c->out, c->out_h, c->out_w, false);
+    descriptor dw = tensor(b, Y, f->wide ? CUDNN_DATA_FLOAT : type, c->out, c->in, c->kernel_h,
+                           c->kernel_w, false);
+    descriptor conv = convolution(b, c);
+    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, &x, "weights x");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, &dy, "weights dy");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, &dw, "weights dw");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, &conv, "weights conv");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one,
+        "alpha");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_DOUBLE, 1, &zero,
+        "beta");
+    finish(b, op, "the weights operation");
+    g->operation[g->count++] = op;
+}
+
+static descriptor make_graph(builder *b, kn_cudnn *c, const kn_conv_form *f) {
+    cudnnDataType_t type = f->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    graph g = {};
+    if (f->pass == KN_PASS_FORWARD)
+        forward(b, f, type, &g);
+    else if (f->pass == KN_PASS_DATA)
+        backward_data(b, f, type, &g);
+    else
+        backward_weights(b, f, type, &g);
+    descriptor d = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    set(b, d, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle, "a handle");
+    set(b, d, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g.count, g.operation,
+        "operations");
+    finish(b, d, "the graph of operations");
+    return d;
+}
+
+/* ---- engines ---- */
+
+/* Deterministic, and of the precision that was asked for. */
+static bool acceptable(descriptor engine, const kn_conv_form *f) {
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t count = 0;
+    if (cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
+                                 CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count,
+                                 notes) != CUDNN_STATUS_SUCCESS)
+        return false;
+    bool exact = !f->bf16 && !f->tf32;
+    for (int64_t i = 0; i < count; i++)
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC ||
+            notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
+            (exact && (notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
+                       notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
+            return false;
+    return true;
+}
+
+/* "engine 12 3=1 5=0": its index, then each knob's type and value. */
+static bool describe(descriptor config, descriptor engine, char *text, size_t size) {
+    descriptor knob[MOST_KNOBS] = {};
+    int64_t index = 0, count = 0, knobs = 0;
+    bool fine = cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64,
+                                         1, &count, &index) == CUDNN_STATUS_SUCCESS;
+    for (int i = 0; i < MOST_KNOBS && fine; i++)
+        fine = cudnnBackendCreateDescriptor(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, &knob[i]) ==
+               CUDNN_STATUS_SUCCESS;
+    fine = fine && cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                            CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_KNOBS, &knobs,
+                                            knob) == CUDNN_STATUS_SUCCESS;
+    int at = snprintf(text, size, "engine %lld", static_cast<long long>(index));
+    for (int i = 0; i < MOST_KNOBS; i++) {
+        cudnnBackendKnobType_t type;
+        int64_t value;
+        if (fine && i < knobs &&
+            cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE,
+                                     CUDNN_TYPE_KNOB_TYPE, 1, &count,
+                                     &type) == CUDNN_STATUS_SUCCESS &&
+            cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64,
+                                     1, &count, &value) == CUDNN_STATUS_SUCCESS)
+            at += snprintf(text + at, size - static_cast<size_t>(at), " %d=%lld",
+                           static_cast<int>(type), static_cast<long long>(value));
+        if (knob[i] != NULL)
+            cudnnBackendDestroyDescriptor(knob[i]);
+        fine = fine && at < static_cast<int>(size) - 32;
+    }
+    return fine;
+}
+
+/* A plan of a finished engine's config. NULL: it does not run here. */
+static kn_cudnn_plan *make_plan(kn_cudnn *c, const kn_conv_form *f, descriptor config,
+                                builder *why) {
+    builder b = {};
+    int64_t workspace = 0, count = 0;
+    descriptor plan = make(&b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    set(&b, plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle, "a handle");
+    set_one(&b, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &config, "a plan's engine");
+    finish(&b, plan, "a plan");
+    if (good(&b))
+        note(&b,
+             cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                      CUDNN_TYPE_INT64, 1, &count, &workspace),
+             "a plan's workspace");
+    kn_cudnn_plan *made = good(&b) && workspace <= most_workspace
+                              ? static_cast<kn_cudnn_plan *>(calloc(1, sizeof *made))
+                              : NULL;
+    if (made == NULL) {
+        note(why, good(&b) ? CUDNN_STATUS_NOT_SUPPORTED : b.status,
+             good(&b) ? "its workspace" : b.failed);
+        drop(&b);
+        return NULL;
+    }
+    made->plan = plan;
+    made->workspace = static_cast<size_t>(workspace);
+    made->pass = f->pass;
+    made->bias = f->bias;
+    return made;
+}
+
+static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descriptor config,
+                                     builder *why) {
+    builder b = {};
+    int64_t count = 0;
+    kn_cudnn_plan *made = NULL;
+    descriptor engine = make(&b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    if (good(&b))
+        note(&b,
+             cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
+                                      CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &engine),
+             "a config's engine");
+    if (good(&b) && acceptable(engine, f))
+        made = make_plan(c, f, config, why);
+    if (made != NULL && !describe(config, engine, made->text, sizeof made->text)) {
+        kn_cudnn_plan_free(made);
+        made = NULL;
+    }
+    note(why, b.status, b.failed);
+    drop(&b);
+    return made;
+}
+
+/* Plans of the configs that one mode of the heuristics names. */
+static int plans_of_mode(kn_cudnn *c, const kn_conv_form *f, descriptor graph_of,
+                         cudnnBackendHeurMode_t mode, kn_cudnn_plan **out, int most, builder *why) {
+    builder b = {};
+    int64_t count = 0;
+    int found = 0;
+    descriptor heuristics = make(&b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR), config[MOST_CONFIGS];
+    set_one(&b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &graph_of, "heuristics");
+    set(&b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode, "heuristics");
+    finish(&b, heuristics, "heuristics");
+    for (int i = 0; i < MOST_CONFIGS; i++)
+        config[i] = make(&b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    if (good(&b))
+        note(&b,
+             cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                      CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_CONFIGS, &count, config),
+             "heuristics' results");
+    for (int64_t i = 0; good(&b) && i < count && i < MOST_CONFIGS && found < most; i++) {
+        out[found] = plan_of_config(c, f, config[i], why);
+        found += out[found] != NULL;
+    }
+    note(why, b.status, b.failed);
+    drop(&b);
+    return found;
+}
+
+int kn_cudnn_plans(kn_device *d, kn_cudnn *c, const kn_conv_form *f, kn_cudnn_plan **out,
+                   int most) {
+    builder b = {}, why = {};
+    descriptor graph_of = make_graph(&b, c, f);
+    int found = 0;
+    if (good(&b))
+        found = plans_of_mode(c, f, graph_of, CUDNN_HEUR_MODE_A, out, most, &why);
+    if (good(&b) && found == 0)
+        found = plans_of_mode(c, f, graph_of, CUDNN_HEUR_MODE_FALLBACK, out, most, &why);
+    note(&b, why.status, why.failed);
+    if (found == 0 && kn_cuda_of(d)->debug)
+        fprintf(stderr, "cuda: cuDNN has no engine: %s: %s\n",
+                b.failed != NULL ? b.failed : "none fits", cudnnGetErrorString(b.status));
+    drop(&b);
+    return found;
+}
+
+kn_cudnn_plan *kn_cudnn_plan_from(kn_device *d, kn_cudnn *c, const kn_conv_form *f,
+                                  const char *text) {
+    builder b = {}, why = {};
+    descriptor knob[MOST_KNOBS];
+    int64_t index = 0, value = 0;
+    int type = 0, length = 0, knobs = 0;
+    if (sscanf(text, "engine %ld%n", &index, &length) != 1)
+        return NULL;
+    descriptor graph_of = make_graph(&b, c, f), engine = make(&b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    set_one(&b, engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, &graph_of, "an engine's graph");
+    set(&b, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index, "its index");
+    finish(&b, engine, "an engine");
+    for (const char *at = text + length;
+         knobs < MOST_KNOBS && sscanf(at, " %d=%ld%n", &type, &value, &length) == 2; at += length) {
+        cudnnBackendKnobType_t kind = static_cast<cudnnBackendKnobType_t>(type);
+        descriptor k = make(&b, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
+        set(&b, k, CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &kind, "a knob");
+        set(&b, k, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &value,
+            "a knob's value");
+        finish(&b, k, "a knob");
+        knob[knobs++] = k;
+    }
+    descriptor config = make(&b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    set_one(&b, config, CUDNN_ATTR_ENGINECFG_ENGINE, &engine, "a config's engine");
+    if (knobs > 0)
+        set(&b, config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, knobs,
+            knob, "a config's knobs");
+    finish(&b, config, "a config");
+    kn_cudnn_plan *plan = good(&b) && acceptable(engine, f) ? make_plan(c, f, config, &why) : NULL;
+    if (plan != NULL)
+        snprintf(plan->text, sizeof plan->text, "%s", text);
+    else if (kn_cuda_of(d)->debug)
+        fprintf(stderr, "cuda: \"%s\" from the plan file does not run: %s\n", text,
+                good(&b) ? why.failed : b.failed);
+    drop(&b);
+    return plan;
+}
+
+void kn_cudnn_plan_text(const kn_cudnn_plan *plan, char *text, size_t size) {
+    snprintf(text, size, "%s", plan->text);
+}
+
+size_t kn_cudnn_workspace(const kn_cudnn_plan *plan) {
+    return plan->workspace;
+}
+
+void kn_cudnn_plan_free(kn_cudnn_plan *plan) {
+    if (plan == NULL)
+        return;
+    cudnnBackendDestroyDescriptor(plan->plan);
+    free(plan);
+}
+
+/* ---- running ---- */
+
+kn_status kn_cudnn_execute(kn_device *d, cudaStream_t stream, const kn_cudnn_run *run) {
+    static const char *const name[] = {"forward", "gradient of the data",
+                                       "gradient of the weights"};
+    const kn_cudnn_plan *plan = run->plan;
+    const int64_t ids[4] = {X, W, Y, BIAS};
+    const void *pointers[4] = {run->a, run->b, run->out, run->bias};
+    int64_t count = plan->bias ? 4 : 3;
+    builder b = {};
+    descriptor pack = make(&b, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids, "tensors");
+    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers,
+        "pointers");
+    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &run->workspace,
+        "a workspace");
+    finish(&b, pack, "the pointers");
+    if (good(&b))
+        note(&b, cudnnSetStream(run->cudnn->handle, stream), "the stream");
+    if (good(&b))
+        note(&b, cudnnBackendExecute(run->cudnn->handle, plan->plan, pack), "running");
+    drop(&b);
+    if (good(&b))
+        return KN_OK;
+    return kn_cuda_fail(d, KN_ERR_DEVICE, "device cuda:%d: cuDNN's convolution, %s: %s: %s",
+                        d->ordinal, name[plan->pass], b.failed, cudnnGetErrorString(b.status));
+}
+
+/* ---- the library's handle ---- */
+
+kn_cudnn *kn_cudnn_new(kn_device *d) {
+    kn_cudnn *c = static_cast<kn_cudnn *>(calloc(1, sizeof *c));
+    if (c == NULL) {
+        kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: cuDNN for device cuda:%d", d->ordinal);
+        return NULL;
+    }
+    cudnnStatus_t status = cudnnCreate(&c->handle);
+    if (status == CUDNN_STATUS_SUCCESS)
+        return c;
+    kn_cuda_fail(d, KN_ERR_DEVICE, "device cuda:%d: cuDNN %zu does not start: %s", d->ordinal,
+                 cudnnGetVersion(), cudnnGetErrorString(status));
+    free(c);
+    return NULL;
+}
+
+void kn_cudnn_free(kn_cudnn *c) {
+    if (c == NULL)
+        return;
+    cudnnDestroy(c->handle);
+    free(c);
+}
