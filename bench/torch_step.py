@@ -6,8 +6,8 @@ usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--step
 
 NAME is simple_cnn, resnet18 or xresnet50 (written here, layer for layer those of Kiln); an arm is
 eager, channels-last, bf16 (autocast, channels-last), compile or compile-bf16 (torch.compile of the
-same), all that run here if none is named; on a GPU also graph and graph-bf16 (the whole step, optimizer
-included, as a CUDA graph of the compiled model). The step: normalise u8 pictures, forward, cross entropy,
+same), all that run here if none is named; on a GPU also capture and capture-bf16 (the whole step,
+optimizer included, as a CUDA graph) and graph and graph-bf16 (the same of the compiled model). The step: normalise u8 pictures, forward, cross entropy,
 backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds (on a GPU,
 whose data lies there, of N runs of 50 steps that end in waiting for it), and the process's peak memory
 so far in MiB.
@@ -22,7 +22,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16", "graph", "graph-bf16")
+ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16", "capture", "capture-bf16",
+        "graph", "graph-bf16")
 ROUNDS = 50  # steps on a GPU that are timed as one
 
 
@@ -89,7 +90,7 @@ MODELS = {
 def stepper(model, arm, batch, size, device):
     torch.manual_seed(1)
     net = MODELS[model]().to(device)
-    cuda = device.startswith("cuda")
+    cuda, whole = device.startswith("cuda"), arm.startswith(("capture", "graph"))
     if arm != "eager":
         net = net.to(memory_format=torch.channels_last)
     opt = torch.optim.SGD(net.parameters(), lr=0.01, foreach=cuda or None)
@@ -105,8 +106,8 @@ def stepper(model, arm, batch, size, device):
         x = ((pixels.float() / 255 - 0.5) / 0.29).permute(0, 3, 1, 2)
         if arm == "eager":
             x = x.contiguous()
-        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16,
-                            enabled=arm.endswith("bf16"), cache_enabled=not arm.startswith("graph")):
+        with torch.autocast(device.split(":")[0], torch.bfloat16, arm.endswith("bf16"),
+                            cache_enabled=not whole):
             loss = F.cross_entropy(run(x).float(), labels)
         opt.zero_grad()
         loss.backward()
@@ -136,10 +137,10 @@ def captured(step):
 
 
 def measure(step, steps, arm, cuda):
+    if cuda and arm.startswith(("capture", "graph")):  # which warms up on a stream of its own
+        step = captured(step)
     for _ in range(3):
         loss = step()
-    if cuda and arm.startswith("graph"):
-        step = captured(step)
     rounds = ROUNDS if cuda else 1
     taken = []
     for i in range(steps + cuda):
@@ -150,7 +151,7 @@ def measure(step, steps, arm, cuda):
             torch.cuda.synchronize()
         if i >= cuda:  # the first on a GPU warms up
             taken.append((time.perf_counter() - began) / rounds)
-    return statistics.median(taken) * 1e3, float(loss)
+    return statistics.median(taken) * 1e3, float(loss.detach() if cuda else loss)
 
 
 def main():

@@ -74,7 +74,7 @@ static kn_status fill_batch(stepper *s) {
 static kn_status open_stepper(stepper *s, kn_ctx *ctx, const char *model, kn_device *device) {
     s->ctx = ctx;
     s->device = device;
-    s->rounds = device->ops->async ? ROUNDS : 1;
+    s->rounds = kn_device_is_host(device) ? 1 : s->size > 64 ? ROUNDS / 5 : ROUNDS;
     kn_status status =
         kn_tensor_init(ctx, &s->pixels, device, KN_U8, KN_SHAPE(s->batch, s->size, s->size, 3));
     if (status == KN_OK)

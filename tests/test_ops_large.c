@@ -246,7 +246,8 @@ static void packed_weights_follow_the_weights(void **state) {
     check_conv(x, &a, "zeros");
     /* Moved into a shared buffer. */
     kn_storage *pack = kn_storage_get(ctx, own, 2 * sizeof values);
-    memcpy((char *)pack->data + sizeof values, values, sizeof values);
+    assert_int_equal(
+        own->ops->copy_in(own, (char *)pack->data + sizeof values, values, sizeof values), KN_OK);
     kn_tensor_place(&a, pack, sizeof values);
     kn_storage_drop(pack);
     check_conv(x, &a, "a packed parameter");

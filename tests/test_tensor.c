@@ -114,14 +114,16 @@ static void devices_are_found_by_name(void **state) {
     assert_string_equal(kn_device_name(cpu), "cpu");
     assert_true(strlen(kn_device_about(cpu)) > 5);
     assert_ptr_equal(kn_device_open(ctx, "cpu"), cpu);
-    assert_ptr_equal(kn_device_open(ctx, "auto"), cpu);
+    kn_device *best = kn_device_open(ctx, "auto"); /* cuda where there is one */
+    assert_true(best == cpu || strcmp(kn_device_name(best), "cuda") == 0);
     assert_ptr_equal(kn_device_default(ctx), reference);
     kn_device_use(ctx, cpu);
     assert_ptr_equal(kn_tensor_device(kn_full(ctx, KN_SCALAR, 1)), cpu);
     assert_null(kn_device_open(ctx, "gpu"));
-    check_error(ctx, KN_ERR_ARG, "device gpu: unknown; there are auto, cpu, reference");
-    assert_null(kn_device_open(ctx, "cuda:1"));
-    check_error(ctx, KN_ERR_DEVICE, "cuda:1");
+    check_error(ctx, KN_ERR_ARG,
+                "device gpu: unknown; there are auto, cpu, cuda, cuda:N, reference");
+    assert_null(kn_device_open(ctx, "cuda:4000"));
+    check_error(ctx, KN_ERR_DEVICE, "cuda:4000");
     kn_ctx *other = counted_ctx(&memory, "abacus");
     assert_null(kn_zeros(other, KN_F32, KN_SHAPE(1)));
     check_error(other, KN_ERR_ARG, "device abacus: unknown");

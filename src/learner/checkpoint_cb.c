@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "learner/checkpoint.h"
+#include "learner/terminate_on_nan.h"
 
 #include "learner/events.h"
 
@@ -50,6 +51,14 @@ static void write_now(checkpointer *c, kn_learner *l) {
               (long long)l->batch_index + 1, error.message);
 }
 
+/* What is no number any more is not saved. */
+static kn_flow write_good(checkpointer *c, kn_learner *l) {
+    if (kn_terminate_on_nan_check(l) != KN_OK)
+        return KN_FAIL;
+    write_now(c, l);
+    return KN_GO;
+}
+
 static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     (void)l;
     ((checkpointer *)cb)->cancelled = false;
@@ -69,7 +78,7 @@ static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
         return KN_GO;
     bool now = c->opts.wanted != NULL && c->opts.wanted(c->opts.user);
     if (now || l->batch_index + 1 == l->batch_count || kn_clock() - c->since >= c->opts.every)
-        write_now(c, l);
+        return write_good(c, l);
     return KN_GO;
 }
 

@@ -1,6 +1,13 @@
 /* terminate_on_nan_cb.c - ends a fit whose loss, gradients or weights are no numbers any more, and
- * says where it began: what would follow is wasted, and what is saved is still good. */
+ * says where it began: what would follow is wasted, and what is saved is still good.
+ *
+ * On a device that works asynchronously it looks some steps later, and before anything is saved:
+ * then it says which step it was, but that step's batch and weights are gone, and with them the
+ * layer. */
+#include "learner/terminate_on_nan.h"
+
 #include "core/text.h"
+#include "learner/finite_ring.h"
 #include "learner/square_sum.h"
 
 #include <kiln/callbacks.h>
@@ -12,7 +19,11 @@ typedef struct terminate {
     kn_callback base;
     kn_ctx *ctx;
     kn_square_sum sum; /* finite only if all numbers are */
+    kn_finite_ring ring;
+    bool defer; /* even on a host device */
 } terminate;
+
+static const char name_of_class[] = "terminate_on_nan";
 
 /* ---- are these numbers? ---- */
 
@@ -114,6 +125,71 @@ static void find_layer(terminate *t, kn_learner *l, char *name, size_t size) {
     kn_text_free(&path);
 }
 
+/* ---- some steps later ---- */
+
+static bool later(const terminate *t, kn_learner *l) {
+    const kn_device *d = kn_device_default(l->ctx);
+    return t->defer || (d != NULL && !kn_device_is_host(d));
+}
+
+static kn_status look_back(terminate *t, kn_learner *l) {
+    static const char *const text[] = {"the loss is not finite", "the gradients are not finite",
+                                       "the weights are not finite"};
+    bool found;
+    kn_finite_what bad;
+    kn_finite_place at;
+    kn_status status = kn_finite_ring_read(&t->ring, &found, &bad, &at);
+    if (status != KN_OK || !found)
+        return status;
+    return kn_fail(
+        l->ctx, KN_ERR_STATE,
+        "epoch %d, batch %lld: %s, so the training stops; a lower learning rate may help "
+        "(device %s looks every %d steps; on cpu the layer would be named)",
+        at.epoch, (long long)at.batch, text[bad], kn_device_name(kn_device_default(l->ctx)),
+        KN_FINITE_STEPS);
+}
+
+kn_status kn_terminate_on_nan_check(kn_learner *l) {
+    kn_callback *cb = kn_learner_find(l, name_of_class);
+    return cb != NULL ? look_back((terminate *)cb, l) : KN_OK;
+}
+
+void kn_terminate_on_nan_defer(kn_callback *cb) {
+    ((terminate *)cb)->defer = true;
+}
+
+static kn_status leave_gradients(terminate *t, const kn_pack *pack) {
+    kn_status status = KN_OK;
+    int64_t offset, length;
+    for (int at = 0; status == KN_OK && kn_gradient_range(pack, &at, &offset, &length);)
+        status =
+            kn_finite_ring_add(&t->ring, KN_FINITE_GRADIENTS, length, kn_f32(pack->grads) + offset);
+    return status;
+}
+
+static kn_flow leave_loss(terminate *t, kn_learner *l) {
+    kn_device *d = kn_device_default(l->ctx);
+    if (kn_finite_ring_full(&t->ring) &&
+        look_back(t, l) != KN_OK) /* its last steps were cancelled */
+        return KN_FAIL;
+    kn_status status =
+        kn_finite_ring_begin(&t->ring, d, (kn_finite_place){l->epoch, l->batch_index});
+    if (status == KN_OK)
+        status = kn_finite_ring_add(&t->ring, KN_FINITE_LOSS, 1, kn_f32(l->loss));
+    return status == KN_OK ? KN_GO : KN_FAIL;
+}
+
+static kn_flow leave_pack(terminate *t, kn_learner *l, bool gradients) {
+    const kn_pack *pack = kn_module_pack(l->model);
+    kn_status status = pack == NULL ? kn_ctx_status(l->ctx)
+                       : gradients  ? leave_gradients(t, pack)
+                                    : kn_finite_ring_add(&t->ring, KN_FINITE_WEIGHTS,
+                                                         pack->values->numel, kn_f32(pack->values));
+    if (status == KN_OK && !gradients && kn_finite_ring_full(&t->ring))
+        status = look_back(t, l);
+    return status == KN_OK ? KN_GO : KN_FAIL;
+}
+
 /* ---- events ---- */
 
 enum { NAME = 256 };
@@ -132,6 +208,8 @@ static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
     char name[NAME];
     if (!l->training)
         return KN_GO;
+    if (later(t, l))
+        return leave_loss(t, l);
     double loss = kn_item(l->ctx, l->loss);
     if (isfinite(loss) || kn_ctx_status(l->ctx) != KN_OK)
         return KN_GO;
@@ -144,6 +222,8 @@ static kn_flow after_loss(kn_callback *cb, kn_learner *l) {
 }
 
 static kn_flow check_pack(terminate *t, kn_learner *l, bool gradients) {
+    if (later(t, l))
+        return leave_pack(t, l, gradients);
     const kn_pack *pack = kn_module_pack(l->model);
     bool finite = true;
     char name[NAME];
@@ -168,19 +248,25 @@ static kn_flow after_step(kn_callback *cb, kn_learner *l) {
     return check_pack((terminate *)cb, l, false);
 }
 
+static kn_flow after_train(kn_callback *cb, kn_learner *l) {
+    return look_back((terminate *)cb, l) == KN_OK ? KN_GO : KN_FAIL;
+}
+
 static void free_terminate(kn_callback *cb) {
     terminate *t = (terminate *)cb;
     kn_square_sum_free(&t->sum);
+    kn_finite_ring_free(&t->ring);
     kn_free(t->ctx, t);
 }
 
 /* After those that keep the loss. */
-static const kn_callback_class terminate_class = {.name = "terminate_on_nan",
+static const kn_callback_class terminate_class = {.name = name_of_class,
                                                   .order = 100,
                                                   .skips_trials = true,
                                                   .after_loss = after_loss,
                                                   .after_backward = after_backward,
                                                   .after_step = after_step,
+                                                  .after_train = after_train,
                                                   .free = free_terminate};
 
 kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx) {
@@ -188,6 +274,6 @@ kn_callback *kn_terminate_on_nan_cb(kn_ctx *ctx) {
     if (t == NULL)
         return NULL;
     t->base.cls = &terminate_class;
-    t->ctx = t->sum.ctx = ctx;
+    t->ctx = t->sum.ctx = t->ring.ctx = ctx;
     return &t->base;
 }

@@ -57,7 +57,13 @@ struct kn_cuda_commands {
     int next_seen;
     uint64_t uses;
     cudaStream_t capture;
-    bool never;                                   /* KILN_CUDA_GRAPHS=0 */
+    bool never; /* KILN_CUDA_GRAPHS=0, or debugging */
+    bool trace; /* KILN_CUDA_TRACE: what each command of the last long run took, told at the end */
+    cudaEvent_t began, ended;
+    float *taken; /* of the run under way, microseconds */
+    size_t taken_room;
+    run traced;
+    float *traced_taken;
     size_t launches, replayed, patched, departed; /* of commands; of runs */
 };
 
@@ -156,11 +162,31 @@ static kn_status issue(kn_device *d, const run *r, const command *c, cudaStream_
                     c->name);
 }
 
+/* The command alone on the device. */
+static kn_status issue_traced(kn_device *d, const run *r, const command *c) {
+    kn_cuda *cuda = kn_cuda_of(d);
+    kn_cuda_commands *all = cuda->commands;
+    void *taken = all->taken;
+    float ms = 0;
+    size_t at = static_cast<size_t>(c - r->commands);
+    if (!grow(&taken, &all->taken_room, at + 1, sizeof *all->taken))
+        return kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: a trace");
+    all->taken = static_cast<float *>(taken);
+    cudaStreamSynchronize(cuda->stream);
+    cudaEventRecord(all->began, cuda->stream);
+    kn_status status = issue(d, r, c, cuda->stream);
+    cudaEventRecord(all->ended, cuda->stream);
+    cudaEventSynchronize(all->ended);
+    cudaEventElapsedTime(&ms, all->began, all->ended);
+    all->taken[at] = ms * 1e3f;
+    return status;
+}
+
 /* In debug mode, what failed is known by the command. */
 static kn_status issue_now(kn_device *d, const run *r, const command *c) {
     kn_cuda *cuda = kn_cuda_of(d);
     cuda->commands->launches++;
-    kn_status status = issue(d, r, c, cuda->stream);
+    kn_status status = cuda->commands->trace ? issue_traced(d, r, c) : issue(d, r, c, cuda->stream);
     if (status == KN_OK && cuda->debug)
         status = complain(d, cudaStreamSynchronize(cuda->stream), c->name);
     return status;
@@ -332,11 +358,39 @@ static kn_status take(kn_device *d) {
     return issue_all(d, &c->now);
 }
 
+/* Keeps the run's times, if it is long enough for a step. */
+static void keep_trace(kn_cuda_commands *c) {
+    enum { STEP = 20 };
+    size_t bytes = c->now.count * sizeof *c->taken;
+    float *taken = c->now.count >= STEP ? static_cast<float *>(malloc(bytes)) : NULL;
+    if (taken == NULL)
+        return;
+    free_run(&c->traced);
+    free(c->traced_taken);
+    memcpy(taken, c->taken, bytes);
+    c->traced_taken = taken;
+    if (!copy_run(&c->now, &c->traced))
+        free_run(&c->traced);
+}
+
+static void tell_trace(const kn_cuda_commands *c) {
+    double all = 0;
+    for (size_t i = 0; i < c->traced.count; i++) {
+        const command *k = &c->traced.commands[i];
+        all += static_cast<double>(c->traced_taken[i]);
+        fprintf(stderr, "cuda: %7.1f us %s, %u x %u blocks of %u\n",
+                static_cast<double>(c->traced_taken[i]), k->name, k->grid.x, k->grid.y, k->block.x);
+    }
+    fprintf(stderr, "cuda: %7.1f us in %zu commands\n", all, c->traced.count);
+}
+
 extern "C" kn_status kn_cuda_flush(kn_device *d) {
     kn_cuda_commands *c = kn_cuda_of(d)->commands;
     kn_status status = KN_OK;
     if (c->now.count == 0)
         return KN_OK;
+    if (c->trace)
+        keep_trace(c);
     if (c->follows != NULL && c->follows->r.count == c->now.count) {
         c->follows->last_use = ++c->uses;
         c->replayed++;
@@ -434,11 +488,14 @@ kn_cuda_commands *kn_cuda_commands_new(kn_device *d) {
         return NULL;
     }
     const char *graphs = getenv("KILN_CUDA_GRAPHS");
-    c->never = kn_cuda_of(d)->debug || (graphs != NULL && strcmp(graphs, "0") == 0);
-    if (kn_cuda_check(d, cudaStreamCreateWithFlags(&c->capture, cudaStreamNonBlocking),
+    c->trace = getenv("KILN_CUDA_TRACE") != NULL;
+    c->never = kn_cuda_of(d)->debug || c->trace || (graphs != NULL && strcmp(graphs, "0") == 0);
+    if (kn_cuda_check(d, cudaEventCreate(&c->began), "an event") == KN_OK &&
+        kn_cuda_check(d, cudaEventCreate(&c->ended), "an event") == KN_OK &&
+        kn_cuda_check(d, cudaStreamCreateWithFlags(&c->capture, cudaStreamNonBlocking),
                       "a stream to record with") == KN_OK)
         return c;
-    free(c);
+    kn_cuda_commands_free(c);
     return NULL;
 }
 
@@ -450,9 +507,18 @@ void kn_cuda_commands_free(kn_cuda_commands *c) {
                 "cuda: %zu commands launched, %zu runs replayed with %zu arguments changed, %zu "
                 "departed from their record\n",
                 c->launches, c->replayed, c->patched, c->departed);
+    if (c->trace)
+        tell_trace(c);
     for (recorded &g : c->graphs)
         forget_graph(&g);
     free_run(&c->now);
-    cudaStreamDestroy(c->capture);
+    free_run(&c->traced);
+    free(c->taken);
+    free(c->traced_taken);
+    for (cudaEvent_t event : {c->began, c->ended})
+        if (event != NULL)
+            cudaEventDestroy(event);
+    if (c->capture != NULL)
+        cudaStreamDestroy(c->capture);
     free(c);
 }

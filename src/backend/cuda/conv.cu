@@ -11,7 +11,9 @@
 
 enum { BUCKETS = 256, CANDIDATES = 4, TIMED = 3, EIGHT = 8 };
 
-/* A way to compute a form. Without a plan: the plain kernels. */
+/* A way to compute a form. Without a plan: the plain kernels. Bias and relu have a kernel of their
+ * own: cuDNN's relu makes 0 of NaN, and a plan with them in it would round otherwise than one
+ * without. */
 struct way {
     kn_conv_form form; /* as the caller has it */
     kn_cudnn_plan *plan;
@@ -93,6 +95,7 @@ struct operands {
     const void *a, *b;
     kn_weights weights;
     const float *bias;
+    bool relu;
     void *out;
 };
 
@@ -110,6 +113,14 @@ static size_t weights_bytes(const way *w) {
     return up(static_cast<size_t>(c->out * c->kernel_h * c->kernel_w * w->padded) * size);
 }
 
+/* What comes out before the bias is added: bf16 is rounded to after it, once. */
+static size_t sums_bytes(const way *w) {
+    const kn_conv_dims *c = &w->form.dims;
+    return w->form.pass == KN_PASS_FORWARD && w->wide
+               ? up(static_cast<size_t>(c->n * c->out_h * c->out_w * c->out) * sizeof(float))
+               : 0;
+}
+
 static size_t image_bytes(const way *w) {
     const kn_conv_dims *c = &w->form.dims;
     return w->padded != c->in ? up(static_cast<size_t>(c->n * c->h * c->w * w->padded) * element(w))
@@ -120,17 +131,17 @@ static size_t scratch_of(const way *w) {
     size_t plain = w->plan == NULL && w->form.pass == KN_PASS_WEIGHTS
                        ? up(kn_cuda_plain_grad_weights_scratch(&w->form.dims))
                        : 0;
-    return up(w->workspace) + weights_bytes(w) + image_bytes(w) + plain;
+    return up(w->workspace) + weights_bytes(w) + image_bytes(w) + sums_bytes(w) + plain;
 }
 
 static kn_status execute_call(kn_device *d, cudaStream_t stream, const void *args) {
     return kn_cudnn_execute(d, stream, static_cast<const kn_cudnn_run *>(args));
 }
 
-static kn_status run_plan(kn_device *d, const way *w, const void *a, const void *b,
-                          const float *bias, void *out, void *workspace) {
+static kn_status run_plan(kn_device *d, const way *w, const void *a, const void *b, void *out,
+                          void *workspace) {
     static const char *const name[] = {"conv", "conv_grad_data", "conv_grad_weights"};
-    kn_cudnn_run run = {kn_cuda_of(d)->convolutions->cudnn, w->plan, a, b, bias, out, workspace};
+    kn_cudnn_run run = {kn_cuda_of(d)->convolutions->cudnn, w->plan, a, b, out, workspace};
     return kn_cuda_submit(d, name[w->form.pass], execute_call, &run, sizeof run);
 }
 
@@ -153,18 +164,20 @@ static kn_status run_forward(kn_device *d, const way *w, const operands *o, cons
     const kn_conv_form *f = &w->form;
     const kn_conv_dims *c = &f->dims;
     const void *x = o->a;
+    char *sums = static_cast<char *>(workspace) + up(w->workspace);
     kn_status status = KN_OK;
     if (w->plan == NULL)
-        return kn_cuda_plain_conv(d, c, f->bf16, x, packed, o->bias, f->relu, o->out);
+        return kn_cuda_plain_conv(d, c, f->bf16, x, packed, o->bias, o->relu, o->out);
     if (w->padded != c->in) {
         status = kn_cuda_pad_channels(d, c->n * c->h * c->w, c->in, w->padded, f->bf16, x, image);
         x = image;
     }
     if (status == KN_OK)
-        status = run_plan(d, w, x, packed, w->fused ? o->bias : NULL, o->out, workspace);
-    if (status == KN_OK && !w->fused && (f->bias || f->relu))
-        status = kn_cuda_bias_relu(d, c->n * c->out_h * c->out_w, c->out, f->bf16, o->bias, f->relu,
-                                   o->out);
+        status = run_plan(d, w, x, packed, w->wide ? sums : o->out, workspace);
+    if (status == KN_OK && (o->bias != NULL || o->relu))
+        status = kn_cuda_bias_relu(d, c->n * c->out_h * c->out_w, c->out, f->bf16,
+                                   w->wide ? reinterpret_cast<float *>(sums) : NULL, o->bias,
+                                   o->relu, o->out);
     return status;
 }
 
@@ -184,7 +197,7 @@ static kn_status run_weights(kn_device *d, const way *w, const operands *o, char
     bool direct = (!f->bf16 || w->wide) && w->padded == c->in && c->kernel_h * c->kernel_w == 1 &&
                   reinterpret_cast<uintptr_t>(dw) % 16 == 0;
     if (status == KN_OK)
-        status = run_plan(d, w, x, o->b, NULL, direct ? static_cast<void *>(dw) : room, workspace);
+        status = run_plan(d, w, x, o->b, direct ? static_cast<void *>(dw) : room, workspace);
     return status == KN_OK && !direct
                ? kn_cuda_unpack_weights(d, c, w->padded, f->bf16 && !w->wide, room, dw)
                : status;
@@ -201,45 +214,50 @@ static kn_status run_way(kn_device *d, const way *w, const operands *o, char *ro
         return d->error->status;
     if (f->pass == KN_PASS_FORWARD)
         return run_forward(d, w, o, packed, image, workspace);
-    return w->plan != NULL ? run_plan(d, w, o->a, packed, NULL, o->out, workspace)
+    return w->plan != NULL ? run_plan(d, w, o->a, packed, o->out, workspace)
                            : kn_cuda_plain_grad_data(d, &f->dims, f->bf16, o->a, packed, o->out);
 }
 
 /* ---- choosing ---- */
 
+/* Batches of nearly a size share a choice: an epoch's last need not be measured, too. */
+static long long rounded_up(int64_t n) {
+    long long size = 1;
+    while (size < n)
+        size *= 2;
+    return size;
+}
+
 static void key_of(kn_device *d, const kn_conv_form *f, char *key) {
     const kn_conv_dims *c = &f->dims;
-    const long long n[] = {c->n,        c->h,      c->w,       c->in,    c->out,  c->kernel_h,
-                           c->kernel_w, c->stride, c->padding, c->out_h, c->out_w};
-    int at = snprintf(key, KN_PLAN_KEY, "%s cudnn%zu %s%s%s%s pass%d", kn_cuda_of(d)->name,
+    const long long n[] = {rounded_up(c->n), c->h,      c->w,       c->in,    c->out,  c->kernel_h,
+                           c->kernel_w,      c->stride, c->padding, c->out_h, c->out_w};
+    int at = snprintf(key, KN_PLAN_KEY, "%s cudnn%zu %s%s%s pass%d", kn_cuda_of(d)->name,
                       kn_cuda_cudnn_version(), f->bf16 ? "bf16" : "f32", f->tf32 ? " tf32" : "",
-                      f->bias ? " bias" : "", f->relu ? " relu" : "", f->pass);
+                      f->bias && f->bf16 ? " bias" : "", f->pass);
     for (long long v : n)
         at += snprintf(key + at, static_cast<size_t>(KN_PLAN_KEY - at), " %lld", v);
 }
 
-/* What a plan is made for: perhaps with more channels, perhaps without bias and relu. */
+/* What a plan is made for: perhaps with more channels. */
 static kn_conv_form plan_form(const way *w) {
     kn_conv_form f = w->form;
     f.dims.in = w->padded;
-    f.bias = f.bias && w->fused;
-    f.relu = f.relu && w->fused;
     f.wide = w->wide;
     return f;
 }
 
-static way *new_way(const kn_conv_form *f, int64_t padded, bool fused, bool wide) {
+static way *new_way(const kn_conv_form *f, int64_t padded, bool wide) {
     way *w = static_cast<way *>(calloc(1, sizeof *w));
     if (w == NULL)
         return NULL;
     w->form = *f;
     w->padded = padded;
-    w->fused = fused;
     w->wide = wide;
     return w;
 }
 
-/* "plain", or "fused wide PADDED engine ...". */
+/* "plain", or "WIDE PADDED engine ...". */
 static void way_text(const way *w, char *text) {
     char plan[KN_PLAN_CHOICE - 40];
     if (w->plan == NULL) {
@@ -247,20 +265,19 @@ static void way_text(const way *w, char *text) {
         return;
     }
     kn_cudnn_plan_text(w->plan, plan, sizeof plan);
-    snprintf(text, KN_PLAN_CHOICE, "%d %d %lld %s", w->fused, w->wide,
-             static_cast<long long>(w->padded), plan);
+    snprintf(text, KN_PLAN_CHOICE, "%d %lld %s", w->wide, static_cast<long long>(w->padded), plan);
 }
 
 static way *way_from(kn_device *d, const kn_conv_form *f, const char *text) {
-    int fused, wide, length = 0;
+    int wide, length = 0;
     long long padded;
     if (strcmp(text, "plain") == 0)
-        return new_way(f, f->dims.in, false, false);
+        return new_way(f, f->dims.in, false);
     kn_cudnn *cudnn = kn_cuda_of(d)->convolutions->cudnn;
-    if (cudnn == NULL || sscanf(text, "%d %d %lld %n", &fused, &wide, &padded, &length) < 3 ||
+    if (cudnn == NULL || sscanf(text, "%d %lld %n", &wide, &padded, &length) < 2 ||
         padded < f->dims.in || padded > f->dims.in + EIGHT)
         return NULL;
-    way *w = new_way(f, padded, fused != 0, wide != 0);
+    way *w = new_way(f, padded, wide != 0);
     if (w == NULL)
         return NULL;
     kn_conv_form form = plan_form(w);
@@ -274,18 +291,17 @@ static way *way_from(kn_device *d, const kn_conv_form *f, const char *text) {
 }
 
 /* Adds ways with cuDNN's plans for one kind of form to a list. */
-static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool fused, bool wide,
-                     int most, way **list, int count) {
+static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool wide, int most,
+                     way **list, int count) {
     kn_cudnn_plan *plan[CANDIDATES];
     way model = {};
     model.form = *f;
     model.padded = padded;
-    model.fused = fused;
     model.wide = wide;
     kn_conv_form form = plan_form(&model);
     int found = kn_cudnn_plans(d, kn_cuda_of(d)->convolutions->cudnn, &form, plan, most);
     for (int i = 0; i < found; i++) {
-        way *w = new_way(f, padded, fused, wide);
+        way *w = new_way(f, padded, wide);
         if (w == NULL) {
             kn_cudnn_plan_free(plan[i]);
             continue;
@@ -297,24 +313,24 @@ static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool f
     return count;
 }
 
-enum { MOST_WAYS = 3 * CANDIDATES };
+enum { MOST_WAYS = 2 * CANDIDATES };
 
 /* All that are worth timing, the likeliest first. */
 static int candidates(kn_device *d, const kn_conv_form *f, int most, way **list) {
     int count = 0;
     int64_t in = f->dims.in, padded = (in + EIGHT - 1) / EIGHT * EIGHT;
-    bool odd = f->bf16 && padded != in, epilogue = f->bias || f->relu;
+    bool odd = f->bf16 && padded != in;
     if (kn_cuda_of(d)->convolutions->cudnn != NULL && !(odd && f->pass == KN_PASS_DATA)) {
         int64_t channels = odd ? padded : in;
-        if (f->pass == KN_PASS_WEIGHTS && f->bf16)
-            count = add_plans(d, f, channels, false, true, most, list, count);
-        if (f->pass == KN_PASS_FORWARD && epilogue)
-            count = add_plans(d, f, channels, true, false, most, list, count);
-        if (count < most)
-            count = add_plans(d, f, channels, false, false, most - count, list, count);
+        bool wide = f->bf16 && (f->pass == KN_PASS_WEIGHTS || f->bias);
+        bool narrow = !f->bias || !f->bf16;
+        if (wide)
+            count = add_plans(d, f, channels, true, most, list, count);
+        if (narrow && (count == 0 || most > 1))
+            count = add_plans(d, f, channels, false, most, list, count);
     }
     if (count == 0 || (odd && most > 1)) {
-        list[count] = new_way(f, in, false, false);
+        list[count] = new_way(f, in, false);
         count += list[count] != NULL;
     }
     return count;
@@ -434,8 +450,7 @@ static kn_status forward(kn_device *d, const kn_conv_dims *dims, bool bf16, cons
         return d->error->status;
     kn_conv_form f = form_of(c, dims, KN_PASS_FORWARD, bf16);
     f.bias = bias != NULL;
-    f.relu = relu;
-    operands o = {x, NULL, w, bias, y};
+    operands o = {x, NULL, w, bias, relu, y};
     return run(d, &f, &o, 0, NULL);
 }
 
@@ -445,7 +460,7 @@ static kn_status grad_data(kn_device *d, const kn_conv_dims *dims, bool bf16, co
     if (c == NULL)
         return d->error->status;
     kn_conv_form f = form_of(c, dims, KN_PASS_DATA, bf16);
-    operands o = {dy, NULL, w, NULL, dx};
+    operands o = {dy, NULL, w, NULL, false, dx};
     return run(d, &f, &o, 0, NULL);
 }
 
@@ -455,7 +470,7 @@ static kn_status grad_weights(kn_device *d, const kn_conv_dims *dims, bool bf16,
     if (c == NULL)
         return d->error->status;
     kn_conv_form f = form_of(c, dims, KN_PASS_WEIGHTS, bf16);
-    operands o = {x, dy, {NULL, 0, 0}, NULL, dw};
+    operands o = {x, dy, {NULL, 0, 0}, NULL, false, dw};
     int64_t rows = dims->n * dims->out_h * dims->out_w;
     char *sums = NULL;
     kn_status status =

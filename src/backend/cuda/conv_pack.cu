@@ -3,7 +3,7 @@
 #include "backend/cuda/conv_parts.cuh"
 #include "backend/cuda/device_math.cuh"
 
-enum { THREADS = 256, ACROSS = 32, DOWN = THREADS / ACROSS };
+enum { THREADS = 256 };
 
 /* ---- weights ---- */
 
@@ -94,15 +94,15 @@ kn_status kn_cuda_pad_channels(kn_device *d, int64_t pixels, int64_t channels, i
 
 /* ---- bias and relu ---- */
 
-template <int V, typename T>
-static __global__ void bias_relu_kernel(int64_t count, int64_t cols, const float *bias, bool relu,
-                                        T *y) {
+template <int V, typename F, typename T>
+static __global__ void bias_relu_kernel(int64_t count, int64_t cols, const F *x, const float *bias,
+                                        bool relu, T *y) {
     int64_t at = kn_thread() * V;
     if (at >= count)
         return;
     int64_t c = at % cols;
     float value[V];
-    kn_load<V>(y + at, value);
+    kn_load<V>(x + at, value);
 #pragma unroll
     for (int k = 0; k < V; k++) {
         float v = bias != NULL ? value[k] + bias[c + k] : value[k];
@@ -111,95 +111,28 @@ static __global__ void bias_relu_kernel(int64_t count, int64_t cols, const float
     kn_store<V>(y + at, value);
 }
 
-template <typename T>
-static kn_status bias_relu(kn_device *d, int64_t rows, int64_t cols, const float *bias, bool relu,
-                           T *y) {
-    const int most = kn_vector<T>::most;
+/* Four at a time of f32, eight of bf16. */
+template <typename F, typename T>
+static kn_status bias_relu(kn_device *d, int64_t rows, int64_t cols, const F *x, const float *bias,
+                           bool relu, T *y) {
+    const int most = sizeof(F) == sizeof(float) ? 4 : 8;
     int64_t count = rows * cols;
-    return cols % most == 0 && kn_aligned(y)
-               ? kn_cuda_launch(d, "bias and relu", bias_relu_kernel<most, T>,
-                                kn_cuda_blocks(count, most * THREADS), THREADS, 0, count, cols,
+    return cols % most == 0 && kn_aligned(x, y)
+               ? kn_cuda_launch(d, "bias and relu", bias_relu_kernel<most, F, T>,
+                                kn_cuda_blocks(count, most * THREADS), THREADS, 0, count, cols, x,
                                 bias, relu, y)
-               : kn_cuda_launch(d, "bias and relu", bias_relu_kernel<1, T>,
-                                kn_cuda_blocks(count, THREADS), THREADS, 0, count, cols, bias, relu,
-                                y);
+               : kn_cuda_launch(d, "bias and relu", bias_relu_kernel<1, F, T>,
+                                kn_cuda_blocks(count, THREADS), THREADS, 0, count, cols, x, bias,
+                                relu, y);
 }
 
-kn_status kn_cuda_bias_relu(kn_device *d, int64_t rows, int64_t cols, bool bf16, const float *bias,
-                            bool relu, void *y) {
-    return bf16 ? bias_relu(d, rows, cols, bias, relu, static_cast<kn_half *>(y))
-                : bias_relu(d, rows, cols, bias, relu, static_cast<float *>(y));
-}
-
-/* ---- sums of columns ---- */
-
-/* Block (tile, part): 32 threads across, each V columns; the rows of one part. The last block of a
- * tile adds the parts up in their order. */
-template <int V, typename T>
-static __global__ void column_sums_kernel(int64_t rows, int64_t cols, int64_t part, const T *x,
-                                          float *parts, unsigned *counters, float *y) {
-    __shared__ float room[DOWN][ACROSS * V];
-    int lane = static_cast<int>(threadIdx.x) % ACROSS, own = static_cast<int>(threadIdx.x) / ACROSS;
-    int64_t first = static_cast<int64_t>(blockIdx.x) * ACROSS * V, c = first + lane * V;
-    int64_t begin = blockIdx.y * part, end = begin + part < rows ? begin + part : rows;
-    float sum[V] = {};
-    for (int64_t r = begin + own; r < end && c < cols; r += DOWN) {
-        float value[V];
-        kn_load<V>(x + r * cols + c, value);
-#pragma unroll
-        for (int k = 0; k < V; k++)
-            sum[k] += value[k];
-    }
-#pragma unroll
-    for (int k = 0; k < V; k++)
-        room[own][lane * V + k] = sum[k];
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < ACROSS * V; i += THREADS) {
-        float total = room[0][i];
-        for (int r = 1; r < DOWN; r++)
-            total += room[r][i];
-        if (first + i < cols)
-            (gridDim.y == 1 ? y : parts + blockIdx.y * cols)[first + i] = total;
-    }
-    if (gridDim.y == 1 || !kn_last_block(&counters[blockIdx.x], gridDim.y))
-        return;
-    for (int i = static_cast<int>(threadIdx.x); i < ACROSS * V; i += THREADS) {
-        double total = 0;
-        for (unsigned p = 0; p < gridDim.y && first + i < cols; p++)
-            total += static_cast<double>(parts[p * cols + first + i]);
-        if (first + i < cols)
-            y[first + i] = static_cast<float>(total);
-    }
-}
-
-static int64_t parts_of(int64_t rows, int64_t cols) {
-    int64_t tiles = (cols + ACROSS - 1) / ACROSS, parts = (rows + 127) / 128, most = 132 / tiles;
-    most = most < 1 ? 1 : most;
-    return parts < 1 ? 1 : parts < most ? parts : most;
-}
-
-size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols) {
-    return static_cast<size_t>(parts_of(rows, cols) * cols) * sizeof(float);
-}
-
-template <typename T>
-static kn_status column_sums(kn_device *d, int64_t rows, int64_t cols, const T *x, float *y,
-                             float *parts) {
-    const int most = kn_vector<T>::most;
-    int64_t count = parts_of(rows, cols), part = (rows + count - 1) / count;
-    unsigned down = static_cast<unsigned>(count);
-    return cols % most == 0 && kn_aligned(x)
-               ? kn_cuda_launch(d, "sums of columns", column_sums_kernel<most, T>,
-                                dim3(kn_cuda_blocks(cols, ACROSS * most), down), THREADS, 0, rows,
-                                cols, part, x, parts, kn_cuda_counters(d), y)
-               : kn_cuda_launch(d, "sums of columns", column_sums_kernel<1, T>,
-                                dim3(kn_cuda_blocks(cols, ACROSS), down), THREADS, 0, rows, cols,
-                                part, x, parts, kn_cuda_counters(d), y);
-}
-
-kn_status kn_cuda_column_sums(kn_device *d, int64_t rows, int64_t cols, bool bf16, const void *x,
-                              float *y, void *scratch) {
-    float *parts = static_cast<float *>(scratch);
-    return bf16 ? column_sums(d, rows, cols, static_cast<const kn_half *>(x), y, parts)
-                : column_sums(d, rows, cols, static_cast<const float *>(x), y, parts);
+kn_status kn_cuda_bias_relu(kn_device *d, int64_t rows, int64_t cols, bool bf16, const float *x,
+                            const float *bias, bool relu, void *y) {
+    kn_half *narrow = static_cast<kn_half *>(y);
+    float *wide = static_cast<float *>(y);
+    if (!bf16)
+        return bias_relu(d, rows, cols, x != NULL ? x : wide, bias, relu, wide);
+    return x != NULL
+               ? bias_relu(d, rows, cols, x, bias, relu, narrow)
+               : bias_relu(d, rows, cols, static_cast<const kn_half *>(narrow), bias, relu, narrow);
 }

@@ -23,9 +23,11 @@ kn_status kn_cuda_unpack_weights(kn_device *d, const kn_conv_dims *c, int64_t pa
 kn_status kn_cuda_pad_channels(kn_device *d, int64_t pixels, int64_t channels, int64_t padded,
                                bool bf16, const void *x, void *y);
 
-/* y [rows,cols] += bias [cols] (may be NULL), then relu if said. */
-kn_status kn_cuda_bias_relu(kn_device *d, int64_t rows, int64_t cols, bool bf16, const float *bias,
-                            bool relu, void *y);
+/* y [rows,cols] = x + bias [cols] (may be NULL), then relu if said. x is f32; NULL: y itself. */
+kn_status kn_cuda_bias_relu(kn_device *d, int64_t rows, int64_t cols, bool bf16, const float *x,
+                            const float *bias, bool relu, void *y);
+
+/* ---- column_sums.cu ---- */
 
 /* y [cols] = sums of x [rows,cols] over the rows. */
 size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols);

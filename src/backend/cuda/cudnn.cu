@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-enum { X = 'x', W = 'w', Y = 'y', BIAS = 'b', SUM = 's', PRODUCT = 'p' }; /* tensors' numbers */
+enum { X = 'x', W = 'w', Y = 'y' }; /* tensors' numbers */
 enum { MOST_CONFIGS = 48, MOST_KNOBS = 24, TEXT = 400 };
 static const int64_t most_workspace = 256 << 20;
 
@@ -23,7 +23,6 @@ struct kn_cudnn_plan {
     descriptor plan;
     size_t workspace;
     kn_conv_pass pass;
-    bool bias;
     char text[TEXT];
 };
 
@@ -92,9 +91,8 @@ static void drop(builder *b) {
 
 /* NHWC as cuDNN has it: the sizes in the order N, C, H, W, the strides say where they lie. */
 static descriptor tensor(builder *b, int64_t id, cudnnDataType_t type, int64_t n, int64_t c,
-                         int64_t h, int64_t w, bool is_virtual) {
-    const int64_t dims[4] = {n, c, h, w}, strides[4] = {h * w * c, 1, w * c, c};
-    int64_t alignment = id == BIAS ? 4 : 16;
+                         int64_t h, int64_t w) {
+    const int64_t dims[4] = {n, c, h, w}, strides[4] = {h * w * c, 1, w * c, c}, alignment = 16;
     descriptor t = make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
     set(b, t, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id, "a tensor's number");
     set(b, t, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type, "a tensor's type");
@@ -102,8 +100,6 @@ static descriptor tensor(builder *b, int64_t id, cudnnDataType_t type, int64_t n
     set(b, t, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides, "a tensor's strides");
     set(b, t, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment,
         "a tensor's alignment");
-    set(b, t, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual,
-        "a tensor's being virtual");
     finish(b, t, "a tensor");
     return t;
 }
@@ -125,121 +121,79 @@ static descriptor convolution(builder *b, const kn_conv_dims *c) {
     return d;
 }
 
-/* to = op(from) or op(from, with). */
-static descriptor pointwise(builder *b, cudnnPointwiseMode_t mode, descriptor from, descriptor with,
-                            descriptor to) {
-    const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
-    descriptor how = make(b, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-    set(b, how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode, "pointwise mode");
-    set(b, how, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &compute,
-        "pointwise precision");
-    finish(b, how, "pointwise");
-    descriptor op = make(b, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, &how, "pointwise");
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, &from, "pointwise x");
-    if (with != NULL)
-        set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, &with, "pointwise b");
-    set_one(b, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, &to, "pointwise y");
-    finish(b, op, "a pointwise operation");
-    return op;
-}
+/* Scale factors are of the compute type: a double's first four bytes would be read as the float 0.
+ */
+static const float one = 1, zero = 0;
 
-struct graph {
-    descriptor operation[3];
-    int count;
-};
-
-/* y = relu(conv(x, w) + bias), what stands between virtual and in f32. */
-static void forward(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
-    const kn_conv_dims *c = &f->dims;
-    const double one = 1, zero = 0;
-    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w, false);
-    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w, false);
-    descriptor y = tensor(b, Y, type, c->n, c->out, c->out_h, c->out_w, false);
-    bool more = f->bias || f->relu;
-    descriptor product =
-        more ? tensor(b, PRODUCT, CUDNN_DATA_FLOAT, c->n, c->out, c->out_h, c->out_w, true) : y;
+static descriptor forward(builder *b, const kn_conv_dims *c, cudnnDataType_t type,
+                          cudnnDataType_t result) {
+    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w);
+    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w);
+    descriptor y = tensor(b, Y, result, c->n, c->out, c->out_h, c->out_w);
     descriptor conv = convolution(b, c);
     descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, &x, "forward x");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, &w, "forward w");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &product, "forward y");
+    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &y, "forward y");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &conv, "forward conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one, "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_DOUBLE, 1, &zero, "beta");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one, "alpha");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero, "beta");
     finish(b, op, "the forward operation");
-    g->operation[g->count++] = op;
-    descriptor sum = product;
-    if (f->bias) {
-        descriptor bias = tensor(b, BIAS, CUDNN_DATA_FLOAT, 1, c->out, 1, 1, false);
-        sum =
-            f->relu ? tensor(b, SUM, CUDNN_DATA_FLOAT, c->n, c->out, c->out_h, c->out_w, true) : y;
-        g->operation[g->count++] = pointwise(b, CUDNN_POINTWISE_ADD, product, bias, sum);
-    }
-    if (f->relu)
-        g->operation[g->count++] = pointwise(b, CUDNN_POINTWISE_RELU_FWD, sum, NULL, y);
+    return op;
 }
 
-static void backward_data(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
-    const kn_conv_dims *c = &f->dims;
-    const double one = 1, zero = 0;
-    descriptor dy = tensor(b, X, type, c->n, c->out, c->out_h, c->out_w, false);
-    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w, false);
-    descriptor dx = tensor(b, Y, type, c->n, c->in, c->h, c->w, false);
+static descriptor backward_data(builder *b, const kn_conv_dims *c, cudnnDataType_t type) {
+    descriptor dy = tensor(b, X, type, c->n, c->out, c->out_h, c->out_w);
+    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w);
+    descriptor dx = tensor(b, Y, type, c->n, c->in, c->h, c->w);
     descriptor conv = convolution(b, c);
     descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, &dy, "data dy");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, &w, "data w");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, &dx, "data dx");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, &conv, "data conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one,
-        "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_DOUBLE, 1, &zero, "beta");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &one, "alpha");
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &zero, "beta");
     finish(b, op, "the data operation");
-    g->operation[g->count++] = op;
+    return op;
 }
 
-static void backward_weights(builder *b, const kn_conv_form *f, cudnnDataType_t type, graph *g) {
-    const kn_conv_dims *c = &f->dims;
-    const double one = 1, zero = 0;
-    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w, false);
-    descriptor dy = tensor(b, W, type, c->n, c->out, c->out_h, c->out_w, false);
-    descriptor dw = tensor(b, Y, f->wide ? CUDNN_DATA_FLOAT : type, c->out, c->in, c->kernel_h,
-                           c->kernel_w, false);
+static descriptor backward_weights(builder *b, const kn_conv_dims *c, cudnnDataType_t type,
+                                   cudnnDataType_t gradient) {
+    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w);
+    descriptor dy = tensor(b, W, type, c->n, c->out, c->out_h, c->out_w);
+    descriptor dw = tensor(b, Y, gradient, c->out, c->in, c->kernel_h, c->kernel_w);
     descriptor conv = convolution(b, c);
     descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, &x, "weights x");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, &dy, "weights dy");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, &dw, "weights dw");
     set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, &conv, "weights conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one,
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, &one,
         "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_DOUBLE, 1, &zero,
+    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, &zero,
         "beta");
     finish(b, op, "the weights operation");
-    g->operation[g->count++] = op;
+    return op;
 }
 
 static descriptor make_graph(builder *b, kn_cudnn *c, const kn_conv_form *f) {
     cudnnDataType_t type = f->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    graph g = {};
-    if (f->pass == KN_PASS_FORWARD)
-        forward(b, f, type, &g);
-    else if (f->pass == KN_PASS_DATA)
-        backward_data(b, f, type, &g);
-    else
-        backward_weights(b, f, type, &g);
+    cudnnDataType_t result = f->wide ? CUDNN_DATA_FLOAT : type;
+    descriptor op = f->pass == KN_PASS_FORWARD ? forward(b, &f->dims, type, result)
+                    : f->pass == KN_PASS_DATA  ? backward_data(b, &f->dims, type)
+                                               : backward_weights(b, &f->dims, type, result);
     descriptor d = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(b, d, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle, "a handle");
-    set(b, d, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g.count, g.operation,
-        "operations");
+    set_one(b, d, CUDNN_ATTR_OPERATIONGRAPH_OPS, &op, "an operation");
     finish(b, d, "the graph of operations");
     return d;
 }
 
 /* ---- engines ---- */
 
-/* Deterministic, and of the precision that was asked for. */
+/* Deterministic, and of the precision that was asked for: large tiles of Winograd's method lose
+ * digits. */
 static bool acceptable(descriptor engine, const kn_conv_form *f) {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t count = 0;
@@ -252,9 +206,26 @@ static bool acceptable(descriptor engine, const kn_conv_form *f) {
         if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC ||
             notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
             (exact && (notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
-                       notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
+                       notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
+                       notes[i] == CUDNN_NUMERICAL_NOTE_FFT ||
+                       notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4 ||
+                       notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6 ||
+                       notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13)))
             return false;
     return true;
+}
+
+static bool compiles(descriptor engine) {
+    cudnnBackendBehaviorNote_t notes[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
+    int64_t count = 0;
+    if (cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
+                                 CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &count,
+                                 notes) != CUDNN_STATUS_SUCCESS)
+        return false;
+    for (int64_t i = 0; i < count; i++)
+        if (notes[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION)
+            return true;
+    return false;
 }
 
 /* "engine 12 3=1 5=0": its index, then each knob's type and value. */
@@ -314,12 +285,11 @@ static kn_cudnn_plan *make_plan(kn_cudnn *c, const kn_conv_form *f, descriptor c
     made->plan = plan;
     made->workspace = static_cast<size_t>(workspace);
     made->pass = f->pass;
-    made->bias = f->bias;
     return made;
 }
 
 static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descriptor config,
-                                     builder *why) {
+                                     bool compiled, builder *why) {
     builder b = {};
     int64_t count = 0;
     kn_cudnn_plan *made = NULL;
@@ -329,7 +299,7 @@ static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descrip
              cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &engine),
              "a config's engine");
-    if (good(&b) && acceptable(engine, f))
+    if (good(&b) && acceptable(engine, f) && compiles(engine) == compiled)
         made = make_plan(c, f, config, why);
     if (made != NULL && !describe(config, engine, made->text, sizeof made->text)) {
         kn_cudnn_plan_free(made);
@@ -342,7 +312,8 @@ static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descrip
 
 /* Plans of the configs that one mode of the heuristics names. */
 static int plans_of_mode(kn_cudnn *c, const kn_conv_form *f, descriptor graph_of,
-                         cudnnBackendHeurMode_t mode, kn_cudnn_plan **out, int most, builder *why) {
+                         cudnnBackendHeurMode_t mode, bool compiled, kn_cudnn_plan **out, int most,
+                         builder *why) {
     builder b = {};
     int64_t count = 0;
     int found = 0;
@@ -358,7 +329,7 @@ static int plans_of_mode(kn_cudnn *c, const kn_conv_form *f, descriptor graph_of
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_CONFIGS, &count, config),
              "heuristics' results");
     for (int64_t i = 0; good(&b) && i < count && i < MOST_CONFIGS && found < most; i++) {
-        out[found] = plan_of_config(c, f, config[i], why);
+        out[found] = plan_of_config(c, f, config[i], compiled, why);
         found += out[found] != NULL;
     }
     note(why, b.status, b.failed);
@@ -371,10 +342,10 @@ int kn_cudnn_plans(kn_device *d, kn_cudnn *c, const kn_conv_form *f, kn_cudnn_pl
     builder b = {}, why = {};
     descriptor graph_of = make_graph(&b, c, f);
     int found = 0;
-    if (good(&b))
-        found = plans_of_mode(c, f, graph_of, CUDNN_HEUR_MODE_A, out, most, &why);
-    if (good(&b) && found == 0)
-        found = plans_of_mode(c, f, graph_of, CUDNN_HEUR_MODE_FALLBACK, out, most, &why);
+    for (int i = 0; i < 4 && good(&b) && found == 0; i++)
+        found =
+            plans_of_mode(c, f, graph_of, i % 2 == 0 ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_FALLBACK,
+                          i >= 2, out, most, &why);
     note(&b, why.status, why.failed);
     if (found == 0 && kn_cuda_of(d)->debug)
         fprintf(stderr, "cuda: cuDNN has no engine: %s: %s\n",
@@ -442,13 +413,12 @@ kn_status kn_cudnn_execute(kn_device *d, cudaStream_t stream, const kn_cudnn_run
     static const char *const name[] = {"forward", "gradient of the data",
                                        "gradient of the weights"};
     const kn_cudnn_plan *plan = run->plan;
-    const int64_t ids[4] = {X, W, Y, BIAS};
-    const void *pointers[4] = {run->a, run->b, run->out, run->bias};
-    int64_t count = plan->bias ? 4 : 3;
+    const int64_t ids[3] = {X, W, Y};
+    const void *pointers[3] = {run->a, run->b, run->out};
     builder b = {};
     descriptor pack = make(&b, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids, "tensors");
-    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers,
+    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, ids, "tensors");
+    set(&b, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, pointers,
         "pointers");
     set(&b, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &run->workspace,
         "a workspace");

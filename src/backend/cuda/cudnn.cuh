@@ -12,9 +12,9 @@ struct kn_conv_form {
     kn_conv_dims dims;
     kn_conv_pass pass;
     bool bf16;
-    bool bias, relu; /* forward: in the same plan */
-    bool wide;       /* weights: the gradient is f32 though images are bf16 */
-    bool tf32;       /* f32 may be rounded to TF32 */
+    bool bias; /* forward: one is added afterwards */
+    bool wide; /* what comes out is f32 though images are bf16 */
+    bool tf32; /* f32 may be rounded to TF32 */
 };
 
 struct kn_cudnn;
@@ -39,12 +39,12 @@ void kn_cudnn_plan_text(const kn_cudnn_plan *plan, char *text, size_t size);
 size_t kn_cudnn_workspace(const kn_cudnn_plan *plan);
 void kn_cudnn_plan_free(kn_cudnn_plan *plan);
 
-/* Forward: in x, packed weights, bias or NULL; out y. Data: in dy, packed weights; out dx. Weights:
- * in x, dy; out packed gradient. Puts the work on the stream at once. */
+/* Forward: in x, packed weights; out y. Data: in dy, packed weights; out dx. Weights: in x, dy; out
+ * packed gradient. Puts the work on the stream at once. */
 struct kn_cudnn_run {
     kn_cudnn *cudnn;
     const kn_cudnn_plan *plan;
-    const void *a, *b, *bias;
+    const void *a, *b;
     void *out, *workspace;
 };
 kn_status kn_cudnn_execute(kn_device *d, cudaStream_t stream, const kn_cudnn_run *run);

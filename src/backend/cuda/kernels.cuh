@@ -1,5 +1,5 @@
-/* kernels.cuh - every kernel of the tables, declared with the type that the table gives it. Read in by
- * cuda.cuh, several times by table.cu. */
+/* kernels.cuh - every kernel of the tables, declared with the type that the table gives it. Read in
+ * by cuda.cuh, several times by table.cu. */
 
 /* memory.cu */
 KN_CUDA_KERNEL(copy_in);

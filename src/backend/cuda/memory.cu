@@ -139,31 +139,45 @@ extern "C" kn_status kn_cuda_copy_out(kn_device *d, void *host, const void *from
     return kn_cuda_wait(d);
 }
 
-/* ---- on the device ---- */
+/* ---- on the device: kernels, whose arguments a recorded graph can change ---- */
 
-struct move {
-    void *to;
-    const void *from;
-    size_t bytes;
-};
+enum { THREADS = 256 };
 
-static kn_status copy_call(kn_device *d, cudaStream_t stream, const void *args) {
-    const move *m = static_cast<const move *>(args);
-    return kn_cuda_check(
-        d, cudaMemcpyAsync(m->to, m->from, m->bytes, cudaMemcpyDeviceToDevice, stream), "copying");
+/* bytes is divided into words of W. */
+template <typename W> static __global__ void copy_kernel(size_t words, const W *from, W *to) {
+    size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i < words)
+        to[i] = from[i];
 }
 
-static kn_status zero_call(kn_device *d, cudaStream_t stream, const void *args) {
-    const move *m = static_cast<const move *>(args);
-    return kn_cuda_check(d, cudaMemsetAsync(m->to, 0, m->bytes, stream), "zeroing");
+template <typename W> static __global__ void zero_kernel(size_t words, W none, W *to) {
+    size_t i = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i < words)
+        to[i] = none;
+}
+
+static bool sixteens(size_t bytes, const void *a, const void *b) {
+    return (bytes | reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0;
+}
+
+static unsigned blocks_of(size_t words) {
+    return kn_cuda_blocks(static_cast<int64_t>(words), THREADS);
 }
 
 extern "C" kn_status kn_cuda_copy(kn_device *d, void *to, const void *from, size_t bytes) {
-    move m = {to, from, bytes};
-    return bytes > 0 ? kn_cuda_submit(d, "copy", copy_call, &m, sizeof m) : KN_OK;
+    return sixteens(bytes, to, from)
+               ? kn_cuda_launch(d, "copy", copy_kernel<uint4>, blocks_of(bytes / 16), THREADS, 0,
+                                bytes / 16, static_cast<const uint4 *>(from),
+                                static_cast<uint4 *>(to))
+               : kn_cuda_launch(d, "copy", copy_kernel<uint8_t>, blocks_of(bytes), THREADS, 0,
+                                bytes, static_cast<const uint8_t *>(from),
+                                static_cast<uint8_t *>(to));
 }
 
 extern "C" kn_status kn_cuda_zero(kn_device *d, void *to, size_t bytes) {
-    move m = {to, NULL, bytes};
-    return bytes > 0 ? kn_cuda_submit(d, "zero", zero_call, &m, sizeof m) : KN_OK;
+    return sixteens(bytes, to, NULL)
+               ? kn_cuda_launch(d, "zero", zero_kernel<uint4>, blocks_of(bytes / 16), THREADS, 0,
+                                bytes / 16, make_uint4(0, 0, 0, 0), static_cast<uint4 *>(to))
+               : kn_cuda_launch(d, "zero", zero_kernel<uint8_t>, blocks_of(bytes), THREADS, 0,
+                                bytes, uint8_t(0), static_cast<uint8_t *>(to));
 }

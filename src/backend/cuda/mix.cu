@@ -51,7 +51,9 @@ static __global__ void mix_rows_kernel(int64_t count, int64_t cols, const float 
         return;
     int64_t row = i / cols;
     float share = lambda[row];
-    y[i] = share == 1 ? x[i] : share * x[i] + (1 - share) * x[partner[row] * cols + i % cols];
+    float other = share == 1 ? 0 : x[partner[row] * cols + i % cols];
+    /* Rounded after each step, as everywhere: the same bits on every device. */
+    y[i] = share == 1 ? x[i] : __fadd_rn(__fmul_rn(share, x[i]), __fmul_rn(1 - share, other));
 }
 
 extern "C" kn_status kn_cuda_mix_rows(kn_device *d, int64_t rows, int64_t cols, const float *x,

@@ -1,0 +1,62 @@
+/* column_sums.cu - the gradient of a bias: sums over the rows, divided among blocks and added up as
+ * batch normalisation's are. */
+#include "backend/cuda/conv_parts.cuh"
+#include "backend/cuda/norm.cuh"
+
+template <int V, typename T>
+static __global__ void __launch_bounds__(KN_NORM_THREADS)
+    column_sums_kernel(kn_norm_grid g, const T *x, float2 *parts, unsigned *counters, float *y) {
+    float sum[V] = {}, nothing[V] = {};
+    int64_t first = kn_norm_channel<V>(g);
+    for (int64_t r = kn_norm_row(g); r < g.rows && first < g.channels; r += kn_norm_stride(g)) {
+        float value[V];
+        kn_load<V>(x + r * g.channels + first, value);
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            sum[k] += value[k];
+    }
+    if (!kn_norm_combine<V>(g, sum, nothing, parts, counters))
+        return;
+    int64_t c = kn_norm_own_channel<V>(g);
+    double total, none;
+    if (kn_norm_total<V>(g, parts, &total, &none) && c < g.channels)
+        y[c] = static_cast<float>(total);
+}
+
+static kn_norm_grid grid_of(int64_t rows, int64_t cols, int vector) {
+    kn_norm_dims n = {};
+    n.rows = rows;
+    n.channels = cols;
+    return kn_norm_grid_of(&n, vector, KN_NORM_SUM_BLOCKS);
+}
+
+/* Of whichever vector it will be. */
+size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols) {
+    size_t most = 0;
+    for (int vector : {1, 4, 8}) {
+        kn_norm_grid g = grid_of(rows, cols, vector);
+        size_t bytes = kn_norm_parts_bytes(&g);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+template <int V, typename T>
+static kn_status column_sums(kn_device *d, int64_t rows, int64_t cols, const T *x, float *y,
+                             void *scratch) {
+    kn_norm_grid g = grid_of(rows, cols, V);
+    return kn_cuda_launch(d, "sums of columns", column_sums_kernel<V, T>, kn_norm_blocks(&g),
+                          KN_NORM_THREADS, 0, g, x, static_cast<float2 *>(scratch),
+                          kn_cuda_counters(d), y);
+}
+
+kn_status kn_cuda_column_sums(kn_device *d, int64_t rows, int64_t cols, bool bf16, const void *x,
+                              float *y, void *scratch) {
+    const kn_half *narrow = static_cast<const kn_half *>(x);
+    const float *wide = static_cast<const float *>(x);
+    if (bf16)
+        return cols % 8 == 0 && kn_aligned(x) ? column_sums<8>(d, rows, cols, narrow, y, scratch)
+                                              : column_sums<1>(d, rows, cols, narrow, y, scratch);
+    return cols % 4 == 0 && kn_aligned(x) ? column_sums<4>(d, rows, cols, wide, y, scratch)
+                                          : column_sums<1>(d, rows, cols, wide, y, scratch);
+}
