@@ -329,7 +329,7 @@ static int candidates(kn_device *d, const kn_conv_form *f, int most, way **list)
         if (narrow && (count == 0 || most > 1))
             count = add_plans(d, f, channels, false, most, list, count);
     }
-    if (count == 0 || (odd && most > 1)) {
+    if (count == 0 || (most > 1 && kn_cuda_is_first(&f->dims))) {
         list[count] = new_way(f, in, false);
         count += list[count] != NULL;
     }

@@ -34,6 +34,16 @@ size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols);
 kn_status kn_cuda_column_sums(kn_device *d, int64_t rows, int64_t cols, bool bf16, const void *x,
                               float *y, void *scratch);
 
+/* ---- conv_first.cu: where is_first, what conv_plain.cu uses instead of its own; 32-bit counts of
+ * pixels ---- */
+
+bool kn_cuda_is_first(const kn_conv_dims *c);
+kn_status kn_cuda_first_conv(kn_device *d, const kn_conv_dims *c, bool bf16, const void *x,
+                             const void *packed, const float *bias, bool relu, void *y);
+size_t kn_cuda_first_grad_weights_scratch(const kn_conv_dims *c);
+kn_status kn_cuda_first_grad_weights(kn_device *d, const kn_conv_dims *c, bool bf16, const void *x,
+                                     const void *dy, float *dw, void *scratch);
+
 /* ---- conv_plain.cu, from packed weights without padding ---- */
 
 kn_status kn_cuda_plain_conv(kn_device *d, const kn_conv_dims *c, bool bf16, const void *x,

@@ -99,6 +99,8 @@ kn_status kn_cuda_plain_conv(kn_device *d, const kn_conv_dims *c, bool bf16, con
                              const void *packed, const float *bias, bool relu, void *y) {
     int64_t count = c->n * c->out_h * c->out_w * c->out;
     unsigned blocks = kn_cuda_blocks(count, THREADS);
+    if (kn_cuda_is_first(c) && kn_aligned(y))
+        return kn_cuda_first_conv(d, c, bf16, x, packed, bias, relu, y);
     return bf16 ? kn_cuda_launch(d, "plain conv", forward_kernel<kn_half>, blocks, THREADS, 0,
                                  count, *c, static_cast<const kn_half *>(x),
                                  static_cast<const kn_half *>(packed), bias, relu,
@@ -126,9 +128,15 @@ static int64_t slices_of(const kn_conv_dims *c) {
     return slices < 1 ? 1 : slices > MOST_SLICES ? int64_t(MOST_SLICES) : slices;
 }
 
-size_t kn_cuda_plain_grad_weights_scratch(const kn_conv_dims *c) {
+static size_t plain_scratch(const kn_conv_dims *c) {
     return static_cast<size_t>(slices_of(c) * c->out * c->kernel_h * c->kernel_w * c->in) *
            sizeof(float);
+}
+
+size_t kn_cuda_plain_grad_weights_scratch(const kn_conv_dims *c) {
+    size_t first = kn_cuda_is_first(c) ? kn_cuda_first_grad_weights_scratch(c) : 0;
+    size_t own = plain_scratch(c);
+    return first > own ? first : own;
 }
 
 kn_status kn_cuda_plain_grad_weights(kn_device *d, const kn_conv_dims *c, bool bf16, const void *x,
@@ -137,6 +145,8 @@ kn_status kn_cuda_plain_grad_weights(kn_device *d, const kn_conv_dims *c, bool b
     int64_t slice = (c->n * c->out_h * c->out_w + slices - 1) / slices;
     dim3 grid(kn_cuda_blocks(count, THREADS), static_cast<unsigned>(slices));
     float *parts = static_cast<float *>(scratch);
+    if (kn_cuda_is_first(c) && kn_aligned(dy) && c->n * c->out_h * c->out_w <= INT32_MAX)
+        return kn_cuda_first_grad_weights(d, c, bf16, x, dy, dw, scratch);
     kn_status status =
         bf16 ? kn_cuda_launch(d, "plain conv_grad_weights", weights_kernel<kn_half>, grid, THREADS,
                               0, count, *c, slice, static_cast<const kn_half *>(x),

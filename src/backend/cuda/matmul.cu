@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-enum { THREADS = 256, BUCKETS = 64, SMALL = 1 << 14 };
+enum { THREADS = 256, BUCKETS = 64, SMALL = 1 << 20, SHALLOW = 1024 };
 static const size_t workspace_bytes = 32 << 20;
 
 /* A product that came before. */
@@ -42,6 +42,7 @@ static __global__ void plain_kernel(int64_t count, kn_matmul_dims m, const float
     const float *q = b + batch * m.k * m.n + (m.trans_b ? column * m.k : column);
     int64_t p_step = m.trans_a ? m.m : 1, q_step = m.trans_b ? 1 : m.n;
     float sum = 0;
+#pragma unroll 8
     for (int64_t k = 0; k < m.k; k++)
         sum = fmaf(p[k * p_step], q[k * q_step], sum);
     c[i] = bias != NULL ? sum + bias[column] : sum;
@@ -50,8 +51,8 @@ static __global__ void plain_kernel(int64_t count, kn_matmul_dims m, const float
 static kn_status plain(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
                        const float *bias, float *c) {
     int64_t count = m->batch * m->m * m->n;
-    return kn_cuda_launch(d, "matmul", plain_kernel, kn_cuda_blocks(count, THREADS), THREADS, 0,
-                          count, *m, a, b, bias, c);
+    return kn_cuda_launch(d, "plain matmul", plain_kernel, kn_cuda_blocks(count, THREADS), THREADS,
+                          0, count, *m, a, b, bias, c);
 }
 
 /* ---- cuBLASLt ---- */
@@ -239,7 +240,8 @@ static kn_status run(kn_device *d, cudaStream_t stream, const void *args) {
 
 extern "C" kn_status kn_cuda_matmul(kn_device *d, const kn_matmul_dims *m, const float *a,
                                     const float *b, const float *bias, float *c) {
-    if (m->batch * m->m * m->n == 0 || m->k == 0 || m->m * m->n * m->k <= SMALL)
+    if (m->batch * m->m * m->n == 0 || m->k == 0 ||
+        (m->m * m->n * m->k <= SMALL && m->k <= SHALLOW))
         return plain(d, m, a, b, bias, c);
     kn_cuda_products *all = opened(d);
     if (all == NULL)
