@@ -8,6 +8,7 @@ static __global__ void __launch_bounds__(KN_NORM_THREADS)
     column_sums_kernel(kn_norm_grid g, const T *x, float2 *parts, unsigned *counters, float *y) {
     float sum[V] = {}, nothing[V] = {};
     int64_t first = kn_norm_channel<V>(g);
+#pragma unroll 4
     for (int64_t r = kn_norm_row(g); r < g.rows && first < g.channels; r += kn_norm_stride(g)) {
         float value[V];
         kn_load<V>(x + r * g.channels + first, value);

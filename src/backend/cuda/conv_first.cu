@@ -104,8 +104,7 @@ static first_grid grid_of(const kn_conv_dims *c) {
     g.across = all < THREADS ? all : THREADS;
     g.tiles = (all + THREADS - 1) / THREADS;
     g.down = THREADS / g.across;
-    int64_t pixels = c->n * c->out_h * c->out_w,
-            wanted = (pixels + 16 * g.down - 1) / (16 * g.down);
+    int64_t pixels = c->n * c->out_h * c->out_w, wanted = (pixels + 8 * g.down - 1) / (8 * g.down);
     int64_t most = MOST_BLOCKS / g.tiles > 0 ? MOST_BLOCKS / g.tiles : 1;
     g.blocks = static_cast<unsigned>(wanted < 1 ? 1 : wanted < most ? wanted : most);
     return g;

@@ -215,6 +215,23 @@ static bool acceptable(descriptor engine, const kn_conv_form *f) {
     return true;
 }
 
+/* In debug mode: which engine, and what cuDNN says of it. */
+static void tell_engine(descriptor engine, const kn_conv_form *f, const char *text) {
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t count = 0;
+    const kn_conv_dims *c = &f->dims;
+    cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                             CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes);
+    fprintf(stderr, "cuda: pass %d, %s, %lldx%lldx%lld %lld to %lld, kernel %lld: %s; notes",
+            f->pass, f->bf16 ? "bf16" : "f32", static_cast<long long>(c->n),
+            static_cast<long long>(c->h), static_cast<long long>(c->w),
+            static_cast<long long>(c->in), static_cast<long long>(c->out),
+            static_cast<long long>(c->kernel_h), text);
+    for (int64_t i = 0; i < count; i++)
+        fprintf(stderr, " %d", static_cast<int>(notes[i]));
+    fprintf(stderr, "\n");
+}
+
 static bool compiles(descriptor engine) {
     cudnnBackendBehaviorNote_t notes[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
     int64_t count = 0;
@@ -288,8 +305,8 @@ static kn_cudnn_plan *make_plan(kn_cudnn *c, const kn_conv_form *f, descriptor c
     return made;
 }
 
-static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descriptor config,
-                                     bool compiled, builder *why) {
+static kn_cudnn_plan *plan_of_config(kn_device *d, kn_cudnn *c, const kn_conv_form *f,
+                                     descriptor config, bool compiled, builder *why) {
     builder b = {};
     int64_t count = 0;
     kn_cudnn_plan *made = NULL;
@@ -305,13 +322,15 @@ static kn_cudnn_plan *plan_of_config(kn_cudnn *c, const kn_conv_form *f, descrip
         kn_cudnn_plan_free(made);
         made = NULL;
     }
+    if (made != NULL && kn_cuda_of(d)->debug)
+        tell_engine(engine, f, made->text);
     note(why, b.status, b.failed);
     drop(&b);
     return made;
 }
 
 /* Plans of the configs that one mode of the heuristics names. */
-static int plans_of_mode(kn_cudnn *c, const kn_conv_form *f, descriptor graph_of,
+static int plans_of_mode(kn_device *d, kn_cudnn *c, const kn_conv_form *f, descriptor graph_of,
                          cudnnBackendHeurMode_t mode, bool compiled, kn_cudnn_plan **out, int most,
                          builder *why) {
     builder b = {};
@@ -329,7 +348,7 @@ static int plans_of_mode(kn_cudnn *c, const kn_conv_form *f, descriptor graph_of
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_CONFIGS, &count, config),
              "heuristics' results");
     for (int64_t i = 0; good(&b) && i < count && i < MOST_CONFIGS && found < most; i++) {
-        out[found] = plan_of_config(c, f, config[i], compiled, why);
+        out[found] = plan_of_config(d, c, f, config[i], compiled, why);
         found += out[found] != NULL;
     }
     note(why, b.status, b.failed);
@@ -343,9 +362,9 @@ int kn_cudnn_plans(kn_device *d, kn_cudnn *c, const kn_conv_form *f, kn_cudnn_pl
     descriptor graph_of = make_graph(&b, c, f);
     int found = 0;
     for (int i = 0; i < 4 && good(&b) && found == 0; i++)
-        found =
-            plans_of_mode(c, f, graph_of, i % 2 == 0 ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_FALLBACK,
-                          i >= 2, out, most, &why);
+        found = plans_of_mode(d, c, f, graph_of,
+                              i % 2 == 0 ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_FALLBACK, i >= 2,
+                              out, most, &why);
     note(&b, why.status, why.failed);
     if (found == 0 && kn_cuda_of(d)->debug)
         fprintf(stderr, "cuda: cuDNN has no engine: %s: %s\n",

@@ -7,6 +7,17 @@
 
 /* ---- statistics ---- */
 
+template <int V>
+static __device__ __forceinline__ void add(const float (&value)[V], const float (&base)[V],
+                                           float (&sum)[V], float (&squares)[V]) {
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+        float off = value[k] - base[k];
+        sum[k] += off;
+        squares[k] = fmaf(off, off, squares[k]);
+    }
+}
+
 /* Sums of x - base and its squares over the block's rows, base being the channel's first x: of
  * numbers far from 0 the digits would be lost. */
 template <int V, typename T>
@@ -17,15 +28,20 @@ static __device__ void add_rows(const kn_norm_grid &g, const T *x, float (&sum)[
     if (c >= g.channels)
         return;
     kn_load<V>(x + c, base);
-    for (int64_t r = kn_norm_row(g); r < g.rows; r += kn_norm_stride(g)) {
+    int64_t r = kn_norm_row(g), step = kn_norm_stride(g);
+    for (; r + 3 * step < g.rows; r += 4 * step) { /* four loads under way */
+        float value[4][V];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            kn_load<V>(x + (r + i * step) * g.channels + c, value[i]);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            add<V>(value[i], base, sum, squares);
+    }
+    for (; r < g.rows; r += step) {
         float value[V];
         kn_load<V>(x + r * g.channels + c, value);
-#pragma unroll
-        for (int k = 0; k < V; k++) {
-            float off = value[k] - base[k];
-            sum[k] += off;
-            squares[k] = fmaf(off, off, squares[k]);
-        }
+        add<V>(value, base, sum, squares);
     }
 }
 

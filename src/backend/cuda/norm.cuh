@@ -78,6 +78,7 @@ static __device__ bool kn_norm_combine(const kn_norm_grid &g, const float (&a)[V
     float2 *own = parts + (static_cast<int64_t>(blockIdx.x) * gridDim.y + blockIdx.y) * width;
     for (int c = static_cast<int>(threadIdx.x); c < width; c += KN_NORM_THREADS) {
         float2 sum = room[c];
+#pragma unroll 8
         for (int i = 1; i < down; i++) {
             sum.x += room[i * width + c].x;
             sum.y += room[i * width + c].y;
@@ -103,6 +104,7 @@ static __device__ bool kn_norm_total(const kn_norm_grid &g, const float2 *parts,
     int c = static_cast<int>(threadIdx.x) % width, own = static_cast<int>(threadIdx.x) / width;
     const float2 *from = parts + static_cast<int64_t>(blockIdx.x) * gridDim.y * width + c;
     double sum_a = 0, sum_b = 0;
+#pragma unroll 16 /* loads that do not wait for each other */
     for (unsigned i = static_cast<unsigned>(own); i < gridDim.y; i += static_cast<unsigned>(each)) {
         float2 part = from[static_cast<int64_t>(i) * width];
         sum_a += static_cast<double>(part.x);

@@ -11,6 +11,18 @@ static __device__ __forceinline__ float through_relu(bool relu, float y, float d
 
 /* ---- the sums ---- */
 
+template <int V>
+static __device__ __forceinline__ void
+add(bool relu, const float (&mean)[V], const float (&inv)[V], const float (&value)[V],
+    const float (&out)[V], const float (&grad)[V], float (&sum)[V], float (&product)[V]) {
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+        float gradient = through_relu(relu, out[k], grad[k]);
+        sum[k] += gradient;
+        product[k] = fmaf(gradient, (value[k] - mean[k]) * inv[k], product[k]);
+    }
+}
+
 template <int V, typename T>
 static __device__ void add_rows(const kn_norm_grid &g, bool relu, const kn_norm_state &s,
                                 const T *x, const T *y, const T *dy, float (&sum)[V],
@@ -24,19 +36,29 @@ static __device__ void add_rows(const kn_norm_grid &g, bool relu, const kn_norm_
         mean[k] = s.mean[c + k];
         inv[k] = s.inv_std[c + k];
     }
-    for (int64_t r = kn_norm_row(g); r < g.rows; r += kn_norm_stride(g)) {
+    int64_t r = kn_norm_row(g), step = kn_norm_stride(g);
+    for (; r + step < g.rows; r += 2 * step) { /* two rows' loads under way */
+        float value[2][V], out[2][V] = {}, grad[2][V];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int64_t at = (r + i * step) * g.channels + c;
+            kn_load<V>(x + at, value[i]);
+            if (relu)
+                kn_load<V>(y + at, out[i]);
+            kn_load<V>(dy + at, grad[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            add<V>(relu, mean, inv, value[i], out[i], grad[i], sum, product);
+    }
+    if (r < g.rows) {
         int64_t at = r * g.channels + c;
         float value[V], out[V] = {}, grad[V];
         kn_load<V>(x + at, value);
         if (relu)
             kn_load<V>(y + at, out);
         kn_load<V>(dy + at, grad);
-#pragma unroll
-        for (int k = 0; k < V; k++) {
-            float gradient = through_relu(relu, out[k], grad[k]);
-            sum[k] += gradient;
-            product[k] = fmaf(gradient, (value[k] - mean[k]) * inv[k], product[k]);
-        }
+        add<V>(relu, mean, inv, value, out, grad, sum, product);
     }
 }
 
