@@ -8,10 +8,14 @@ static __global__ void __launch_bounds__(KN_NORM_THREADS)
     column_sums_kernel(kn_norm_grid g, const T *x, float2 *parts, unsigned *counters, float *y) {
     float sum[V] = {}, nothing[V] = {};
     int64_t first = kn_norm_channel<V>(g);
+    int64_t row = kn_norm_row(g), step = kn_norm_stride(g);
+    int count =
+        row < g.rows && first < g.channels ? static_cast<int>((g.rows - row + step - 1) / step) : 0;
+    const T *from = x + row * g.channels + first;
 #pragma unroll 4
-    for (int64_t r = kn_norm_row(g); r < g.rows && first < g.channels; r += kn_norm_stride(g)) {
+    for (int i = 0; i < count; i++) {
         float value[V];
-        kn_load<V>(x + r * g.channels + first, value);
+        kn_load<V>(from + i * step * g.channels, value);
 #pragma unroll
         for (int k = 0; k < V; k++)
             sum[k] += value[k];

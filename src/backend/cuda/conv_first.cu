@@ -170,8 +170,11 @@ static __global__ void gather_kernel(int64_t count, int64_t in, int64_t taps, in
         return;
     int64_t o = i % out, place = i / out;
     double sum = 0;
-    for (unsigned b = threadIdx.x % 32; b < blocks; b += 32)
-        sum += static_cast<double>(parts[b * count + i]);
+    int lane = static_cast<int>(threadIdx.x) % 32,
+        each = (static_cast<int>(blocks) - lane + 31) / 32;
+#pragma unroll 8
+    for (int b = 0; b < each; b++)
+        sum += static_cast<double>(parts[static_cast<int64_t>(lane + b * 32) * count + i]);
     sum = kn_warp_sum(sum);
     if (threadIdx.x % 32 == 0)
         dw[(o * in + place % in) * taps + place / in] = static_cast<float>(sum);

@@ -69,6 +69,8 @@ unsigned *kn_cuda_counters(kn_device *d);
 enum { KN_CUDA_BAD_INDEX, KN_CUDA_BAD_TARGET, KN_CUDA_BAD_LAMBDA, KN_CUDA_TROUBLES };
 int *kn_cuda_trouble(kn_device *d);
 
+extern "C" void *kn_cuda_alloc(kn_device *d, size_t bytes); /* cudaFree when nothing uses it */
+
 /* ---- commands ---- */
 
 /* kernel<<<grid, block, shared>>>(*params[0], ...), each of sizes[i] bytes; at most 24 parameters

@@ -104,9 +104,10 @@ static __device__ bool kn_norm_total(const kn_norm_grid &g, const float2 *parts,
     int c = static_cast<int>(threadIdx.x) % width, own = static_cast<int>(threadIdx.x) / width;
     const float2 *from = parts + static_cast<int64_t>(blockIdx.x) * gridDim.y * width + c;
     double sum_a = 0, sum_b = 0;
-#pragma unroll 16 /* loads that do not wait for each other */
-    for (unsigned i = static_cast<unsigned>(own); i < gridDim.y; i += static_cast<unsigned>(each)) {
-        float2 part = from[static_cast<int64_t>(i) * width];
+    int count = (static_cast<int>(gridDim.y) - own + each - 1) / each;
+#pragma unroll 16
+    for (int i = 0; i < count; i++) { /* so written, the loads do not wait for each other */
+        float2 part = from[static_cast<int64_t>(own + i * each) * width];
         sum_a += static_cast<double>(part.x);
         sum_b += static_cast<double>(part.y);
     }
