@@ -32,16 +32,21 @@ static kn_cuda_convolutions *opened(kn_device *d) {
     return c;
 }
 
+static void free_all(kn_way *w) {
+    while (w != NULL) {
+        kn_way *gone = w;
+        w = w->next;
+        kn_way_free(gone);
+    }
+}
+
 void kn_cuda_convolutions_free(kn_device *d) {
     kn_cuda_convolutions *c = kn_cuda_of(d)->convolutions;
     if (c == NULL)
         return;
     for (kn_way *&first : c->bucket)
-        while (first != NULL) {
-            kn_way *gone = first;
-            first = gone->next;
-            kn_way_free(gone);
-        }
+        free_all(first);
+    free_all(c->retired);
     kn_packed_free(&c->packed);
     kn_cudnn_free(c->cudnn);
     if (c->began != NULL)
@@ -180,6 +185,8 @@ kn_status kn_way_run(kn_device *d, const kn_way *w, const kn_operands *o, char *
 
 /* ---- the way for a form ---- */
 
+enum { MOST_TRIES = 4 };
+
 static size_t bucket_of(const kn_conv_form *f) {
     const unsigned char *bytes = reinterpret_cast<const unsigned char *>(f);
     size_t hash = 0;
@@ -190,17 +197,23 @@ static size_t bucket_of(const kn_conv_form *f) {
 
 static const kn_way *way_for(kn_device *d, const kn_conv_form *f, const kn_operands *o) {
     kn_cuda_convolutions *c = kn_cuda_of(d)->convolutions;
-    size_t bucket = bucket_of(f);
-    kn_way *w = c->bucket[bucket];
-    while (w != NULL && memcmp(&w->form, f, sizeof *f) != 0)
-        w = w->next;
-    if (w != NULL)
-        return w;
-    w = kn_way_choose(d, f, o);
+    kn_way **at = &c->bucket[bucket_of(f)];
+    while (*at != NULL && memcmp(&(*at)->form, f, sizeof *f) != 0)
+        at = &(*at)->next;
+    kn_way *old = *at;
+    if (old != NULL && old->proved)
+        return old;
+    kn_way *w = kn_way_choose(d, f, o);
     if (w == NULL)
         return NULL;
-    w->next = c->bucket[bucket];
-    c->bucket[bucket] = w;
+    if (old != NULL) {
+        w->tries = old->tries + 1;
+        w->proved = w->proved || w->tries == MOST_TRIES; /* they may stay zeros */
+        w->next = old->next;
+        old->next = c->retired;
+        c->retired = old;
+    }
+    *at = w;
     return w;
 }
 

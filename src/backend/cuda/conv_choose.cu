@@ -175,8 +175,9 @@ static bool narrow_result(const kn_conv_form *f) {
 }
 
 /* The difference of two results in parts of the second's largest number; NaN when something fails.
- */
-static float difference(kn_device *d, const kn_conv_form *f, const void *a, const void *b) {
+ * *telling: the second is neither zeros nor NaN. */
+static float difference(kn_device *d, const kn_conv_form *f, const void *a, const void *b,
+                        bool *telling) {
     float2 host[BLOCKS];
     float off = 0, size = 0;
     int64_t n = result_numbers(f);
@@ -196,7 +197,8 @@ static float difference(kn_device *d, const kn_conv_form *f, const void *a, cons
         off = part.x > off || part.x != part.x ? part.x : off;
         size = part.y > size || part.y != part.y ? part.y : size;
     }
-    return off <= 0 || !std::isfinite(size) ? 0 : off / size; /* of NaN nothing can be said */
+    *telling = std::isfinite(size) && size > 0;
+    return *telling ? off / size : 0;
 }
 
 /* What the plain kernels make of the operands, in memory that the caller frees. NULL: no room. */
@@ -219,12 +221,13 @@ static void *plain_result(kn_device *d, const kn_conv_form *f, const kn_operands
 
 /* Runs a way once and holds its result against the plain one; NULL: there is none to hold against.
  */
-static bool is_right(kn_device *d, const kn_way *w, const kn_operands *o, const void *want) {
+static bool is_right(kn_device *d, kn_way *w, const kn_operands *o, const void *want) {
     float allowed = w->form.bf16 || w->form.tf32 ? 2e-2f : 3e-5f;
     char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
     if (room == NULL || kn_way_run(d, w, o, room) != KN_OK || kn_cuda_wait(d) != KN_OK)
         return false;
-    float off = want != NULL && w->plan != NULL ? difference(d, &w->form, o->out, want) : 0;
+    w->proved = true;
+    float off = want != NULL ? difference(d, &w->form, o->out, want, &w->proved) : 0;
     if (!(off <= allowed) && kn_cuda_of(d)->debug) {
         char key[KN_PLAN_KEY], text[KN_PLAN_CHOICE];
         key_of(d, &w->form, key);
@@ -289,15 +292,22 @@ static kn_way *choose(kn_device *d, const kn_conv_form *f, const kn_operands *o)
     }
     cudaFree(want);
     d->error = error;
-    return best != NULL ? best : new_way(f, f->dims.in, false);
+    if (best == NULL) {
+        best = new_way(f, f->dims.in, false);
+        if (best != NULL)
+            best->proved = true; /* the plain kernels are what others are held against */
+    }
+    return best;
 }
 
 kn_way *kn_way_choose(kn_device *d, const kn_conv_form *f, const kn_operands *o) {
     char key[KN_PLAN_KEY], text[KN_PLAN_CHOICE];
     key_of(d, f, key);
     kn_way *w = kn_cuda_plan_find(d, key, text) ? way_from(d, f, text) : NULL;
-    if (w != NULL)
+    if (w != NULL) {
+        w->proved = true; /* when it was written down */
         return w;
+    }
     w = choose(d, f, o);
     if (w == NULL) {
         kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: a convolution on device cuda:%d",
@@ -305,6 +315,7 @@ kn_way *kn_way_choose(kn_device *d, const kn_conv_form *f, const kn_operands *o)
         return NULL;
     }
     way_text(w, text);
-    kn_cuda_plan_add(d, key, text);
+    if (w->proved)
+        kn_cuda_plan_add(d, key, text);
     return w;
 }

@@ -16,6 +16,8 @@ struct kn_way {
     bool wide;      /* the gradient of weights comes in f32 */
     int64_t padded; /* input channels of the plan */
     size_t workspace;
+    bool proved;  /* its result was the plain kernels', of operands that are not zeros */
+    int tries;    /* to prove it */
     kn_way *next; /* in its bucket */
 };
 
@@ -34,6 +36,7 @@ struct kn_cuda_convolutions {
     kn_cudnn *cudnn; /* NULL: plain kernels only */
     bool tf32;
     kn_way *bucket[KN_WAY_BUCKETS];
+    kn_way *retired; /* a recorded graph may know their plans */
     kn_packed_table packed;
     cudaEvent_t began, ended;
 };
