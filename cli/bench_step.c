@@ -119,11 +119,15 @@ static kn_status loss_on(bench *b, const bench_net *net, const char *device, kn_
     return status == KN_OK ? KN_OK : kn_fail_with(b->s->ctx, &error);
 }
 
-/* In bf16 the last digits go, and with so few pictures the norms make more of that. */
+/* In bf16 the last digits go, and with so few pictures the norms make more of that. On a device
+ * with libraries of its own their engines decide how many digits f32 keeps. */
 static kn_status check(bench *b, const bench_net *net, kn_dtype dtype) {
     kn_ctx *ctx = b->s->ctx;
-    double got = NAN, want = NAN, allowed = dtype == KN_F32 ? 1e-3 : 1e-1;
+    double got = NAN, want = NAN, own = 1e-3;
     const char *device = kn_device_name(kn_device_default(ctx));
+    if (!kn_device_is_host(kn_device_default(ctx)))
+        own = 2e-2;
+    double allowed = dtype == KN_F32 ? own : 1e-1;
     kn_status status = loss_on(b, net, "reference", dtype, &want);
     if (status == KN_OK)
         status = loss_on(b, net, device, dtype, &got);

@@ -3,14 +3,20 @@
 
 #include "core/file.h"
 #include "interrupt.h"
+#include "json_line.h"
 #include "resume_args.h"
 #include "shell_word.h"
+
+#include "core/ctx.h"
+#include "tensor/tensor.h"
+
+#include <jansson.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char key_args[] = "kiln.args", key_data[] = "kiln.data";
+static const char key_args[] = "kiln.args", key_data[] = "kiln.data", key_device[] = "kiln.device";
 static const char list_file[] = "pictures.txt";
 
 /* ---- from the run folder ---- */
@@ -108,8 +114,25 @@ int resume_check_data(train *t) {
     return code;
 }
 
+/* Another device computes other last digits; the same one does not, with the same plan file. */
+static void compare_device(const train *t) {
+    const char *text = kn_checkpoint_meta(t->s->resume->checkpoint, key_device);
+    const char *now = kn_device_name(kn_device_default(t->s->ctx));
+    json_t *had = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    const char *name = json_string_value(json_object_get(had, "name"));
+    if (name != NULL && strcmp(name, now) != 0) {
+        char warning[KN_ERROR_MAX];
+        snprintf(warning, sizeof warning,
+                 "began on device %.64s, goes on on %.64s: the last digits will differ", name, now);
+        report_warning(&t->s->r, warning);
+    }
+    json_decref(had);
+}
+
 kn_status resume_learner(train *t) {
     const struct resume *r = t->s->resume;
+    if (r != NULL && r->checkpoint != NULL)
+        compare_device(t);
     return r != NULL && r->checkpoint != NULL ? kn_learner_resume(t->learner, r->checkpoint)
                                               : KN_OK;
 }
@@ -120,6 +143,18 @@ static bool wanted(void *user) {
     (void)user;
     bool end = interrupt_last_batch();
     return interrupt_take_save() || end;
+}
+
+/* The device, and the file of its choices, without which its bits may differ. */
+static void describe_device(train *t) {
+    kn_text *out = &t->device_words;
+    const kn_device *d = kn_device_default(t->s->ctx);
+    line_open(out);
+    line_string(out, "name", kn_device_name(d));
+    line_string(out, "about", kn_device_about(d));
+    if (!kn_device_is_host(d))
+        line_string(out, "plans", t->s->ctx->plans);
+    line_close(out);
 }
 
 /* What a resumed training compares itself with. */
@@ -143,13 +178,15 @@ kn_callback *resume_checkpoint_cb(train *t) {
     if (fresh && write_list(t) != KN_OK)
         return NULL;
     run_folder_args(t->s, &t->words);
-    if (t->words.failed) {
+    describe_device(t);
+    if (t->words.failed || t->device_words.failed) {
         kn_fail(t->s->ctx, KN_ERR_MEMORY, "out of memory: the arguments");
         return NULL;
     }
     snprintf(t->data_word, sizeof t->data_word, "\"%s\"", t->data_hash);
     t->meta[0] = (kn_st_meta){key_args, t->words.data};
     t->meta[1] = (kn_st_meta){key_data, t->data_word};
+    t->meta[2] = (kn_st_meta){key_device, t->device_words.data};
     return kn_checkpoint_cb(t->s->ctx, (kn_checkpoint_opts){.folder = t->run.path,
                                                             .every = t->s->a.checkpoint_every,
                                                             .wanted = wanted,

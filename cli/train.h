@@ -29,10 +29,10 @@ typedef struct train {
     double seconds;        /* of the fit */
     kn_text pictures;      /* of the first batch, for the page */
     char folder[PATH_MAX]; /* that DATA is */
-    /* What goes into each checkpoint: the arguments, and which data. */
-    kn_text words;
+    /* What goes into each checkpoint: the arguments, which data, and on which device. */
+    kn_text words, device_words;
     char data_hash[65], data_word[68];
-    kn_st_meta meta[2];
+    kn_st_meta meta[3];
 } train;
 
 /* train_setup.c: data and model, and into the arguments what "auto" became; the data is told.

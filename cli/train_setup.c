@@ -77,4 +77,5 @@ void train_close(train *t) {
     if (t->s->resume == NULL) /* whose folder that is else */
         run_folder_leave(&t->run);
     kn_text_free(&t->words);
+    kn_text_free(&t->device_words);
 }

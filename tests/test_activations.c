@@ -1,5 +1,6 @@
 /* test_activations.c - the kernel of the statistics, what the callback records, that it changes no
  * bit of a training, and its files. */
+#include "support/counted.h"
 #include "support/made_data.h"
 #include "support/model_case.h"
 #include "support/numbers.h"
@@ -26,7 +27,7 @@ static void stats_of(kn_ctx *ctx, const float *x, int64_t n, double out[3]) {
 /* Against sums of long doubles, on both devices; a large mean costs no digits. */
 static void the_kernel_gives_mean_std_and_share(void **state) {
     kn_ctx *ctx = *state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     static const int64_t sizes[] = {2, 7, 8, 64, 1001, 100003};
     static float x[100003];
     for (int pass = 0; pass < 12; pass++) {
@@ -55,7 +56,7 @@ static void the_kernel_gives_mean_std_and_share(void **state) {
 
 static void edges_and_nan(void **state) {
     kn_ctx *ctx = *state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     static const float at[] = {0.05F, -0.05F, 0, 0.0500001F}, nan[] = {1, NAN, 0}, even[] = {3, 3};
     for (int d = 0; d < 2; d++) {
         double got[3];
@@ -189,7 +190,7 @@ static void train(const char *device, int every, char sha[65]) {
 
 static void watching_changes_no_bit(void **state) {
     (void)state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     for (int d = 0; d < 2; d++) {
         char plain[65], watched[65];
         train(devices[d], 0, plain);

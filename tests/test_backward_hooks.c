@@ -1,5 +1,6 @@
 /* test_backward_hooks.c - backward hooks: PyTorch's gradients to the bit, their order, their coming
  * and going, what they may change, and that watching changes no bit. */
+#include "support/counted.h"
 #include "support/model_case.h"
 
 #include <kiln/ops.h>
@@ -97,7 +98,7 @@ static void add(kn_module *m, watcher *w) {
 
 static void gradients_are_those_of_pytorch(void **state) {
     kn_ctx *ctx = *state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     for (int i = 0; i < 2; i++) {
         check_use(ctx, devices[i]);
         kn_module *a, *b;
@@ -287,7 +288,7 @@ static kn_tensor *look(void *user, kn_module *m, kn_tensor *dx, kn_tensor *dy) {
 
 static void watching_changes_no_bit(void **state) {
     kn_ctx *ctx = *state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     static float plain[SIMPLE_CNN_NUMBERS], hooked[SIMPLE_CNN_NUMBERS];
     for (int i = 0; i < 2; i++) {
         check_use(ctx, devices[i]);

@@ -18,7 +18,7 @@ static kn_ctx *ctx;
 
 static int open_context(void **state) {
     (void)state;
-    ctx = counted_ctx(&memory, "cpu");
+    ctx = counted_ctx(&memory, test_device());
     return 0;
 }
 
@@ -113,7 +113,7 @@ static void options_that_ask_for_nothing_change_no_bit(void **state) {
                {plain, all_second, true}, {weighted, weighted_all_first, true},
                {plain, mixed, false}, /* the comparison sees a difference */
                {plain, weighted, false}};
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     for (size_t i = 0; i < KN_COUNT(row) * 2; i++) {
         numbers a, b;
         run(devices[i % 2], row[i / 2].without, a.value);

@@ -81,7 +81,7 @@ static void by_hand(scene *s, float want[N * MAP * MAP]) {
 
 static void test_is_cam(void **state) {
     (void)state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     for (int d = 0; d < 2; d++) {
         scene s;
         kn_heat heat;

@@ -1,5 +1,6 @@
 /* test_lr_find.c - the learning rate finder: its rates, when it stops, that whatever ends it the
  * model is as before, and that a training after it has the bits of one without. */
+#include "support/counted.h"
 #include "support/made_data.h"
 #include "support/model_case.h"
 
@@ -287,7 +288,7 @@ static void train(kn_ctx *ctx, int finders, outcome *out) {
 
 /* A context is made anew for each: initial weights depend on how many were made before. */
 static void training_after_it_has_the_same_bits(void **state) {
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     (void)state;
     for (int d = 0; d < 2; d++) {
         outcome with[3];

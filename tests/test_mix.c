@@ -15,7 +15,7 @@
 
 enum { ROWS = 5, H = 3, W = 5, C = 3, COLS = H * W * C };
 
-static const char *const devices[] = {"reference", "cpu"};
+static const char *devices[] = {"reference", "cpu"}; /* the second as KILN_TEST_DEVICE says */
 static const int32_t partner[ROWS] = {3, 1, 0, 4, 2};
 static const float share[ROWS] = {0.75f, 0.5f, 1, 0, 0.9f};
 
@@ -419,6 +419,7 @@ static void pictures_must_be_normalised_before(void **state) {
 }
 
 int main(void) {
+    devices[1] = test_device();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_mixed),
         cmocka_unit_test(a_share_of_one_is_a_copy),

@@ -335,7 +335,7 @@ static void without_memory_a_step_fails_and_says_so(void **state) {
     for (int i = 0; i < CASES; i++)
         for (long nth = 1;; nth++) {
             counted c = {0};
-            kn_ctx *ctx = counted_ctx(&c, "cpu");
+            kn_ctx *ctx = counted_ctx(&c, test_device());
             box *m = new_box(ctx);
             c.fail_at = c.made + nth;
             bool good = two_steps(&cases[i], m);

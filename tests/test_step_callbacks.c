@@ -435,7 +435,7 @@ static void without_memory_a_fit_fails_and_says_so(void **state) {
     bool refused = true;
     for (long nth = 1; refused; nth++) {
         counted c = {0};
-        kn_ctx *ctx = counted_ctx(&c, "cpu");
+        kn_ctx *ctx = counted_ctx(&c, test_device());
         c.fail_at = c.made + nth;
         bool good = fit_with_all(ctx, data);
         refused = c.refused > 0;

@@ -29,7 +29,7 @@ static double forward_sum(kn_ctx *ctx, kn_module *m) {
 /* A backend's packed copies of the weights must not outlive a write to all of them at once. */
 static void test_write_through_the_pack(void **state) {
     (void)state;
-    static const char *const devices[] = {"reference", "cpu"};
+    const char *const devices[] = {"reference", test_device()};
     for (int i = 0; i < 2; i++) {
         kn_ctx *ctx = context(devices[i]);
         kn_module *m = kn_conv_layer(ctx, 16, 16, (kn_conv_opts){0});

@@ -5,6 +5,8 @@
 
 #include "core/ctx.h"
 
+#include <stdlib.h>
+
 static void *count_alloc(void *user, size_t bytes, size_t align) {
     counted *c = user;
     long call = ++c->made;
@@ -25,6 +27,11 @@ static void count_free(void *user, void *p) {
 
 kn_allocator counted_allocator(counted *c) {
     return (kn_allocator){count_alloc, count_free, c};
+}
+
+const char *test_device(void) {
+    const char *name = getenv("KILN_TEST_DEVICE");
+    return name != NULL && name[0] != '\0' ? name : "cpu";
 }
 
 kn_ctx *counted_ctx(counted *c, const char *device) {
