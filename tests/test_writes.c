@@ -1,5 +1,7 @@
 /* test_writes.c - what a user writes counts: weights through the packed buffer, gradients by hand.
  * And what cannot be: a buffer that wants a gradient, a channel that does not vary. */
+#include "support/counted.h"
+
 #include <kiln/kiln.h>
 
 #include <setjmp.h>
