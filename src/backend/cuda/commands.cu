@@ -21,6 +21,7 @@ enum { LEAST_RUN = 8, ALIGN = 16 }; /* commands; shorter runs are launched one b
 /* In debug mode, what failed is known by the command. */
 static kn_status issue_now(kn_device *d, const kn_run *r, const kn_command *c) {
     kn_cuda *cuda = kn_cuda_of(d);
+    cudaSetDevice(cuda->ordinal); /* the thread may have another one open */
     cuda->commands->launches++;
     kn_status status = cuda->commands->trace.on ? kn_trace_issue(d, &cuda->commands->trace, r, c)
                                                 : kn_run_issue(d, r, c, cuda->stream);
@@ -86,6 +87,8 @@ static void record(kn_device *d, kn_cuda_commands *c) {
     for (int i = 1; i < KN_MOST_GRAPHS; i++) /* unused ones have last_use 0 */
         if (c->graphs[i].last_use < g->last_use)
             g = &c->graphs[i];
+    if (g->exec != NULL)
+        cudaStreamSynchronize(kn_cuda_of(d)->stream); /* it may be running */
     forget_graph(g);
     kn_error *error = d->error, ignored = {};
     d->error = &ignored;
@@ -186,6 +189,7 @@ static kn_status take(kn_device *d) {
 extern "C" kn_status kn_cuda_flush(kn_device *d) {
     kn_cuda_commands *c = kn_cuda_of(d)->commands;
     kn_status status = KN_OK;
+    cudaSetDevice(d->ordinal);
     if (c->now.count == 0)
         return KN_OK;
     if (c->trace.on)
