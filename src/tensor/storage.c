@@ -133,7 +133,7 @@ size_t kn_step_memory(const kn_ctx *ctx) {
 /* "cuda:2" is number 2 of its kind, "cuda" number 0. */
 static int ordinal_of(const char *name) {
     const char *colon = strchr(name, ':');
-    return colon != NULL ? atoi(colon + 1) : 0;
+    return colon != NULL ? (int)strtol(colon + 1, NULL, 10) : 0; /* checked by kn_backend_find */
 }
 
 static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordinal) {
