@@ -21,6 +21,7 @@ static kn_cuda_convolutions *opened(kn_device *d) {
     cuda->convolutions = c;
     c->tf32 = tf32 != NULL && strcmp(tf32, "1") == 0;
     bool plain = told != NULL && strcmp(told, "plain") == 0;
+    c->check = told != NULL && strcmp(told, "check") == 0;
     if (!plain)
         c->cudnn = kn_cudnn_new(d);
     if ((!plain && c->cudnn == NULL) ||
@@ -242,7 +243,10 @@ static kn_status run(kn_device *d, const kn_conv_form *f, const kn_operands *o, 
         return KN_ERR_MEMORY;
     if (behind != NULL)
         *behind = room + own;
-    return kn_way_run(d, w, o, room);
+    kn_status status = kn_way_run(d, w, o, room);
+    if (status == KN_OK && kn_cuda_of(d)->convolutions->check)
+        kn_way_check(d, w, o);
+    return status;
 }
 
 static kn_status forward(kn_device *d, const kn_conv_dims *dims, bool bf16, const void *x,

@@ -219,23 +219,37 @@ static void *plain_result(kn_device *d, const kn_conv_form *f, const kn_operands
     return NULL;
 }
 
-/* Runs a way once and holds its result against the plain one; NULL: there is none to hold against.
- */
+static float allowed(const kn_conv_form *f) {
+    return f->bf16 || f->tf32 ? 2e-2f : 3e-5f;
+}
+
+static void tell_off(kn_device *d, const kn_way *w, float off, const char *then) {
+    char key[KN_PLAN_KEY], text[KN_PLAN_CHOICE];
+    key_of(d, &w->form, key);
+    way_text(w, text);
+    fprintf(stderr, "cuda: %s: \"%s\" is off by %g%s\n", key, text, static_cast<double>(off), then);
+}
+
+/* Runs a way once and holds its result against the plain one; NULL: there is no room for one. */
 static bool is_right(kn_device *d, kn_way *w, const kn_operands *o, const void *want) {
-    float allowed = w->form.bf16 || w->form.tf32 ? 2e-2f : 3e-5f;
     char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
     if (room == NULL || kn_way_run(d, w, o, room) != KN_OK || kn_cuda_wait(d) != KN_OK)
         return false;
     w->proved = true;
     float off = want != NULL ? difference(d, &w->form, o->out, want, &w->proved) : 0;
-    if (!(off <= allowed) && kn_cuda_of(d)->debug) {
-        char key[KN_PLAN_KEY], text[KN_PLAN_CHOICE];
-        key_of(d, &w->form, key);
-        way_text(w, text);
-        fprintf(stderr, "cuda: %s: \"%s\" is off by %g: not used\n", key, text,
-                static_cast<double>(off));
-    }
-    return off <= allowed;
+    bool right = off <= allowed(&w->form);
+    if (!right && kn_cuda_of(d)->debug)
+        tell_off(d, w, off, ": not used");
+    return right;
+}
+
+void kn_way_check(kn_device *d, const kn_way *w, const kn_operands *o) {
+    bool telling;
+    void *want = kn_cuda_wait(d) == KN_OK ? plain_result(d, &w->form, o) : NULL;
+    float off = want != NULL ? difference(d, &w->form, o->out, want, &telling) : 0;
+    if (!(off <= allowed(&w->form)))
+        tell_off(d, w, off, "");
+    cudaFree(want);
 }
 
 /* ---- is it quick? ---- */

@@ -35,6 +35,7 @@ enum { KN_WAY_BUCKETS = 256 };
 struct kn_cuda_convolutions {
     kn_cudnn *cudnn; /* NULL: plain kernels only */
     bool tf32;
+    bool check; /* KILN_CUDA_CONV=check: each result against the plain kernels' */
     kn_way *bucket[KN_WAY_BUCKETS];
     kn_way *retired; /* a recorded graph may know their plans */
     kn_packed_table packed;
@@ -50,5 +51,9 @@ kn_status kn_way_run(kn_device *d, const kn_way *w, const kn_operands *o, char *
  * NULL with the error set. */
 kn_way *kn_way_choose(kn_device *d, const kn_conv_form *f, const kn_operands *o);
 void kn_way_free(kn_way *w);
+
+/* For whoever looks for an engine's fault: tells on stderr when the result that o->out holds is not
+ * the plain kernels'. */
+void kn_way_check(kn_device *d, const kn_way *w, const kn_operands *o);
 
 #endif
