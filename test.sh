@@ -11,7 +11,7 @@ usage() {
 usage: ./test.sh [--full] [--device NAME]
   --full         the long tests too (KILN_TEST_FULL=1), all of them once more built by clang, and the
                  fuzzers
-  --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, reference
+  --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, cuda, reference
 Tests that need real pictures look in KILN_TEST_DATA, an Imagenette folder with train/ and val/.
 END
 }

@@ -23,6 +23,9 @@ typedef struct bench {
  */
 double bench_time(kn_status (*once)(void *arg), void *arg, kn_status *status);
 
+/* Waits for a device that works asynchronously; ends the step. */
+kn_status bench_wait(kn_ctx *ctx);
+
 /* bench_pictures.c: decoding and resizing. */
 kn_status bench_pictures(bench *b);
 

@@ -16,10 +16,7 @@ static kn_status copy(void *arg) {
     kn_status status = KN_OK;
     for (int i = 0; i < COPIES && status == KN_OK; i++)
         status = kn_tensor_copy(c->ctx, &c->to, &c->from);
-    if (status == KN_OK)
-        kn_item(c->ctx, kn_zeros(c->ctx, KN_F32, KN_SCALAR)); /* waits */
-    kn_step_end(c->ctx);
-    return kn_ctx_status(c->ctx);
+    return status == KN_OK ? bench_wait(c->ctx) : status;
 }
 
 static void tell(bench *b, kn_device *d) {

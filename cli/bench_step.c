@@ -43,16 +43,14 @@ static kn_status step(void *arg) {
     return status;
 }
 
-/* An asynchronous device is waited for when the last of some steps is done, as a training would. */
+/* An asynchronous device is waited for when the last of some steps is asked for, as in a training.
+ */
 static kn_status steps(void *arg) {
     stepper *s = arg;
     kn_status status = KN_OK;
     for (int i = 0; i < s->rounds && status == KN_OK; i++)
         status = step(s);
-    if (s->rounds > 1 && status == KN_OK)
-        kn_item(s->ctx, kn_zeros(s->ctx, KN_F32, KN_SCALAR));
-    kn_step_end(s->ctx);
-    return kn_ctx_status(s->ctx);
+    return status == KN_OK && s->rounds > 1 ? bench_wait(s->ctx) : status;
 }
 
 static kn_status fill_batch(stepper *s) {
@@ -119,15 +117,15 @@ static kn_status loss_on(bench *b, const bench_net *net, const char *device, kn_
     return status == KN_OK ? KN_OK : kn_fail_with(b->s->ctx, &error);
 }
 
-/* In bf16 the last digits go, and with so few pictures the norms make more of that. On a device
- * with libraries of its own their engines decide how many digits f32 keeps. */
+/* In bf16 the last digits go, and with so few pictures the norms make more of that. In f32 a device
+ * with engines of its own may be off by more than the last digits: one H200's xresnet50 was by 0.8
+ * %, why is not known. */
 static kn_status check(bench *b, const bench_net *net, kn_dtype dtype) {
     kn_ctx *ctx = b->s->ctx;
-    double got = NAN, want = NAN, own = 1e-3;
-    const char *device = kn_device_name(kn_device_default(ctx));
-    if (!kn_device_is_host(kn_device_default(ctx)))
-        own = 2e-2;
-    double allowed = dtype == KN_F32 ? own : 1e-1;
+    const kn_device *d = kn_device_default(ctx);
+    const char *device = kn_device_name(d);
+    double got = NAN, want = NAN;
+    double allowed = dtype != KN_F32 ? 1e-1 : kn_device_is_host(d) ? 1e-3 : 2e-2;
     kn_status status = loss_on(b, net, "reference", dtype, &want);
     if (status == KN_OK)
         status = loss_on(b, net, device, dtype, &got);

@@ -2,6 +2,7 @@
  * lines of JSON. */
 #include "support/check.h"
 #include "support/tiny_run.h"
+#include "support/tree.h"
 
 #include "core/ctx.h"
 #include "learner/terminate_on_nan.h"
@@ -184,6 +185,40 @@ static void a_loss_that_is_no_number_fails_the_fit(void **state) {
     }
 }
 
+/* Also where it is looked for some steps later: the steps since the last look are looked at first.
+ */
+static void nothing_that_went_wrong_is_saved(void **state) {
+    (void)state;
+    static const double second_epoch[3] = {1, NAN, 1}, fine[3] = {1, 1, 1};
+    for (int defer = 0; defer < 2; defer++) {
+        char folder[TREE_PATH];
+        kn_checkpoint *c = NULL;
+        kn_error error = {0};
+        run r;
+        tree_make(folder);
+        run_init(&r);
+        scripted = r.l;
+        script_train = second_epoch;
+        script_valid = fine;
+        r.l->loss_fn = scripted_loss;
+        kn_callback *cb = kn_terminate_on_nan_cb(r.ctx);
+        if (defer)
+            kn_terminate_on_nan_defer(cb);
+        kn_learner_add(r.l, cb);
+        kn_learner_add(r.l, kn_checkpoint_cb(r.ctx, (kn_checkpoint_opts){.folder = folder}));
+        assert_int_equal(kn_learner_fit(r.l, 3), KN_ERR_STATE);
+        kn_error_take(r.ctx);
+        assert_int_equal(kn_checkpoint_open(&c, folder, NULL, &error), KN_OK);
+        assert_non_null(c);
+        kn_checkpoint_place place = kn_checkpoint_at(c);
+        assert_int_equal(place.epoch, 0);
+        assert_int_equal(place.batch, place.batches);
+        kn_checkpoint_close(c);
+        run_free(&r);
+        tree_remove(folder);
+    }
+}
+
 /* The batch that went wrong does not reach the weights. */
 static void the_weights_stay_numbers(void **state) {
     (void)state;
@@ -335,6 +370,7 @@ int main(void) {
         cmocka_unit_test(accuracy_may_be_monitored),
         cmocka_unit_test(early_stopping_says_what_it_needs),
         cmocka_unit_test(a_loss_that_is_no_number_fails_the_fit),
+        cmocka_unit_test(nothing_that_went_wrong_is_saved),
         cmocka_unit_test(the_weights_stay_numbers),
         cmocka_unit_test(it_says_where_it_began),
         cmocka_unit_test(the_history_is_kept_as_json),

@@ -44,7 +44,7 @@ void kn_pool_trim(kn_pool *pool);
 
 /* At a step's end, for devices that work behind the caller's back: the same requests get the same
  * addresses in the next step, so that it can be replayed; and what was asked for begins. */
-kn_status kn_pools_settle(kn_ctx *ctx);
+void kn_pools_settle(kn_ctx *ctx);
 
 /* A header for a step tensor, zeroed and on the live list. */
 kn_tensor *kn_header_new(kn_ctx *ctx);

@@ -2,6 +2,8 @@
  * next, so that a warm step asks the system for nothing. */
 #include "tensor/engine.h"
 
+#include "core/file.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,8 +107,7 @@ static bool is_sorted(const kn_storage *s) {
     return s == NULL || s->next == NULL;
 }
 
-kn_status kn_pools_settle(kn_ctx *ctx) {
-    kn_status status = KN_OK;
+void kn_pools_settle(kn_ctx *ctx) {
     for (kn_pool *pool = ctx->engine->pools; pool != NULL; pool = pool->next) {
         kn_device *d = &pool->device;
         if (!d->ops->async)
@@ -114,10 +115,8 @@ kn_status kn_pools_settle(kn_ctx *ctx) {
         for (int bin = 0; bin < KN_POOL_BINS; bin++)
             if (!is_sorted(pool->bin[bin]))
                 sort_bin(&pool->bin[bin]);
-        if (d->ops->submit(d) != KN_OK)
-            status = ctx->error.status;
+        (void)d->ops->submit(d); /* a failure stays in the context */
     }
-    return status;
 }
 
 size_t kn_step_memory(const kn_ctx *ctx) {
@@ -134,6 +133,19 @@ size_t kn_step_memory(const kn_ctx *ctx) {
 static int ordinal_of(const char *name) {
     const char *colon = strchr(name, ':');
     return colon != NULL ? (int)strtol(colon + 1, NULL, 10) : 0; /* checked by kn_backend_find */
+}
+
+/* The plan file's folder: the device makes the file when it has something to say. */
+static void make_plans_folder(kn_ctx *ctx) {
+    char folder[sizeof ctx->plans];
+    kn_error error = {0};
+    snprintf(folder, sizeof folder, "%s", ctx->plans);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder)
+        return;
+    *slash = '\0';
+    if (kn_folder_make(folder, &error) != KN_OK)
+        kn_report(ctx, KN_LOG_WARNING, "%s; every run measures anew", error.message);
 }
 
 static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordinal) {
@@ -161,6 +173,8 @@ static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordina
     }
     pool->next = e->pools;
     e->pools = pool;
+    if (backend->async)
+        make_plans_folder(ctx);
     return &pool->device;
 }
 

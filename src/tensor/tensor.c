@@ -94,7 +94,7 @@ void kn_step_end(kn_ctx *ctx) {
         e->free_header[(e->free_first + e->free_count++) % e->free_capacity] = t;
     }
     e->live_count = 0;
-    (void)kn_pools_settle(ctx); /* a failure stays in the context */
+    kn_pools_settle(ctx);
 }
 
 bool kn_tensor_usable(kn_ctx *ctx, const char *op, const kn_tensor *t) {

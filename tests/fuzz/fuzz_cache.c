@@ -4,6 +4,7 @@
  * Input: how many samples, bytes a sample, bytes to cut off; then changes of three bytes each:
  * where (two bytes, thrice the number: the header is more often hit than its size would have it)
  * and what is xored there. */
+#include "folder.h"
 #include "target.h"
 
 #include "data/cache_file.h"
@@ -17,32 +18,10 @@
 
 enum { MOST_SAMPLES = 8, MOST_BYTES = 64 };
 
-static const char *folder(void) {
-    static char path[64];
-    if (path[0] == '\0') {
-        snprintf(path, sizeof path, "%s/kiln-fuzz-XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        if (mkdtemp(path) == NULL)
-            exit(1);
-    }
-    return path;
-}
-
-static const char *file(void) {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/fuzz.samples", folder());
-    return path;
-}
-
-static void remove_all(void) {
-    unlink(file());
-    rmdir(folder());
-}
-
 static kn_cache_file *open_cache(const kn_cache_form *form) {
     kn_cache_file *f;
     kn_error error = {0};
-    if (kn_cache_file_open(&f, &kn_default_allocator, folder(), form, &error) != KN_OK) {
+    if (kn_cache_file_open(&f, &kn_default_allocator, fuzz_folder, form, &error) != KN_OK) {
         fprintf(stderr, "%s\n", error.message);
         exit(1);
     }
@@ -55,7 +34,7 @@ static uint8_t pixel(int64_t sample, size_t at) {
 
 static void make(const kn_cache_form *form) {
     uint8_t pixels[MOST_BYTES];
-    unlink(file());
+    unlink(fuzz_file);
     kn_cache_file *f = open_cache(form);
     for (int64_t i = 0; i < form->samples; i++) {
         for (size_t k = 0; k < form->sample_bytes; k++)
@@ -67,7 +46,7 @@ static void make(const kn_cache_form *form) {
 
 static void damage(const uint8_t *data, size_t size, size_t cut) {
     struct stat st;
-    int fd = open(file(), O_RDWR | O_CLOEXEC);
+    int fd = open(fuzz_file, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0)
         exit(1);
     for (size_t i = 0; i + 3 <= size; i += 3) {
@@ -101,11 +80,9 @@ static void check(const kn_cache_form *form) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static bool begun;
     if (size < 3)
         return 0;
-    if (!begun)
-        begun = atexit(remove_all) == 0;
+    fuzz_in_folder("fuzz.samples");
     kn_cache_form form = {.samples = 1 + data[0] % MOST_SAMPLES,
                           .sample_bytes = 1 + data[1] % MOST_BYTES,
                           .name = "fuzz"};

@@ -1,5 +1,6 @@
 /* fuzz_checkpoint.c - the bytes of a run's last.ckpt. Where they hold a checksum it is made right
  * first: what is behind it must stand damage, too. */
+#include "folder.h"
 #include "target.h"
 
 #include "core/file.h"
@@ -9,28 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { HEX = 64 };
-
-/* In memory, where there is such a folder. */
-static const char *folder(void) {
-    static char path[64];
-    if (path[0] == '\0') {
-        snprintf(path, sizeof path, "%s/kiln-fuzz-XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        if (mkdtemp(path) == NULL)
-            exit(1);
-    }
-    return path;
-}
-
-static void remove_all(void) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder(), kn_checkpoint_last);
-    unlink(path);
-    rmdir(folder());
-}
 
 static char *find(char *bytes, size_t size, const char *text) {
     size_t length = strlen(text);
@@ -62,19 +43,15 @@ static void set_sum(char *bytes, size_t size) {
 }
 
 static void put_file(const char *bytes, size_t size) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder(), kn_checkpoint_last);
-    FILE *f = fopen(path, "wb");
+    FILE *f = fopen(fuzz_file, "wb");
     if (f == NULL || fwrite(bytes, 1, size, f) != size || fclose(f) != 0)
         exit(1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static bool begun;
     kn_checkpoint *c = NULL;
     kn_error error = {0};
-    if (!begun)
-        begun = atexit(remove_all) == 0;
+    fuzz_in_folder(kn_checkpoint_last);
     char *bytes = malloc(size + 1);
     if (bytes == NULL)
         return 0;
@@ -82,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     set_sum(bytes, size);
     put_file(bytes, size);
     free(bytes);
-    if (kn_checkpoint_open(&c, folder(), NULL, &error) != KN_OK || c == NULL)
+    if (kn_checkpoint_open(&c, fuzz_folder, NULL, &error) != KN_OK || c == NULL)
         return 0;
     kn_checkpoint_place place = kn_checkpoint_at(c);
     const char *arguments = kn_checkpoint_meta(c, "kiln.args");

@@ -4,19 +4,8 @@
 
 enum { THREADS = 256 };
 
-static kn_axes_loop loop_of(const kn_bcast *b) {
-    kn_axes_loop loop = {};
-    loop.rank = b->rank;
-    for (int i = 0; i < b->rank; i++) {
-        loop.dim[i] = b->dim[i];
-        loop.a_step[i] = b->a_step[i];
-        loop.b_step[i] = b->b_step[i];
-    }
-    return loop;
-}
-
 /* Both operands are walked one by one, or one of them stays where it is. */
-static bool is_line(const kn_axes_loop *loop) {
+static bool is_line(const kn_bcast *loop) {
     return loop->rank == 0 || (loop->rank == 1 && loop->a_step[0] <= 1 && loop->b_step[0] <= 1);
 }
 
@@ -48,7 +37,7 @@ static __global__ void line_kernel(int64_t n, int64_t a_step, int64_t b_step, co
 }
 
 template <kn_binary_kind kind, typename T, typename Y>
-static __global__ void loop_kernel(int64_t n, kn_axes_loop loop, const T *a, const T *b, Y *y) {
+static __global__ void loop_kernel(int64_t n, kn_bcast loop, const T *a, const T *b, Y *y) {
     int64_t i = kn_thread(), at_a, at_b;
     if (i >= n)
         return;
@@ -57,8 +46,7 @@ static __global__ void loop_kernel(int64_t n, kn_axes_loop loop, const T *a, con
 }
 
 template <kn_binary_kind kind, typename T, typename Y>
-static kn_status binary(kn_device *d, const kn_axes_loop *loop, const void *a, const void *b,
-                        void *y) {
+static kn_status binary(kn_device *d, const kn_bcast *loop, const void *a, const void *b, void *y) {
     int64_t n = kn_loop_count(loop);
     const T *p = static_cast<const T *>(a), *q = static_cast<const T *>(b);
     Y *out = static_cast<Y *>(y);
@@ -70,52 +58,50 @@ static kn_status binary(kn_device *d, const kn_axes_loop *loop, const void *a, c
 }
 
 extern "C" kn_status kn_cuda_binary(kn_device *d, kn_binary_kind kind, kn_dtype dtype,
-                                    const kn_bcast *b, const void *p, const void *q, void *y) {
-    kn_axes_loop loop = loop_of(b);
+                                    const kn_bcast *loop, const void *p, const void *q, void *y) {
     switch (kind) {
     case KN_ADD:
-        return binary<KN_ADD, float, float>(d, &loop, p, q, y);
+        return binary<KN_ADD, float, float>(d, loop, p, q, y);
     case KN_SUB:
-        return binary<KN_SUB, float, float>(d, &loop, p, q, y);
+        return binary<KN_SUB, float, float>(d, loop, p, q, y);
     case KN_MUL:
-        return binary<KN_MUL, float, float>(d, &loop, p, q, y);
+        return binary<KN_MUL, float, float>(d, loop, p, q, y);
     case KN_DIV:
-        return binary<KN_DIV, float, float>(d, &loop, p, q, y);
+        return binary<KN_DIV, float, float>(d, loop, p, q, y);
     case KN_EQ:
-        return dtype == KN_I32 ? binary<KN_EQ, int32_t, uint8_t>(d, &loop, p, q, y)
-                               : binary<KN_EQ, float, uint8_t>(d, &loop, p, q, y);
+        return dtype == KN_I32 ? binary<KN_EQ, int32_t, uint8_t>(d, loop, p, q, y)
+                               : binary<KN_EQ, float, uint8_t>(d, loop, p, q, y);
     }
     return KN_OK;
 }
 
 /* ---- one operand ---- */
 
-static __global__ void expand_kernel(int64_t n, kn_axes_loop loop, float scale, const float *a,
+static __global__ void expand_kernel(int64_t n, kn_bcast loop, float scale, const float *a,
                                      float *y) {
     int64_t i = kn_thread();
     if (i < n)
         y[i] = scale * a[kn_loop_at(loop, i)];
 }
 
-extern "C" kn_status kn_cuda_expand(kn_device *d, const kn_bcast *b, float scale, const float *a,
+extern "C" kn_status kn_cuda_expand(kn_device *d, const kn_bcast *loop, float scale, const float *a,
                                     float *y) {
-    kn_axes_loop loop = loop_of(b);
-    int64_t n = kn_loop_count(&loop);
+    int64_t n = kn_loop_count(loop);
     return kn_cuda_launch(d, "expand", expand_kernel, kn_cuda_blocks(n, THREADS), THREADS, 0, n,
-                          loop, scale, a, y);
+                          *loop, scale, a, y);
 }
 
 /* ---- permute ---- */
 
 template <typename T>
-static __global__ void permute_kernel(int64_t n, kn_axes_loop loop, const T *x, T *y) {
+static __global__ void permute_kernel(int64_t n, kn_bcast loop, const T *x, T *y) {
     int64_t i = kn_thread();
     if (i < n)
         y[i] = x[kn_loop_at(loop, i)];
 }
 
 template <typename T>
-static kn_status permute(kn_device *d, const kn_axes_loop *loop, const void *x, void *y) {
+static kn_status permute(kn_device *d, const kn_bcast *loop, const void *x, void *y) {
     int64_t n = kn_loop_count(loop);
     return kn_cuda_launch(d, "permute", permute_kernel<T>, kn_cuda_blocks(n, THREADS), THREADS, 0,
                           n, *loop, static_cast<const T *>(x), static_cast<T *>(y));
@@ -123,7 +109,7 @@ static kn_status permute(kn_device *d, const kn_axes_loop *loop, const void *x, 
 
 extern "C" kn_status kn_cuda_permute(kn_device *d, const kn_shape *shape, const int *axes,
                                      size_t size, const void *x, void *y) {
-    kn_axes_loop loop = {};
+    kn_bcast loop = {};
     loop.rank = shape->rank;
     for (int i = 0; i < loop.rank; i++) {
         loop.dim[i] = shape->dim[axes[i]];

@@ -2,7 +2,7 @@
  *
  * A training step asks for the same kernels again and again, with the same arguments but for a few
  * numbers. What is asked for between two flushes is a run. A run that came before is kn_recorded as
- * a CUDA graph; when one begins as a kn_recorded run did, its commands are compared with the record
+ * a CUDA graph; when one begins as a recorded run did, its commands are compared with the record
  * instead of being launched: an equal one costs nothing, a kernel with other arguments changes them
  * in its node, and at the flush the graph is launched as a whole. Where a run departs from the
  * record, what it had asked for so far is launched one by one, and it goes on like that. So
@@ -14,14 +14,14 @@
 #include <cstdlib>
 #include <cstring>
 
-enum { LEAST_RUN = 8, ALIGN = 16 }; /* commands; shorter runs are launched one by one */
+enum { LEAST_RUN = 8 }; /* commands; shorter runs are launched one by one */
 
 /* ---- launching one by one ---- */
 
 /* In debug mode, what failed is known by the command. */
 static kn_status issue_now(kn_device *d, const kn_run *r, const kn_command *c) {
     kn_cuda *cuda = kn_cuda_of(d);
-    cudaSetDevice(cuda->ordinal); /* the thread may have another one open */
+    cudaSetDevice(d->ordinal); /* the thread may have another one open */
     cuda->commands->launches++;
     kn_status status = cuda->commands->trace.on ? kn_trace_issue(d, &cuda->commands->trace, r, c)
                                                 : kn_run_issue(d, r, c, cuda->stream);
@@ -194,17 +194,17 @@ extern "C" kn_status kn_cuda_flush(kn_device *d) {
         return KN_OK;
     if (c->trace.on)
         kn_trace_keep(&c->trace, &c->now);
-    if (c->follows != NULL && c->follows->r.count == c->now.count) {
+    bool replay = c->follows != NULL && c->follows->r.count == c->now.count;
+    if (replay) {
         c->follows->last_use = ++c->uses;
         c->replayed++;
         status = kn_cuda_complain(d, cudaGraphLaunch(c->follows->exec, kn_cuda_of(d)->stream),
-                                  "a kn_recorded step");
-    } else if (c->follows != NULL) {
+                                  "a recorded step");
+    } else if (c->follows != NULL) { /* it ended before its record did */
         c->departed++;
         status = issue_all(d, &c->now);
     }
-    bool one_by_one = c->follows == NULL || c->follows->r.count != c->now.count;
-    if (status == KN_OK && one_by_one && !c->never && c->now.count >= LEAST_RUN && seen_before(c))
+    if (status == KN_OK && !replay && !c->never && c->now.count >= LEAST_RUN && seen_before(c))
         record(d, c);
     c->follows = NULL;
     kn_run_clear(&c->now);
@@ -238,7 +238,7 @@ kn_status kn_cuda_wait(kn_device *d) {
     cudaGetLastError();
     return kn_cuda_fail(d, KN_ERR_DEVICE,
                         "device cuda:%d: %s, at or before %s (KILN_CUDA_DEBUG=1 tells where)",
-                        c->ordinal, cudaGetErrorString(error), c->last);
+                        d->ordinal, cudaGetErrorString(error), c->last);
 }
 
 /* ---- asking for work ---- */
@@ -252,7 +252,7 @@ kn_status kn_cuda_launch_raw(kn_device *d, const char *name, const void *kernel,
     unsigned short offset[KN_MOST_PARAMS] = {};
     for (int i = 0; i < count && i < KN_MOST_PARAMS; i++) {
         offset[i] = static_cast<unsigned short>(bytes);
-        bytes += (sizes[i] + ALIGN - 1) / ALIGN * ALIGN;
+        bytes += kn_run_aligned(sizes[i]);
     }
     if (count > KN_MOST_PARAMS || bytes > KN_MOST_BYTES)
         return kn_cuda_fail(d, KN_ERR_LIMIT, "device cuda: %s has too many arguments", name);

@@ -63,6 +63,11 @@ struct kn_cuda_commands {
 
 /* ---- runs.cu ---- */
 
+/* Arguments begin at multiples of sixteen. */
+static inline size_t kn_run_aligned(size_t bytes) {
+    return (bytes + 15) / 16 * 16;
+}
+
 /* A command with room for its arguments, zeroed, at the run's end. NULL with the error set. */
 kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes);
 bool kn_run_copy(const kn_run *from, kn_run *to); /* to an empty one; false: no memory */

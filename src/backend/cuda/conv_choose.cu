@@ -90,15 +90,15 @@ static kn_way *way_from(kn_device *d, const kn_conv_form *f, const char *text) {
 }
 
 /* Adds ways with cuDNN's plans for one kind of form to a list. */
-static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool wide, int most,
-                     kn_way **list, int count) {
+static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool wide, kn_way **list,
+                     int count) {
     kn_cudnn_plan *plan[CANDIDATES];
     kn_way model = {};
     model.form = *f;
     model.padded = padded;
     model.wide = wide;
     kn_conv_form form = plan_form(&model);
-    int found = kn_cudnn_plans(d, kn_cuda_of(d)->convolutions->cudnn, &form, plan, most);
+    int found = kn_cudnn_plans(d, kn_cuda_of(d)->convolutions->cudnn, &form, plan, CANDIDATES);
     for (int i = 0; i < found; i++) {
         kn_way *w = new_way(f, padded, wide);
         if (w == NULL) {
@@ -115,7 +115,7 @@ static int add_plans(kn_device *d, const kn_conv_form *f, int64_t padded, bool w
 enum { MOST_WAYS = 2 * CANDIDATES };
 
 /* All that are worth timing, the likeliest first. */
-static int candidates(kn_device *d, const kn_conv_form *f, int most, kn_way **list) {
+static int candidates(kn_device *d, const kn_conv_form *f, kn_way **list) {
     int count = 0;
     int64_t in = f->dims.in, padded = (in + EIGHT - 1) / EIGHT * EIGHT;
     bool odd = f->bf16 && padded != in;
@@ -124,11 +124,11 @@ static int candidates(kn_device *d, const kn_conv_form *f, int most, kn_way **li
         bool wide = f->bf16 && (f->pass == KN_PASS_WEIGHTS || f->bias);
         bool narrow = !f->bias || !f->bf16;
         if (wide)
-            count = add_plans(d, f, channels, true, most, list, count);
-        if (narrow && (count == 0 || most > 1))
-            count = add_plans(d, f, channels, false, most, list, count);
+            count = add_plans(d, f, channels, true, list, count);
+        if (narrow)
+            count = add_plans(d, f, channels, false, list, count);
     }
-    if (count == 0 || (most > 1 && kn_cuda_is_first(&f->dims))) {
+    if (count == 0 || kn_cuda_is_first(&f->dims)) {
         list[count] = new_way(f, in, false);
         count += list[count] != NULL;
     }
@@ -235,7 +235,7 @@ static bool is_right(kn_device *d, kn_way *w, const kn_operands *o, const void *
     char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
     if (room == NULL || kn_way_run(d, w, o, room) != KN_OK || kn_cuda_wait(d) != KN_OK)
         return false;
-    w->proved = true;
+    w->proved = false;
     float off = want != NULL ? difference(d, &w->form, o->out, want, &w->proved) : 0;
     bool right = off <= allowed(&w->form);
     if (!right && kn_cuda_of(d)->debug)
@@ -261,17 +261,16 @@ static __global__ void delay_kernel(long long ticks) {
     }
 }
 
-/* Milliseconds of one run on the device; negative: it fails. */
+/* Milliseconds of one run on the device, of a way that ran before; negative: it fails. */
 static float time_of(kn_device *d, const kn_way *w, const kn_operands *o) {
     kn_cuda *cuda = kn_cuda_of(d);
     kn_cuda_convolutions *c = cuda->convolutions;
     float ms = -1;
     char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
-    bool fine = room != NULL && kn_way_run(d, w, o, room) == KN_OK && kn_cuda_wait(d) == KN_OK;
-    if (!fine)
+    if (room == NULL || kn_cuda_wait(d) != KN_OK)
         return -1;
     delay_kernel<<<1, 1, 0, cuda->stream>>>(600000);
-    fine = cudaEventRecord(c->began, cuda->stream) == cudaSuccess;
+    bool fine = cudaEventRecord(c->began, cuda->stream) == cudaSuccess;
     for (int i = 0; i < TIMED && fine; i++)
         fine = kn_way_run(d, w, o, room) == KN_OK && kn_cuda_flush(d) == KN_OK;
     fine = fine && cudaEventRecord(c->ended, cuda->stream) == cudaSuccess &&
@@ -288,7 +287,7 @@ static kn_way *choose(kn_device *d, const kn_conv_form *f, const kn_operands *o)
     bool timed = d->plans != NULL;
     float least = -1;
     d->error = &ignored;
-    int count = candidates(d, f, CANDIDATES, list);
+    int count = candidates(d, f, list);
     void *want = count > 0 ? plain_result(d, f, o) : NULL;
     for (int i = 0; i < count; i++) {
         bool right = (timed || best == NULL) && is_right(d, list[i], o, want);

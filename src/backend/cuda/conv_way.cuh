@@ -12,8 +12,7 @@
 struct kn_way {
     kn_conv_form form; /* as the caller has it */
     kn_cudnn_plan *plan;
-    bool fused;     /* bias and relu are in the plan */
-    bool wide;      /* the gradient of weights comes in f32 */
+    bool wide;      /* the plan's result is f32, of images in bf16 */
     int64_t padded; /* input channels of the plan */
     size_t workspace;
     bool proved;  /* its result was the plain kernels', of operands that are not zeros */

@@ -26,10 +26,8 @@ struct kn_cuda_products;     /* matmul.cu */
 enum { KN_CUDA_SCRATCHES = 24 };
 
 struct kn_cuda {
-    int ordinal;
     char name[256]; /* of the card */
     cudaStream_t stream;
-    int processors;   /* multiprocessors; no result may depend on it */
     bool debug;       /* KILN_CUDA_DEBUG: wait after every command, to find which one failed */
     const char *last; /* the command asked for last, for errors seen later */
     kn_cuda_commands *commands;
@@ -95,8 +93,8 @@ kn_status kn_cuda_launch(kn_device *d, const char *name, void (*kernel)(P...), d
 }
 
 /* A call of a library that puts work on the stream and nothing else: call(d, stream, args). It may
- * run now, later, again, or while the stream is captured, with a copy of args: bytes (at most 256)
- * that mean the same then, with no padding left unset. */
+ * run now, later, again, or while the stream is captured, with a copy of args, which
+ * mean the same then, with no padding left unset. */
 typedef kn_status (*kn_cuda_call)(kn_device *d, cudaStream_t stream, const void *args);
 kn_status kn_cuda_submit(kn_device *d, const char *name, kn_cuda_call call, const void *args,
                          size_t bytes);

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-enum { X = 'x', W = 'w', Y = 'y' }; /* tensors' numbers */
+enum { FIRST = 1, SECOND, RESULT }; /* tensors' numbers */
 enum { MOST_CONFIGS = 48, MOST_KNOBS = 24, TEXT = 400 };
 static const int64_t most_workspace = 256 << 20;
 
@@ -125,64 +125,60 @@ static descriptor convolution(builder *b, const kn_conv_dims *c) {
  */
 static const float one = 1, zero = 0;
 
-static descriptor forward(builder *b, const kn_conv_dims *c, cudnnDataType_t type,
-                          cudnnDataType_t result) {
-    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w);
-    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w);
-    descriptor y = tensor(b, Y, result, c->n, c->out, c->out_h, c->out_w);
-    descriptor conv = convolution(b, c);
-    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, &x, "forward x");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, &w, "forward w");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &y, "forward y");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &conv, "forward conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one, "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero, "beta");
-    finish(b, op, "the forward operation");
-    return op;
+enum kind { INPUT, OUTPUT, WEIGHTS };
+
+/* Of a pass: its operation, what it reads and makes, and cuDNN's names for all that. */
+struct pass_form {
+    cudnnBackendDescriptorType_t operation;
+    kind a, b, out;
+    cudnnBackendAttributeName_t a_name, b_name, out_name, conv, alpha, beta;
+};
+
+static const pass_form pass_forms[] = {
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, INPUT, WEIGHTS, OUTPUT,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, OUTPUT, WEIGHTS, INPUT,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, INPUT, OUTPUT, WEIGHTS,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+};
+
+static descriptor tensor_of(builder *b, kind of, int64_t id, cudnnDataType_t type,
+                            const kn_conv_dims *c) {
+    return of == INPUT    ? tensor(b, id, type, c->n, c->in, c->h, c->w)
+           : of == OUTPUT ? tensor(b, id, type, c->n, c->out, c->out_h, c->out_w)
+                          : tensor(b, id, type, c->out, c->in, c->kernel_h, c->kernel_w);
 }
 
-static descriptor backward_data(builder *b, const kn_conv_dims *c, cudnnDataType_t type) {
-    descriptor dy = tensor(b, X, type, c->n, c->out, c->out_h, c->out_w);
-    descriptor w = tensor(b, W, type, c->out, c->in, c->kernel_h, c->kernel_w);
-    descriptor dx = tensor(b, Y, type, c->n, c->in, c->h, c->w);
-    descriptor conv = convolution(b, c);
-    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, &dy, "data dy");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, &w, "data w");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, &dx, "data dx");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, &conv, "data conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &one, "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &zero, "beta");
-    finish(b, op, "the data operation");
-    return op;
-}
-
-static descriptor backward_weights(builder *b, const kn_conv_dims *c, cudnnDataType_t type,
-                                   cudnnDataType_t gradient) {
-    descriptor x = tensor(b, X, type, c->n, c->in, c->h, c->w);
-    descriptor dy = tensor(b, W, type, c->n, c->out, c->out_h, c->out_w);
-    descriptor dw = tensor(b, Y, gradient, c->out, c->in, c->kernel_h, c->kernel_w);
-    descriptor conv = convolution(b, c);
-    descriptor op = make(b, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, &x, "weights x");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, &dy, "weights dy");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, &dw, "weights dw");
-    set_one(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, &conv, "weights conv");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, &one,
-        "alpha");
-    set(b, op, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, &zero,
-        "beta");
-    finish(b, op, "the weights operation");
+static descriptor operation(builder *b, const kn_conv_form *f) {
+    const pass_form *p = &pass_forms[f->pass];
+    cudnnDataType_t type = f->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    descriptor first = tensor_of(b, p->a, FIRST, type, &f->dims);
+    descriptor second = tensor_of(b, p->b, SECOND, type, &f->dims);
+    descriptor result = tensor_of(b, p->out, RESULT, f->wide ? CUDNN_DATA_FLOAT : type, &f->dims);
+    descriptor conv = convolution(b, &f->dims), op = make(b, p->operation);
+    set_one(b, op, p->a_name, &first, "the first operand");
+    set_one(b, op, p->b_name, &second, "the second operand");
+    set_one(b, op, p->out_name, &result, "the result");
+    set_one(b, op, p->conv, &conv, "the convolution");
+    set(b, op, p->alpha, CUDNN_TYPE_FLOAT, 1, &one, "alpha");
+    set(b, op, p->beta, CUDNN_TYPE_FLOAT, 1, &zero, "beta");
+    finish(b, op, "the operation");
     return op;
 }
 
 static descriptor make_graph(builder *b, kn_cudnn *c, const kn_conv_form *f) {
-    cudnnDataType_t type = f->bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    cudnnDataType_t result = f->wide ? CUDNN_DATA_FLOAT : type;
-    descriptor op = f->pass == KN_PASS_FORWARD ? forward(b, &f->dims, type, result)
-                    : f->pass == KN_PASS_DATA  ? backward_data(b, &f->dims, type)
-                                               : backward_weights(b, &f->dims, type, result);
+    descriptor op = operation(b, f);
     descriptor d = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(b, d, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle, "a handle");
     set_one(b, d, CUDNN_ATTR_OPERATIONGRAPH_OPS, &op, "an operation");
@@ -432,7 +428,7 @@ kn_status kn_cudnn_execute(kn_device *d, cudaStream_t stream, const kn_cudnn_run
     static const char *const name[] = {"forward", "gradient of the data",
                                        "gradient of the weights"};
     const kn_cudnn_plan *plan = run->plan;
-    const int64_t ids[3] = {X, W, Y};
+    const int64_t ids[3] = {FIRST, SECOND, RESULT};
     const void *pointers[3] = {run->a, run->b, run->out};
     builder b = {};
     descriptor pack = make(&b, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);

@@ -48,11 +48,10 @@ kn_status kn_cuda_check(kn_device *d, cudaError_t error, const char *what) {
 static kn_status describe(kn_device *d, kn_cuda *c) {
     cudaDeviceProp about;
     int driver = 0;
-    kn_status status = kn_cuda_check(d, cudaGetDeviceProperties(&about, c->ordinal), "properties");
+    kn_status status = kn_cuda_check(d, cudaGetDeviceProperties(&about, d->ordinal), "properties");
     if (status != KN_OK)
         return status;
     cudaDriverGetVersion(&driver);
-    c->processors = about.multiProcessorCount;
     size_t cudnn = kn_cuda_cudnn_version();
     snprintf(c->name, sizeof c->name, "%s", about.name);
     snprintf(d->about, sizeof d->about,
@@ -92,11 +91,11 @@ int *kn_cuda_trouble(kn_device *d) {
 static kn_status start(kn_device *d, kn_cuda *c) {
     int count = 0;
     kn_status status = kn_cuda_check(d, cudaGetDeviceCount(&count), "counting devices");
-    if (status == KN_OK && c->ordinal >= count)
+    if (status == KN_OK && d->ordinal >= count)
         status = kn_cuda_fail(d, KN_ERR_DEVICE, "device cuda:%d: there %s %d, counted from 0",
-                              c->ordinal, count == 1 ? "is" : "are", count);
+                              d->ordinal, count == 1 ? "is" : "are", count);
     if (status == KN_OK)
-        status = kn_cuda_check(d, cudaSetDevice(c->ordinal), "opening it");
+        status = kn_cuda_check(d, cudaSetDevice(d->ordinal), "opening it");
     if (status == KN_OK)
         status = kn_cuda_check(d, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
                                "a stream");
@@ -113,7 +112,7 @@ extern "C" void kn_cuda_close(kn_device *d) {
     kn_cuda *c = kn_cuda_of(d);
     if (c == NULL)
         return;
-    cudaSetDevice(c->ordinal);
+    cudaSetDevice(d->ordinal);
     if (c->stream != NULL)
         cudaStreamSynchronize(c->stream);
     kn_cuda_convolutions_free(d);
@@ -137,7 +136,6 @@ extern "C" kn_status kn_cuda_open(kn_device *d) {
         return kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: opening device cuda");
     d->state = c;
     d->bf16 = &kn_cuda_bf16_table;
-    c->ordinal = d->ordinal;
     c->debug = getenv("KILN_CUDA_DEBUG") != NULL;
     c->last = "opening it";
     kn_status status = start(d, c);
@@ -178,7 +176,7 @@ void *kn_cuda_scratch(kn_device *d, size_t bytes) {
     void *p = c->scratches < KN_CUDA_SCRATCHES ? kn_cuda_alloc(d, want) : NULL;
     if (p == NULL) {
         kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory on device cuda:%d: %zu bytes of scratch",
-                     c->ordinal, want);
+                     d->ordinal, want);
         return NULL;
     }
     c->scratch[c->scratches++] = p;

@@ -46,8 +46,8 @@ extern "C" kn_status kn_cuda_argmax(kn_device *d, int64_t rows, int64_t cols, co
 /* ---- gather ---- */
 
 /* A loop over the index in order, with x's offset where its own axis counts for nothing. */
-static kn_axes_loop index_loop(const kn_gather_dims *g, int64_t *axis_step) {
-    kn_axes_loop loop = {};
+static kn_bcast index_loop(const kn_gather_dims *g, int64_t *axis_step) {
+    kn_bcast loop = {};
     int64_t step = 1;
     loop.rank = g->index.rank;
     for (int axis = g->x.rank - 1; axis >= 0; axis--) {
@@ -60,7 +60,7 @@ static kn_axes_loop index_loop(const kn_gather_dims *g, int64_t *axis_step) {
     return loop;
 }
 
-static __global__ void gather_kernel(int64_t n, kn_axes_loop loop, int64_t axis_step, int64_t limit,
+static __global__ void gather_kernel(int64_t n, kn_bcast loop, int64_t axis_step, int64_t limit,
                                      const float *x, const int32_t *index, float *y, int *trouble) {
     int64_t i = kn_thread();
     if (i >= n)
@@ -74,7 +74,7 @@ static __global__ void gather_kernel(int64_t n, kn_axes_loop loop, int64_t axis_
 extern "C" kn_status kn_cuda_gather(kn_device *d, const kn_gather_dims *g, const float *x,
                                     const int32_t *index, float *y) {
     int64_t axis_step = 1;
-    kn_axes_loop loop = index_loop(g, &axis_step);
+    kn_bcast loop = index_loop(g, &axis_step);
     int64_t n = kn_loop_count(&loop);
     return kn_cuda_launch(d, "gather", gather_kernel, kn_cuda_blocks(n, THREADS), THREADS, 0, n,
                           loop, axis_step, g->x.dim[g->axis], x, index, y, kn_cuda_trouble(d));
@@ -82,7 +82,7 @@ extern "C" kn_status kn_cuda_gather(kn_device *d, const kn_gather_dims *g, const
 
 /* A loop over x; b: where the index has its first element for that place, along the axis. */
 struct gather_back {
-    kn_axes_loop loop;
+    kn_bcast loop;
     int64_t index_dim[KN_MAX_RANK];
     int axis;
     int64_t along, along_step; /* of the index, along the axis */

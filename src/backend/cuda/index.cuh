@@ -4,13 +4,7 @@
 
 #include "backend/cuda/cuda.cuh"
 
-/* Some axes, the last moving fastest, and what a step along each moves one or two operands by. */
-struct kn_axes_loop {
-    int rank;
-    int64_t dim[KN_MAX_RANK], a_step[KN_MAX_RANK], b_step[KN_MAX_RANK];
-};
-
-static inline int64_t kn_loop_count(const kn_axes_loop *loop) {
+static inline int64_t kn_loop_count(const kn_bcast *loop) {
     int64_t count = 1;
     for (int axis = 0; axis < loop->rank; axis++)
         count *= loop->dim[axis];
@@ -18,7 +12,7 @@ static inline int64_t kn_loop_count(const kn_axes_loop *loop) {
 }
 
 /* The offsets at place i of the loop. Divisions of 32 bits are several times quicker. */
-static __device__ __forceinline__ void kn_loop_at(const kn_axes_loop &loop, int64_t i, int64_t *a,
+static __device__ __forceinline__ void kn_loop_at(const kn_bcast &loop, int64_t i, int64_t *a,
                                                   int64_t *b) {
     *a = *b = 0;
     if (i <= UINT32_MAX) {
@@ -40,7 +34,7 @@ static __device__ __forceinline__ void kn_loop_at(const kn_axes_loop &loop, int6
     }
 }
 
-static __device__ __forceinline__ int64_t kn_loop_at(const kn_axes_loop &loop, int64_t i) {
+static __device__ __forceinline__ int64_t kn_loop_at(const kn_bcast &loop, int64_t i) {
     int64_t a, b;
     kn_loop_at(loop, i, &a, &b);
     return a;

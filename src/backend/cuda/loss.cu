@@ -6,24 +6,16 @@
 
 enum { THREADS = 256, WARPS = THREADS / 32, MOST_BLOCKS = 64 };
 
-struct terms {
-    int64_t rows, cols;
-    double smoothing;
-    const float *class_weights;
-    const int32_t *target, *target2;
-    const float *lambda;
-};
-
-static __device__ double weight_of(const terms &t, int64_t c) {
+static __device__ double weight_of(const kn_loss_terms &t, int64_t c) {
     return t.class_weights != NULL ? static_cast<double>(t.class_weights[c]) : 1;
 }
 
-static __device__ double first_share(const terms &t, int64_t row) {
+static __device__ double first_share(const kn_loss_terms &t, int64_t row) {
     return t.lambda != NULL ? static_cast<double>(t.lambda[row]) : 1;
 }
 
 /* A target that is none: the row is not a number, and the host will hear of it. */
-static __device__ bool good_row(const terms &t, int64_t row, int *trouble) {
+static __device__ bool good_row(const kn_loss_terms &t, int64_t row, int *trouble) {
     double first = first_share(t, row);
     bool good = t.target[row] >= 0 && t.target[row] < t.cols &&
                 (t.target2 == NULL || (t.target2[row] >= 0 && t.target2[row] < t.cols));
@@ -37,7 +29,7 @@ static __device__ bool good_row(const terms &t, int64_t row, int *trouble) {
 
 /* Of a row's log-probabilities; every lane has it. A target of no share is left out, not taken
  * times 0: its log-probability may be infinite. */
-static __device__ double row_loss(const terms &t, int64_t row, const float *log_probs) {
+static __device__ double row_loss(const kn_loss_terms &t, int64_t row, const float *log_probs) {
     double keep = 1 - t.smoothing, spread = t.smoothing / static_cast<double>(t.cols), loss = 0;
     double first = first_share(t, row);
     int32_t a = t.target[row];
@@ -53,7 +45,7 @@ static __device__ double row_loss(const terms &t, int64_t row, const float *log_
     return loss;
 }
 
-static __device__ double row_weight(const terms &t, int64_t row) {
+static __device__ double row_weight(const kn_loss_terms &t, int64_t row) {
     double first = first_share(t, row), weight = first * weight_of(t, t.target[row]);
     return first < 1 ? weight + (1 - first) * weight_of(t, t.target2[row]) : weight;
 }
@@ -89,7 +81,7 @@ static __device__ bool add_up(double *loss, double *weight, double *parts, unsig
 }
 
 /* logits NULL: log_probs are there already. */
-static __global__ void loss_kernel(terms t, const float *logits, float *log_probs,
+static __global__ void loss_kernel(kn_loss_terms t, const float *logits, float *log_probs,
                                    const float *given, double *parts, unsigned *counters,
                                    int *trouble, float *mean) {
     double loss = 0, weight = 0;
@@ -108,8 +100,8 @@ static __global__ void loss_kernel(terms t, const float *logits, float *log_prob
         *mean = static_cast<float>(loss / weight);
 }
 
-static kn_status run_loss(kn_device *d, const terms *t, const float *logits, float *log_probs,
-                          const float *given, float *mean) {
+static kn_status run_loss(kn_device *d, const kn_loss_terms *t, const float *logits,
+                          float *log_probs, const float *given, float *mean) {
     double *parts = static_cast<double *>(kn_cuda_scratch(d, 2 * MOST_BLOCKS * sizeof(double)));
     if (parts == NULL)
         return KN_ERR_MEMORY;
@@ -119,36 +111,26 @@ static kn_status run_loss(kn_device *d, const terms *t, const float *logits, flo
                           log_probs, given, parts, kn_cuda_counters(d), kn_cuda_trouble(d), mean);
 }
 
-static terms plain_terms(int64_t rows, int64_t cols, const int32_t *target) {
-    terms t = {};
+static kn_loss_terms plain_terms(int64_t rows, int64_t cols, const int32_t *target) {
+    kn_loss_terms t = {};
     t.rows = rows;
     t.cols = cols;
     t.target = target;
     return t;
 }
 
-static terms all_terms(const kn_loss_terms *from) {
-    terms t = plain_terms(from->rows, from->cols, from->target);
-    t.smoothing = from->smoothing;
-    t.class_weights = from->class_weights;
-    t.target2 = from->target2;
-    t.lambda = from->lambda;
-    return t;
-}
-
 extern "C" kn_status kn_cuda_cross_entropy(kn_device *d, int64_t rows, int64_t cols, const float *x,
                                            const int32_t *target, float *log_probs, float *loss) {
-    terms t = plain_terms(rows, cols, target);
+    kn_loss_terms t = plain_terms(rows, cols, target);
     return run_loss(d, &t, x, log_probs, NULL, loss);
 }
-extern "C" kn_status kn_cuda_cross_entropy_with(kn_device *d, const kn_loss_terms *from,
+extern "C" kn_status kn_cuda_cross_entropy_with(kn_device *d, const kn_loss_terms *t,
                                                 const float *x, float *log_probs, float *loss) {
-    terms t = all_terms(from);
-    return run_loss(d, &t, x, log_probs, NULL, loss);
+    return run_loss(d, t, x, log_probs, NULL, loss);
 }
 extern "C" kn_status kn_cuda_nll(kn_device *d, int64_t rows, int64_t cols, const float *log_probs,
                                  const int32_t *target, float *loss) {
-    terms t = plain_terms(rows, cols, target);
+    kn_loss_terms t = plain_terms(rows, cols, target);
     return run_loss(d, &t, NULL, NULL, log_probs, loss);
 }
 
@@ -169,7 +151,7 @@ extern "C" kn_status kn_cuda_nll_grad(kn_device *d, int64_t rows, int64_t cols,
 
 /* The weight of all rows and of all classes' smoothing: every block for itself, a few thousand
  * numbers at most. */
-static __device__ void totals_of(const terms &t, double *weight, double *every) {
+static __device__ void totals_of(const kn_loss_terms &t, double *weight, double *every) {
     __shared__ double room[32];
     double sum = 0, spread = 0;
     if (t.class_weights == NULL) { /* each row counts as its shares do: 1 */
@@ -186,7 +168,8 @@ static __device__ void totals_of(const terms &t, double *weight, double *every) 
 }
 
 /* With q the weighted target of a class: d loss / d x = (softmax(x) * sum of q - q) / total. */
-static __global__ void grad_kernel(terms t, const float *log_probs, const float *dloss, float *dx) {
+static __global__ void grad_kernel(kn_loss_terms t, const float *log_probs, const float *dloss,
+                                   float *dx) {
     double weight, every;
     totals_of(t, &weight, &every);
     int64_t row = kn_thread() / 32;
@@ -207,8 +190,8 @@ static __global__ void grad_kernel(terms t, const float *log_probs, const float 
     }
 }
 
-static kn_status run_grad(kn_device *d, const terms *t, const float *log_probs, const float *dloss,
-                          float *dx) {
+static kn_status run_grad(kn_device *d, const kn_loss_terms *t, const float *log_probs,
+                          const float *dloss, float *dx) {
     return kn_cuda_launch(d, "cross_entropy_grad", grad_kernel, kn_cuda_blocks(t->rows, WARPS),
                           THREADS, 0, *t, log_probs, dloss, dx);
 }
@@ -216,14 +199,13 @@ static kn_status run_grad(kn_device *d, const terms *t, const float *log_probs, 
 extern "C" kn_status kn_cuda_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
                                                 const float *log_probs, const int32_t *target,
                                                 const float *dloss, float *dx) {
-    terms t = plain_terms(rows, cols, target);
+    kn_loss_terms t = plain_terms(rows, cols, target);
     return run_grad(d, &t, log_probs, dloss, dx);
 }
-extern "C" kn_status kn_cuda_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *from,
+extern "C" kn_status kn_cuda_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *t,
                                                      const float *log_probs, const float *dloss,
                                                      float *dx) {
-    terms t = all_terms(from);
-    return run_grad(d, &t, log_probs, dloss, dx);
+    return run_grad(d, t, log_probs, dloss, dx);
 }
 
 /* ---- an epoch's sums ---- */

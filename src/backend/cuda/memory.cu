@@ -1,9 +1,9 @@
 /* memory.cu - copies between host and device.
  *
  * A large copy to the device, a batch, goes by way of pinned memory and a stream of its own, so
- * that it travels while the device still computes the step before: host -> pinned slot (by this
- * thread)
- * -> the slot's device memory (on the copy stream) -> its place (on the main stream, in order). */
+ * that it travels while the device still computes the step before: this thread copies it to a
+ * pinned slot, the copy stream to the slot's memory on the device, the main stream, in order, to
+ * its place. */
 #include "backend/cuda/cuda.cuh"
 
 #include <cstdlib>

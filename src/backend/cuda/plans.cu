@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 bool kn_cuda_plan_find(kn_device *d, const char *key, char text[KN_PLAN_CHOICE]) {
@@ -27,33 +26,17 @@ bool kn_cuda_plan_find(kn_device *d, const char *key, char text[KN_PLAN_CHOICE])
     return found;
 }
 
-/* The folders above a file. */
-static void make_folders(const char *file) {
-    char path[4096];
-    size_t length = strlen(file);
-    if (length >= sizeof path)
-        return;
-    memcpy(path, file, length + 1);
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(path, 0777); /* if it fails, so does opening the file */
-        *slash = '/';
-    }
-}
-
-bool kn_cuda_plan_add(kn_device *d, const char *key, const char *text) {
+void kn_cuda_plan_add(kn_device *d, const char *key, const char *text) {
     char line[KN_PLAN_KEY + KN_PLAN_CHOICE];
     if (d->plans == NULL)
-        return true;
+        return;
     int length = snprintf(line, sizeof line, "%s\t%s\n", key, text);
     if (length >= static_cast<int>(sizeof line))
-        return false;
-    make_folders(d->plans);
+        return;
     int fd = open(d->plans, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     bool written = fd >= 0 && write(fd, line, static_cast<size_t>(length)) == length;
     if (!written && kn_cuda_of(d)->debug)
         fprintf(stderr, "cuda: %s: a plan could not be kept: %s\n", d->plans, strerror(errno));
     if (fd >= 0)
         close(fd);
-    return written;
 }

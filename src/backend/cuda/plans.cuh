@@ -12,7 +12,7 @@ enum { KN_PLAN_KEY = 400, KN_PLAN_CHOICE = 440 };
  * key counts; lines that are none are passed over. */
 bool kn_cuda_plan_find(kn_device *d, const char *key, char text[KN_PLAN_CHOICE]);
 
-/* Adds a line, in one write. A file that cannot be written is only slower; false then. */
-bool kn_cuda_plan_add(kn_device *d, const char *key, const char *text);
+/* Adds a line, in one write. Where the file cannot be written the next run measures again. */
+void kn_cuda_plan_add(kn_device *d, const char *key, const char *text);
 
 #endif

@@ -27,7 +27,7 @@ static __device__ double block_result(kn_reduce_kind kind, double sum, float lar
     return largest;
 }
 
-static __global__ void reduce_kernel(kn_reduce_kind kind, kn_axes_loop stay, kn_axes_loop gone,
+static __global__ void reduce_kernel(kn_reduce_kind kind, kn_bcast stay, kn_bcast gone,
                                      int64_t count, const float *x, float *y) {
     __shared__ double room[32];
     const float *from = x + kn_loop_at(stay, blockIdx.x);
@@ -153,8 +153,8 @@ extern "C" kn_status kn_cuda_square_sum(kn_device *d, int64_t n, const float *x,
 /* ---- the table's reduce ---- */
 
 /* The axes of x that are reduced, or those that stay; neighbours that are walked as one are one. */
-static kn_axes_loop axes_loop(const kn_reduction *r, bool reduced) {
-    kn_axes_loop loop = {};
+static kn_bcast axes_loop(const kn_reduction *r, bool reduced) {
+    kn_bcast loop = {};
     int before = -2;
     for (int axis = 0; axis < r->x.rank; axis++) {
         if (((r->axes >> axis & 1) != 0) != reduced)
@@ -175,7 +175,7 @@ static kn_axes_loop axes_loop(const kn_reduction *r, bool reduced) {
 }
 
 extern "C" kn_status kn_cuda_reduce(kn_device *d, const kn_reduction *r, const float *x, float *y) {
-    kn_axes_loop stay = axes_loop(r, false), gone = axes_loop(r, true);
+    kn_bcast stay = axes_loop(r, false), gone = axes_loop(r, true);
     int64_t results = kn_loop_count(&stay), count = kn_loop_count(&gone);
     double scale = r->kind == KN_MEAN ? 1 / static_cast<double>(count) : 1;
     bool sums = r->kind != KN_MAX && count > 0;
@@ -192,8 +192,8 @@ extern "C" kn_status kn_cuda_reduce(kn_device *d, const kn_reduction *r, const f
 
 /* Counts the maxima of one result, then shares its gradient. A NaN equals nothing: 0 / 0 makes the
  * gradient NaN too. */
-static __global__ void max_grad_kernel(kn_axes_loop stay, kn_axes_loop gone, int64_t count,
-                                       const float *x, const float *y, const float *dy, float *dx) {
+static __global__ void max_grad_kernel(kn_bcast stay, kn_bcast gone, int64_t count, const float *x,
+                                       const float *y, const float *dy, float *dx) {
     __shared__ int64_t room[32];
     int64_t from = kn_loop_at(stay, blockIdx.x), ties = 0;
     float largest = y[blockIdx.x], grad = dy[blockIdx.x];
@@ -208,7 +208,7 @@ static __global__ void max_grad_kernel(kn_axes_loop stay, kn_axes_loop gone, int
 
 extern "C" kn_status kn_cuda_max_grad(kn_device *d, const kn_reduction *r, const float *x,
                                       const float *y, const float *dy, float *dx) {
-    kn_axes_loop stay = axes_loop(r, false), gone = axes_loop(r, true);
+    kn_bcast stay = axes_loop(r, false), gone = axes_loop(r, true);
     return kn_cuda_launch(d, "max_grad", max_grad_kernel,
                           static_cast<unsigned>(kn_loop_count(&stay)), 128, 0, stay, gone,
                           kn_loop_count(&gone), x, y, dy, dx);

@@ -4,8 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-enum { ALIGN = 16 };
-
 static bool grow(void **array, size_t *room, size_t want, size_t size) {
     if (want <= *room)
         return true;
@@ -23,7 +21,7 @@ static bool grow(void **array, size_t *room, size_t want, size_t size) {
 /* A command with room for its arguments, zeroed, at the run's end. NULL: no memory. */
 kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes) {
     void *commands = r->commands, *all = r->bytes;
-    size_t whole = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    size_t whole = kn_run_aligned(bytes);
     bool room = grow(&commands, &r->room, r->count + 1, sizeof(kn_command));
     r->commands = static_cast<kn_command *>(commands);
     room = room && grow(&all, &r->bytes_room, r->used + whole, 1);
