@@ -134,5 +134,7 @@ int report_end(report *r, int code) {
     char message[128];
     snprintf(message, sizeof message, "standard output: %s", strerror(r->out_error));
     err_line(program(r), ": ", message);
-    return code == EXIT_DONE ? EXIT_FAILED : code;
+    if (r->out_error == ENOMEM)
+        return EXIT_DEVICE;
+    return code == EXIT_DONE || code == EXIT_DATA ? EXIT_FAILED : code;
 }

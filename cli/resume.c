@@ -8,9 +8,8 @@
 #include "shell_word.h"
 
 #include "core/ctx.h"
+#include "formats/json.h"
 #include "tensor/tensor.h"
-
-#include <jansson.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,10 +114,13 @@ int resume_check_data(train *t) {
 }
 
 /* Another device computes other last digits; the same one does not, with the same plan file. */
-static void compare_device(const train *t) {
+static kn_status compare_device(const train *t) {
     const char *text = kn_checkpoint_meta(t->s->resume->checkpoint, key_device);
     const char *now = kn_device_name(kn_device_default(t->s->ctx));
-    json_t *had = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    char wrong[KN_JSON_MESSAGE];
+    json_t *had = NULL;
+    if (text != NULL && kn_json_read(text, strlen(text), 0, &had, wrong) == KN_ERR_MEMORY)
+        return kn_fail(t->s->ctx, KN_ERR_MEMORY, "out of memory: the device of the checkpoint");
     const char *name = json_string_value(json_object_get(had, "name"));
     if (name != NULL && strcmp(name, now) != 0) {
         char warning[KN_ERROR_MAX];
@@ -127,14 +129,15 @@ static void compare_device(const train *t) {
         report_warning(&t->s->r, warning);
     }
     json_decref(had);
+    return KN_OK;
 }
 
 kn_status resume_learner(train *t) {
     const struct resume *r = t->s->resume;
-    if (r != NULL && r->checkpoint != NULL)
-        compare_device(t);
-    return r != NULL && r->checkpoint != NULL ? kn_learner_resume(t->learner, r->checkpoint)
-                                              : KN_OK;
+    if (r == NULL || r->checkpoint == NULL)
+        return KN_OK;
+    kn_status status = compare_device(t);
+    return status != KN_OK ? status : kn_learner_resume(t->learner, r->checkpoint);
 }
 
 /* ---- checkpoints ---- */

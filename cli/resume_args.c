@@ -2,8 +2,7 @@
 #include "resume_args.h"
 
 #include "core/ctx.h"
-
-#include <jansson.h>
+#include "formats/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -147,14 +146,16 @@ static kn_status take_all(const json_t *root, const char *from, args *a, kn_erro
 
 void *resume_args_read(const char *json, const char *from, args *a, char *word[1],
                        kn_error *error) {
-    json_error_t wrong;
-    json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &wrong);
-    if (root == NULL) {
-        kn_error_set(error, KN_ERR_FORMAT, "%s: its arguments are no JSON: %s", from, wrong.text);
+    char wrong[KN_JSON_MESSAGE];
+    json_t *root;
+    kn_status status = kn_json_read(json, strlen(json), JSON_REJECT_DUPLICATES, &root, wrong);
+    if (status == KN_ERR_MEMORY)
+        kn_error_set(error, status, "%s: out of memory: its arguments", from);
+    else if (status != KN_OK)
+        kn_error_set(error, status, "%s: its arguments are no JSON: %s", from, wrong);
+    if (root == NULL)
         return NULL;
-    }
     const char *name = json_string_value(json_object_get(root, "command"));
-    kn_status status = KN_OK;
     if (name == NULL || strcmp(name, "train") != 0)
         status = kn_error_set(error, KN_ERR_FORMAT, "%s: is of no training", from);
     if (status == KN_OK)

@@ -5,9 +5,9 @@
 
 #include "core/file.h"
 #include "core/utf8.h"
+#include "formats/json.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,14 +99,11 @@ static kn_status parse_text(reader *r, const char *text, size_t bytes, json_t **
     kn_status status = check_extent(r, text, bytes);
     if (status != KN_OK)
         return status;
-    json_error_t json;
-    *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json);
-    /* Out of memory, the parser gives no text; within a string it takes it for a syntax error. */
-    if (*root == NULL && json.text[0] == '\0')
+    char wrong[KN_JSON_MESSAGE];
+    status = kn_json_read(text, bytes, JSON_REJECT_DUPLICATES, root, wrong);
+    if (status == KN_ERR_MEMORY)
         return no_memory(r);
-    if (*root == NULL)
-        return malformed(r, "the header is not JSON: %s, at byte %d", json.text, json.position);
-    return KN_OK;
+    return status == KN_OK ? KN_OK : malformed(r, "the header is not JSON: %s", wrong);
 }
 
 /* ---- what the header says ---- */

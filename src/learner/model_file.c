@@ -1,10 +1,10 @@
 /* model_file.c - reading a model file back: the metadata says what to build, the tensors fill it.
  */
 #include "core/ctx.h"
+#include "formats/json.h"
 #include "learner/saver.h"
 #include "learner/weights.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,15 +15,27 @@ static kn_status bad(kn_ctx *ctx, const char *path, const char *key) {
     return kn_fail(ctx, KN_ERR_FORMAT, "%s: metadata %s is missing or malformed", path, key);
 }
 
-/* The JSON text under a key; NULL when there is none or it is none. */
-static json_t *meta_json(const kn_st_file *file, const char *key) {
+/* The JSON value under a key, to json_decref; *out NULL when there is none or it is not JSON. */
+static kn_status meta_json(kn_ctx *ctx, const kn_st_file *file, const char *path, const char *key,
+                           json_t **out) {
+    char wrong[KN_JSON_MESSAGE];
     const char *text = kn_st_meta_get(file, key);
-    return text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL) : NULL;
+    kn_status status = KN_OK;
+    *out = NULL;
+    if (text != NULL)
+        status =
+            kn_json_read(text, strlen(text), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, out, wrong);
+    return status != KN_ERR_MEMORY
+               ? KN_OK
+               : kn_fail(ctx, KN_ERR_MEMORY, "%s: out of memory: metadata %s", path, key);
 }
 
 static kn_status read_version(kn_ctx *ctx, const kn_st_file *file, const char *path,
                               kn_loaded_model *out) {
-    json_t *version = meta_json(file, "kiln.version");
+    json_t *version;
+    kn_status status = meta_json(ctx, file, path, "kiln.version", &version);
+    if (status != KN_OK)
+        return status;
     bool good = json_is_string(version) && json_string_length(version) < sizeof out->version;
     if (good)
         snprintf(out->version, sizeof out->version, "%s", json_string_value(version));
@@ -33,7 +45,10 @@ static kn_status read_version(kn_ctx *ctx, const kn_st_file *file, const char *p
 
 static kn_status read_classes(kn_ctx *ctx, const kn_st_file *file, const char *path,
                               kn_loaded_model *out) {
-    json_t *classes = meta_json(file, "kiln.classes");
+    json_t *classes;
+    kn_status status = meta_json(ctx, file, path, "kiln.classes", &classes);
+    if (status != KN_OK)
+        return status;
     size_t count = json_array_size(classes);
     bool good = json_is_array(classes) && count >= 1 && count <= MOST_CLASSES;
     const char **name = good ? kn_calloc(ctx, count, sizeof *name, "class names") : NULL;
@@ -41,7 +56,6 @@ static kn_status read_classes(kn_ctx *ctx, const kn_st_file *file, const char *p
         name[i] = json_string_value(json_array_get(classes, i));
         good = name[i] != NULL && (i == 0 || strcmp(name[i - 1], name[i]) < 0);
     }
-    kn_status status = KN_OK;
     if (!good)
         status = bad(ctx, path, "kiln.classes");
     else if (name == NULL)
@@ -75,17 +89,22 @@ static bool read_three(const json_t *object, const char *key, bool positive, flo
     return true;
 }
 
-bool kn_model_file_norm(const kn_st_file *file, kn_normalize *norm) {
-    json_t *input = meta_json(file, "kiln.input");
-    bool good =
+kn_status kn_model_file_norm(kn_ctx *ctx, const kn_st_file *file, const char *path, bool *has,
+                             kn_normalize *norm) {
+    json_t *input;
+    kn_status status = meta_json(ctx, file, path, "kiln.input", &input);
+    *has =
         read_three(input, "mean", false, norm->mean) && read_three(input, "std", true, norm->std);
     json_decref(input);
-    return good;
+    return status;
 }
 
 static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *path,
                             kn_loaded_model *out) {
-    json_t *input = meta_json(file, "kiln.input");
+    json_t *input;
+    kn_status status = meta_json(ctx, file, path, "kiln.input", &input);
+    if (status != KN_OK)
+        return status;
     const char *resize = json_string_value(json_object_get(input, "resize"));
     bool good = read_int(input, "size", KN_MODEL_MAX_SIZE, &out->size) &&
                 read_int(input, "batch_size", KN_MODEL_MAX_BATCH, &out->batch_size) &&
@@ -98,7 +117,10 @@ static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *pat
 
 static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
                        kn_loaded_model *out) {
-    json_t *arch = meta_json(file, "kiln.arch");
+    json_t *arch;
+    kn_status status = meta_json(ctx, file, path, "kiln.arch", &arch);
+    if (status != KN_OK)
+        return status;
     const char *model = json_string_value(json_object_get(arch, "model"));
     int classes = 0;
     bool own = json_is_null(json_object_get(arch, "model"));

@@ -211,7 +211,7 @@ kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *
         status = fill(&m, report);
     if (status == KN_OK) {
         report_head(&m, report);
-        report->has_norm = kn_model_file_norm(file, &report->norm);
+        status = kn_model_file_norm(m.ctx, file, path, &report->has_norm, &report->norm);
     }
     kn_named_free(m.ctx, &m.own);
     return status;

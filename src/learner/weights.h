@@ -9,7 +9,8 @@
 kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *path,
                           kn_weights_opts opts, kn_weights_report *report);
 
-/* model_file.c: mean and std of the metadata; false when the file has none that are good. */
-bool kn_model_file_norm(const kn_st_file *file, kn_normalize *norm);
+/* model_file.c: mean and std of the metadata, if it *has some that are good. */
+kn_status kn_model_file_norm(kn_ctx *ctx, const kn_st_file *file, const char *path, bool *has,
+                             kn_normalize *norm);
 
 #endif

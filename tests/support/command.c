@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_ARGUMENTS = 32 };
+enum { MAX_ARGUMENTS = 64 };
 
 /* ---- running ---- */
 
