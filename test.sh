@@ -1,7 +1,7 @@
 #!/bin/sh
 # test.sh - installs what tests need, builds, runs every test, and ends with one line that counts
-# them: on a release build, under AddressSanitizer and UndefinedBehaviorSanitizer, and the loader
-# under ThreadSanitizer. Exits 1 if any failed.
+# them: on a release build, under AddressSanitizer and UndefinedBehaviorSanitizer, and what has
+# threads of its own under ThreadSanitizer. Exits 1 if any failed.
 set -u
 cd "$(dirname "$0")" || exit 1
 . tools/packages.sh
@@ -9,8 +9,8 @@ cd "$(dirname "$0")" || exit 1
 usage() {
     cat <<'END'
 usage: ./test.sh [--full] [--device NAME]
-  --full         the long tests too (KILN_TEST_FULL=1), all of them once more built by clang, and the
-                 fuzzers
+  --full         the long tests too (KILN_TEST_FULL=1), all of them built by clang and under
+                 ThreadSanitizer, those of the library under valgrind, and the fuzzers
   --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, cuda, reference
 Tests that need real pictures look in KILN_TEST_DATA, an Imagenette folder with train/ and val/.
 END
@@ -43,24 +43,24 @@ while [ $# -gt 0 ]; do
 done
 
 packages="$build_packages g++ libcmocka-dev clang-format clang-tidy binutils"
-[ $full = no ] || packages="$packages clang libomp-dev libclang-rt-dev"
+[ $full = no ] || packages="$packages clang libomp-dev libclang-rt-dev valgrind"
 # shellcheck disable=SC2086 # a list
 install_packages $packages || exit 1
 
 jobs=$(nproc)
 logs=
 
-# leg PRESET FOLDER TARGET OPTION... - builds, runs the preset's tests, keeps the log for counting.
-# A build that fails, or has no test, counts as one failed test.
+# leg PRESET TESTS FOLDER TARGET OPTION... - builds, runs the tests of the preset TESTS, keeps the log
+# for counting. A build that fails, or has no test, counts as one failed test.
 leg() {
-    preset=$1 folder=$2 target=$3
-    shift 3
+    preset=$1 tests=$2 folder=$3 target=$4
+    shift 4
     echo "== $(basename "$folder")" >&2
     log=$folder/Testing/Temporary/LastTest.log
     rm -f "$log"
     if configure "$preset" "$folder" -DKILN_TESTS=ON -DKILN_WERROR=ON "$@" &&
         quietly "$folder/build.log" cmake --build "$folder" --target "$target"; then
-        ctest --preset "$preset" -j "$jobs" --no-label-summary | grep -vE '^ +Start +[0-9]+: '
+        ctest --preset "$tests" -j "$jobs" --no-label-summary | grep -vE '^ +Start +[0-9]+: '
         grep -qs ' Testing: ' "$log" || broken "$log" 'no test was found'
     else
         broken "$log" build
@@ -87,14 +87,17 @@ fuzz() {
     logs="$logs $log"
 }
 
-leg release build all -DKILN_TEST_TIMEOUT="$timeout"
-leg asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
-leg tsan build-tsan loader_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))
-if [ $full = yes ]; then
-    leg clang build-clang all -DKILN_TEST_TIMEOUT="$timeout"
+leg release release build all -DKILN_TEST_TIMEOUT="$timeout"
+leg asan asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
+if [ $full = no ]; then
+    leg tsan tsan build-tsan thread_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))
+else
+    leg tsan tsan-all build-tsan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
+    leg valgrind valgrind build-valgrind all -DKILN_TEST_TIMEOUT=$((timeout * 3))
+    leg clang clang build-clang all -DKILN_TEST_TIMEOUT="$timeout"
     echo "== build-fuzz" >&2
     if configure fuzz build-fuzz && quietly build-fuzz/build.log cmake --build build-fuzz --target fuzzers; then
-        for name in safetensors exif args resume checkpoint cache; do
+        for name in safetensors exif args resume checkpoint cache archive; do
             fuzz "$name" 1000000
         done
         fuzz picture 100000

@@ -8,6 +8,7 @@ file(GLOB KILN_FUZZ_safetensors CONFIGURE_DEPENDS tests/data/safetensors/*.safet
 file(GLOB KILN_FUZZ_args CONFIGURE_DEPENDS tests/fuzz/seeds/args_*.txt)
 file(GLOB KILN_FUZZ_resume CONFIGURE_DEPENDS tests/fuzz/seeds/resume_*.json)
 file(GLOB KILN_FUZZ_checkpoint CONFIGURE_DEPENDS tests/fuzz/seeds/checkpoint_*.ckpt)
+file(GLOB KILN_FUZZ_archive CONFIGURE_DEPENDS tests/fuzz/seeds/archive_*.bin)
 file(GLOB KILN_FUZZ_cache CONFIGURE_DEPENDS tests/fuzz/seeds/cache_*.bin)
 
 # Variants of each file of a corpus.
@@ -18,6 +19,11 @@ set(KILN_FUZZ_VARIANTS_args 5000)
 set(KILN_FUZZ_VARIANTS_resume 5000)
 set(KILN_FUZZ_VARIANTS_checkpoint 5000)
 set(KILN_FUZZ_VARIANTS_cache 2000)
+set(KILN_FUZZ_VARIANTS_archive 500)
+
+if(NOT KILN_BUILD_DOWNLOAD)
+    list(FILTER KILN_FUZZ_TARGETS EXCLUDE REGEX "/fuzz_archive\\.c$")
+endif()
 
 add_custom_target(fuzzers)
 foreach(source ${KILN_FUZZ_TARGETS})
@@ -27,6 +33,11 @@ foreach(source ${KILN_FUZZ_TARGETS})
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_include_directories(${target} PRIVATE src tests/fuzz)
     target_link_libraries(${target} PRIVATE kiln_cli_parts kiln_static kiln_flags kiln_deps)
+    if(name STREQUAL "archive")
+        target_sources(${target} PRIVATE cli/download/unpack.c cli/download/stop.c)
+        target_include_directories(${target} PRIVATE cli)
+        target_link_libraries(${target} PRIVATE PkgConfig::KILN_ARCHIVE)
+    endif()
     add_dependencies(fuzzers ${target})
     if(KILN_FUZZ)
         # Its corpus to begin with, for whoever runs it.

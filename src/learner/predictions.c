@@ -53,7 +53,7 @@ static kn_status make_room(kn_ctx *ctx, kn_predictions *p, int64_t samples, int 
                        "predictions: %lld samples of %d classes take more than %zu MiB",
                        (long long)samples, classes,
                        (opts.max_memory > 0 ? opts.max_memory : default_memory) >> 20);
-    p->index = kn_alloc(ctx, bytes, "the predictions");
+    p->index = kn_calloc(ctx, 1, bytes, "the predictions"); /* checkpoints hold all of it */
     if (p->index == NULL)
         return KN_ERR_MEMORY;
     p->label = (int32_t *)(void *)(p->index + samples);
