@@ -28,6 +28,7 @@ typedef struct train {
     kn_lr_found found;     /* by --lr auto */
     double seconds;        /* of the fit */
     kn_text pictures;      /* of the first batch, for the page */
+    bool went_on;          /* that is the first since the training was resumed */
     char folder[PATH_MAX]; /* that DATA is */
     /* What goes into each checkpoint: the arguments, which data, and on which device. */
     kn_text words, device_words;

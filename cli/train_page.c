@@ -321,7 +321,8 @@ static kn_status put_page(train *t, kn_text *out, page_state state) {
         status = put_confusion(t, out);
     put_history(out, row, rows, best);
     if (t->pictures.length > 0) {
-        kn_html_section(out, "First training batch");
+        kn_html_section(out, t->went_on ? "First batch since the training went on"
+                                        : "First training batch");
         kn_html_grid_open(out);
         kn_text_append(out, t->pictures.data, t->pictures.length);
         kn_html_grid_close(out);

@@ -67,10 +67,11 @@ static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     if (p->taken || !l->training)
         return KN_GO;
     p->taken = true;
+    p->t->went_on = l->epoch > 0 || l->batch_index > 0; /* sheet.svg is there, of the first batch */
     int count = l->batch.n < PICTURES ? l->batch.n : PICTURES;
     for (int i = 0; i < count; i++)
         caption[i] = p->t->split.vocab.name[l->batch.labels[i]];
-    if (write_sheet(p->t, &l->batch, count, caption) != KN_OK ||
+    if ((!p->t->went_on && write_sheet(p->t, &l->batch, count, caption) != KN_OK) ||
         keep_pictures(p->t, &l->batch, count, caption) != KN_OK)
         return KN_FAIL;
     return KN_GO;

@@ -217,12 +217,23 @@ static void start_training(command_run *run, const char *name, const char *every
         wait_a_moment(0.0005);
 }
 
+static ino_t file_number(const char *run, const char *name) {
+    char path[TREE_PATH + 64];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s/%s", root, run, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* The picture of the first batch stays. */
 static void resumes_to_the_same(const char *name) {
     command_run run;
+    ino_t sheet = file_number(name, "sheet.svg");
     COMMAND(&run, HERE, "train", "--resume", name, "--json", "-j", "3");
     command_expect(&run, 0);
     check_contains(run.err, "goes on in epoch ");
     expect_same(run.out);
+    assert_int_equal(file_number(name, "sheet.svg"), sheet);
     command_free(&run);
 }
 
