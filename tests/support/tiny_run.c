@@ -10,8 +10,12 @@
 #include <cmocka.h>
 
 void run_init(run *r) {
+    run_init_with(r, (kn_ctx_opts){.seed = 1, .threads = 1});
+}
+
+void run_init_with(run *r, kn_ctx_opts opts) {
     *r = (run){.norm = {{.5f, .5f, .5f}, {.25f, .25f, .25f}}};
-    assert_int_equal(kn_ctx_new(&r->ctx, (kn_ctx_opts){.seed = 1, .threads = 1}, NULL), KN_OK);
+    assert_int_equal(kn_ctx_new(&r->ctx, opts, NULL), KN_OK);
     r->train = made_data(TRAIN, SIDE, CLASSES);
     r->valid = made_data(VALID, SIDE, CLASSES);
     r->loaders.train = kn_loader_new(r->ctx, r->train, BATCH, (kn_loader_opts){.workers = 1});

@@ -18,6 +18,7 @@ typedef struct run {
 
 /* In place: the setup callback keeps a pointer to norm. */
 void run_init(run *r);
+void run_init_with(run *r, kn_ctx_opts opts);
 void run_free(run *r);
 
 #endif
