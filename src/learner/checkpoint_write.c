@@ -116,13 +116,13 @@ static kn_status collect(kn_checkpoint_writer *w, kn_learner *l, int64_t trained
 
 /* The last becomes the previous one, the new the last: at every moment one of them is whole under a
  * name that is looked for. */
-static kn_status rotate(const char *folder, kn_error *error) {
-    char last[KN_PATH_MAX], next[KN_PATH_MAX], previous[KN_PATH_MAX];
-    if (kn_path_join(last, folder, kn_checkpoint_last, error) != KN_OK ||
-        kn_path_join(next, folder, kn_checkpoint_next, error) != KN_OK ||
-        kn_path_join(previous, folder, kn_checkpoint_previous, error) != KN_OK)
-        return KN_ERR_IO;
-    kn_status status = kn_file_move(last, previous, true, error);
+static kn_status rotate(const char *folder, const char *next, kn_error *error) {
+    char last[KN_PATH_MAX], previous[KN_PATH_MAX];
+    kn_status status = kn_path_join(previous, folder, kn_checkpoint_previous, error);
+    if (status == KN_OK)
+        status = kn_path_join(last, folder, kn_checkpoint_last, error);
+    if (status == KN_OK)
+        status = kn_file_move(last, previous, true, error);
     return status == KN_OK ? kn_file_move(next, last, false, error) : status;
 }
 
@@ -149,5 +149,5 @@ kn_status kn_checkpoint_write(kn_checkpoint_writer *w, kn_learner *l, int64_t tr
     snprintf(sum, sizeof sum, "\"%s\"", hex);
     all[count++] = (kn_st_meta){KN_CHECKPOINT_SHA256, sum};
     status = kn_st_write(path, w->entry, (int)w->entries, all, count, &l->ctx->allocator, error);
-    return status == KN_OK ? rotate(folder, error) : status;
+    return status == KN_OK ? rotate(folder, path, error) : status;
 }
