@@ -4,17 +4,14 @@
  * place in the program that calls is failed at least once; with KILN_TEST_FULL each call. */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/disturbed.h"
 #include "support/faults.h"
-#include "support/pictures.h"
 #include "support/tree.h"
 
 #include "core/ctx.h"
 
 #include <kiln/checkpoint.h>
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,32 +19,10 @@
 
 static char root[TREE_PATH];
 
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
-static void put_png(const char *name) {
-    unsigned char data[PICTURE_MAX];
-    made_picture picture;
-    FILE *list = NULL;
-    bool found = false;
-    while (made_next(&list, &picture) && list != NULL)
-        if (strstr(picture.name, ".png") != NULL && !found) {
-            found = true;
-            tree_put(root, name, data, made_load(picture.name, data));
-        }
-    assert_true(found);
-}
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
-    command_data(root, "d", 2, 8, 4);
-    command_data(root, "bad", 2, 12, 4);
-    tree_put(root, "bad/train/bars/001.jpg", "no picture", 10);
-    command_data(root, "photos", 2, 8, 8);
-    put_png("bad/train/arrow/grey.png");
+    disturbed_prepare(root);
     return 0;
 }
 
@@ -56,222 +31,6 @@ static int clean(void **state) {
     tree_remove(root);
     return 0;
 }
-
-/* ---- the commands that are disturbed ---- */
-
-typedef struct disturbed {
-    const char *name;
-    const char *const *arguments;
-    const char *without; /* a folder that is removed before */
-    void (*before)(void);
-    int code;    /* that it ends with, undisturbed */
-    bool trains; /* into the folder out, which is new, or was given up by an earlier training */
-    bool resumes;
-    bool repeats; /* says the same each time */
-    bool reports; /* what it cannot find out is part of what it says */
-    bool slow;    /* not each call, with KILN_TEST_FULL either, but each place */
-    bool late;    /* with KILN_TEST_FULL only */
-} disturbed;
-
-#define SMALL                                                                                      \
-    "--recipe", "chapter", "-b", "8", "--img-size", "32", "--threads", "1", "-j", "1", "-q",       \
-        "--json"
-#define TWICE    SMALL, "--epochs", "2"
-#define ONE_EACH "--threads", "1", "-j", "1"
-
-static const char *const train[] = {
-    "train", "d", TWICE, "-o", "out", "--cache", "ram", "--checkpoint-every", "0", NULL};
-static const char *const disk[] = {"train", "d", TWICE, "-o", "out", "--cache", "disk", NULL};
-static const char *const much[] = {"train",
-                                   "bad",
-                                   TWICE,
-                                   "-o",
-                                   "out",
-                                   "--on-bad-image",
-                                   "skip",
-                                   "--activations",
-                                   "--ema",
-                                   "0.9",
-                                   "--mixup",
-                                   "0.4",
-                                   "--opt",
-                                   "ranger",
-                                   "--aug",
-                                   "strong",
-                                   "--class-weights",
-                                   "balanced",
-                                   "--clip",
-                                   "1",
-                                   "--cache",
-                                   "off",
-                                   NULL};
-static const char *const pasted[] = {"train",      "d",           TWICE,     "-o",           "out",
-                                     "--cutmix",   "1",           "--opt",   "muon",         "--lr",
-                                     "auto",       "--smoothing", "0.1",     "--accumulate", "2",
-                                     "--patience", "1",           "--dtype", "bf16",         NULL};
-static const char *const tuned[] = {
-    "train",       "d", SMALL,   "-o",    "out",      "--weights", "model/model.safetensors",
-    "--fine-tune", "1", "--opt", "adamw", "--device", "onednn",    NULL};
-static const char *const residual[] = {"train",     "d",        SMALL, "-o",       "out", "--model",
-                                       "xresnet18", "--device", "cpu", "--epochs", "1",   NULL};
-static const char *const plain[] = {"train", "d",        TWICE,       "-o",
-                                    "out",   "--device", "reference", NULL};
-static const char *const by_onednn[] = {"train",  "d",        SMALL,       "-o",
-                                        "out",    "--model",  "xresnet18", "--device",
-                                        "onednn", "--epochs", "1",         NULL};
-static const char *const runs_folder[] = {"train", "photos/train", SMALL, "--epochs", "1", NULL};
-static const char *const drawn[] = {
-    "train",  "shapes", "--recipe", "chapter",  "-b", "64", "--img-size", "32",
-    ONE_EACH, "-q",     "--json",   "--epochs", "1",  "-o", "out",        NULL};
-static const char *const resume[] = {"train", "--resume", "out", "-q", "--json", NULL};
-static const char *const find[] = {"lr-find",    "d",  "--recipe",  "chapter", "-b", "8",
-                                   "--img-size", "32", "--threads", "1",       "-j", "1",
-                                   "-q",         "-o", "out",       NULL};
-static const char *const predict[] = {"predict", "model/model.safetensors", "d/valid", ONE_EACH,
-                                      NULL};
-static const char *const eval[] = {
-    "eval", "model/model.safetensors", "d", ONE_EACH, "-o", "out", "--tta", NULL};
-static const char *const explain[] = {
-    "explain", "model/model.safetensors", "d", ONE_EACH, "-o", "out", "-k", "3", "-q", NULL};
-static const char *const check[] = {"check", "d", "-j", "1", NULL};
-static const char *const check_sheet[] = {"check",   "photos/train", "-j",    "1",
-                                          "--sheet", "-o",           "sheet", NULL};
-static const char *const eval_bare[] = {"eval",       "--weights", "bare.safetensors", "--model",
-                                        "simple_cnn", "d",         ONE_EACH,           "-o",
-                                        "out",        "-q",        "--json",           NULL};
-static const char *const predict_files[] = {"predict",
-                                            "model/model.safetensors",
-                                            "d/valid/bars/001.jpg",
-                                            "bad/train/arrow/grey.png",
-                                            "missing.jpg",
-                                            "bad/train/bars/001.jpg",
-                                            ONE_EACH,
-                                            "-k",
-                                            "2",
-                                            "--json",
-                                            NULL};
-static const char *const check_bad[] = {"check", "bad", "-j", "1", "--json", NULL};
-static const char *const info[] = {"info", "model/model.safetensors", "d", "--shapes", NULL};
-static const char *const doctor[] = {"doctor", NULL};
-
-static void remove_folder(const char *name) {
-    char path[TREE_PATH + 64];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    if (stat(path, &st) == 0)
-        tree_remove(path);
-}
-
-/* A copy by the system's own means: what is tested must not be what tests. */
-static void copy_folder(const char *from, const char *to) {
-    char line[3 * TREE_PATH];
-    remove_folder(to);
-    snprintf(line, sizeof line, "cp -r '%s/%s' '%s/%s'", root, from, root, to);
-    assert_int_equal(system(line), 0); // NOLINT(cert-env33-c): paths of our own
-}
-
-/* The model's tensors alone. */
-static void write_bare(void) {
-    char from[TREE_PATH + 64], to[TREE_PATH + 64];
-    kn_st_file *file;
-    snprintf(from, sizeof from, "%s/model/model.safetensors", root);
-    snprintf(to, sizeof to, "%s/bare.safetensors", root);
-    assert_int_equal(kn_st_open(&file, from, NULL, NULL), KN_OK);
-    assert_int_equal(kn_st_write(to, file->tensor, file->tensors, NULL, 0, NULL, NULL), KN_OK);
-    kn_st_close(file);
-}
-
-/* A model, and a training that was left in the middle. */
-static void make_models(void) {
-    static bool made;
-    command_run run;
-    if (made)
-        return;
-    COMMAND(&run, HERE, "train", "d", TWICE, "-o", "model");
-    command_expect(&run, 0);
-    command_free(&run);
-    write_bare();
-    copy_folder("model", "half");
-    char path[TREE_PATH + 64], other[TREE_PATH + 64];
-    snprintf(path, sizeof path, "%s/half/previous.ckpt", root); /* of the first epoch's end */
-    snprintf(other, sizeof other, "%s/half/last.ckpt", root);
-    assert_int_equal(rename(path, other), 0);
-    tree_put(root, "half/next.ckpt.tmp-1", "of a process that was killed", 20);
-    COMMAND(&run, HERE, "train", "d", TWICE, "-o", "out", "--cache", "disk");
-    command_expect(&run, 0);
-    command_free(&run);
-    copy_folder(".samples", "samples");
-    made = true;
-}
-
-static void make_empty(void) {
-    tree_folder(root, "out");
-}
-
-static void one_run(void) {
-    remove_folder("runs");
-    tree_folder(root, "runs/1");
-}
-
-/* Another byte there; at < 0: from the end. */
-static void flip(const char *path, long at) {
-    FILE *f = fopen(path, "r+b");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, at, at < 0 ? SEEK_END : SEEK_SET), 0);
-    int byte = fgetc(f);
-    assert_int_equal(fseek(f, at, at < 0 ? SEEK_END : SEEK_SET), 0);
-    fputc(byte ^ 0x55, f);
-    assert_int_equal(fclose(f), 0);
-}
-
-/* Of the kept samples the one file has a wrong header, the other a wrong pixel; and there is one
- * that nobody used for long. */
-static void damage_samples(void) {
-    char path[TREE_PATH + 512];
-    struct dirent *e;
-    copy_folder("samples", ".samples");
-    tree_put(root, ".samples/aged.samples", "old", 3);
-    snprintf(path, sizeof path, "%s/.samples", root);
-    DIR *list = opendir(path);
-    assert_non_null(list);
-    for (int n = 0; (e = readdir(list)) != NULL;) {
-        const struct timespec past[2] = {{1000000, 0}, {1000000, 0}};
-        snprintf(path, sizeof path, "%s/.samples/%s", root, e->d_name);
-        if (strcmp(e->d_name, "aged.samples") == 0)
-            assert_int_equal(utimensat(AT_FDCWD, path, past, 0), 0);
-        else if (strstr(e->d_name, ".samples") != NULL)
-            flip(path, n++ == 0 ? 17 : -1);
-    }
-    closedir(list);
-}
-
-static const disturbed commands[] = {
-    {"train", train, .trains = true},
-    {"train, a cache file is made", disk, .without = ".samples", .trains = true},
-    {"train from a cache file", disk, .trains = true},
-    {"train from damaged cache files", disk, .before = damage_samples, .trains = true},
-    {"train, much at once", much, .before = make_empty, .trains = true},
-    {"train, other much", pasted, .trains = true, .slow = true},
-    {"train on weights", tuned, .trains = true, .slow = true},
-    {"train a residual net", residual, .trains = true, .slow = true, .late = true},
-    {"train it by oneDNN", by_onednn, .trains = true, .slow = true, .late = true},
-    {"train by plain loops", plain, .trains = true, .slow = true, .late = true},
-    {"train into runs/2", runs_folder, .before = one_run, .slow = true},
-    {"train on what is drawn first", drawn, .without = "shapes-1", .trains = true, .slow = true,
-     .late = true},
-    {"resume", resume, .trains = true, .resumes = true},
-    {"lr-find", find, .slow = true},
-    {"predict", predict, .repeats = true},
-    {"predict files", predict_files, .code = 3, .repeats = true},
-    {"eval", eval, .slow = false},
-    {"eval bare weights", eval_bare, .slow = true},
-    {"explain", explain, .slow = true},
-    {"check", check, .repeats = true},
-    {"check and draw", check_sheet, .without = "sheet", .slow = true},
-    {"check what is bad", check_bad, .code = 3, .repeats = true},
-    {"info", info, .repeats = true},
-    {"doctor", doctor, .reports = true},
-};
 
 /* ---- one disturbed run ---- */
 
@@ -365,17 +124,9 @@ static void expect_answer(const disturbed *d, const fault *f, const command_run 
 }
 
 static void run_disturbed(const disturbed *d, const fault *f, const char *which, command_run *run) {
-    if (d->resumes)
-        copy_folder("half", "out");
-    else
-        remove_folder("out");
-    if (d->without != NULL)
-        remove_folder(d->without);
-    if (d->before != NULL)
-        d->before();
+    disturbed_set_up(root, d);
     fault_set(root, f->function, which, f->how);
-    command_start(run, HERE, d->arguments);
-    command_wait(run);
+    disturbed_run(root, d, run);
     fault_clear();
 }
 
@@ -484,10 +235,10 @@ static void disturb_command(const disturbed *d) {
 
 static void no_fault_does_harm(void **state) {
     (void)state;
-    make_models();
-    for (size_t c = 0; c < KN_COUNT(commands); c++)
-        if (!commands[c].late || getenv("KILN_TEST_FULL") != NULL)
-            disturb_command(&commands[c]);
+    const disturbed *d;
+    for (int i = 0; (d = disturbed_command(i)) != NULL; i++)
+        if (!d->late || getenv("KILN_TEST_FULL") != NULL)
+            disturb_command(d);
     char tried[COMMAND_PATH];
     command_path("tests/fault-places.txt", tried);
     print_message("%ld addresses of calls were on the way to a call that failed; %ld runs\n",
@@ -499,26 +250,24 @@ static void no_fault_does_harm(void **state) {
 /* What memory or threads refused to a library inside itself come to: nobody but the library can
  * answer. What was saved stays whole even then. Counted, for SECURITY.md. */
 static void disturb_library(const char *library, const fault *f) {
-    static const char *const two[] = {"train", "d",        TWICE, "--threads",          "2", "-o",
-                                      "out",   "--device", "cpu", "--checkpoint-every", "0", NULL};
-    static const disturbed d = {"train with two threads", two, .trains = true};
+    const disturbed *d = &disturbed_on_two_threads;
     fault_report all, r;
     command_run run;
     long well = 0, told = 0, ended = 0, crashed = 0;
     setenv("KILN_FAIL_IN", library, 1);
-    run_disturbed(&d, f, "0", &run);
+    run_disturbed(d, f, "0", &run);
     command_expect(&run, 0);
     command_free(&run);
     assert_true(fault_report_read(&all, root));
     for (int i = 0; i < all.count; i++) {
-        run_disturbed(&d, f, all.ways[i], &run);
+        run_disturbed(d, f, all.ways[i], &run);
         bool lived = fault_report_read(&r, root);
         fault_report_free(&r);
         well += run.code == 0;
         told += run.code != 0 && strstr(run.err, "kiln: ") != NULL;
         ended += lived && run.code != 0 && strstr(run.err, "kiln: ") == NULL;
         crashed += !lived && run.code > 128;
-        expect_intact(&d, library);
+        expect_intact(d, library);
         command_free(&run);
     }
     print_message("in %s, %s %s: %d ways to it; went well %ld, told by Kiln %ld, ended by the "
@@ -537,7 +286,6 @@ static void faults_in_libraries_harm_no_checkpoint(void **state) {
         print_message("SKIPPED: faults inside libraries take minutes: KILN_TEST_FULL is not set\n");
         skip();
     }
-    make_models();
     for (size_t i = 0; i < KN_COUNT(libraries); i++)
         for (size_t f = 0; f < KN_COUNT(some); f++)
             disturb_library(libraries[i], &some[f]);
