@@ -39,8 +39,8 @@ void report_note(const report *r, const char *format, ...) KN_PRINTF(2, 3);
 /* The context's log: user is the report. Warnings always, the rest with --verbose. */
 void report_log(void *user, kn_log_level level, const char *line);
 
-/* To call last: code; where results were lost on their way out, EXIT_FAILED in place of EXIT_DONE and
- * EXIT_DATA, or EXIT_DEVICE for lack of memory. */
+/* To call last: code; where results were lost on their way out, EXIT_FAILED in place of EXIT_DONE
+ * and EXIT_DATA, or EXIT_DEVICE for lack of memory. */
 int report_end(report *r, int code);
 
 #endif

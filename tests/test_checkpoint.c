@@ -68,14 +68,6 @@ static kn_flow stop(kn_callback *cb, kn_learner *l) {
 static const kn_callback_class stopper_class = {
     .name = "stopper", .order = 1000, .after_batch = stop};
 
-/* Fills what it gives, so that memory nobody wrote would be told by it. */
-static void *filled(void *user, size_t bytes, size_t align) {
-    void *p = kn_default_allocator.alloc(NULL, bytes, align);
-    if (p != NULL)
-        memset(p, *(const unsigned char *)user, bytes);
-    return p;
-}
-
 typedef struct training {
     kn_ctx *ctx;
     kn_dataset *train, *valid;
@@ -124,13 +116,11 @@ static void add_callbacks(training *t, const recipe *r, const char *folder, doub
                    kn_checkpoint_cb(ctx, (kn_checkpoint_opts){.folder = folder, .every = every}));
 }
 
-static void open_training_by(training *t, kn_allocator allocator, const recipe *r,
-                             const char *folder, int64_t stop_after, int workers) {
+static void open_training(training *t, const recipe *r, const char *folder, int64_t stop_after,
+                          int workers) {
     *t = (training){.norm = {{.5f, .5f, .5f}, {.25f, .25f, .25f}}, .stopper = {{&stopper_class}}};
     t->stopper.after = stop_after;
-    assert_int_equal(
-        kn_ctx_new(&t->ctx, (kn_ctx_opts){.seed = 7, .threads = 1, .allocator = allocator}, NULL),
-        KN_OK);
+    assert_int_equal(kn_ctx_new(&t->ctx, (kn_ctx_opts){.seed = 7, .threads = 1}, NULL), KN_OK);
     t->train = made_data(TRAIN, SIDE, CLASSES);
     t->valid = made_data(VALID, SIDE, CLASSES);
     t->loaders.train = kn_loader_new(t->ctx, t->train, BATCH,
@@ -144,11 +134,6 @@ static void open_training_by(training *t, kn_allocator allocator, const recipe *
                     .model = t->model, .loaders = t->loaders, .opt_fn = r->optimizer, .lr = 0.05});
     add_callbacks(t, r, folder, 0);
     check_good(t->ctx, r->name);
-}
-
-static void open_training(training *t, const recipe *r, const char *folder, int64_t stop_after,
-                          int workers) {
-    open_training_by(t, (kn_allocator){0}, r, folder, stop_after, workers);
 }
 
 static void close_training(training *t) {
@@ -449,53 +434,6 @@ static void without_memory_reading_says_so(void **state) {
     }
 }
 
-/* ---- what is in it ---- */
-
-/* A training's checkpoint in the middle of its first epoch, with all memory filled before. */
-static kn_checkpoint *saved_with(unsigned char *fill, char folder[TREE_PATH + 32]) {
-    training t;
-    kn_checkpoint *c;
-    kn_allocator allocator = {filled, kn_default_allocator.free, fill};
-    open_training_by(&t, allocator, &recipes[1], folder, BATCHES + 2, 1);
-    assert_int_equal(kn_learner_fit(t.l, EPOCHS), KN_OK);
-    close_training(&t);
-    assert_int_equal(kn_checkpoint_open(&c, folder, NULL, NULL), KN_OK);
-    assert_non_null(c);
-    return c;
-}
-
-/* Of the clock: how long epochs took. */
-static bool is_time(const char *name) {
-    return strcmp(name, "callback.recorder.rows") == 0 || strstr(name, ".elapsed") != NULL;
-}
-
-static void nothing_is_in_it_that_was_never_written(void **state) {
-    (void)state;
-    unsigned char fill[2] = {0x11, 0xEE};
-    char folder[2][TREE_PATH + 32];
-    kn_checkpoint *c[2];
-    kn_st_file *f[2];
-    char path[TREE_PATH + 64];
-    for (int i = 0; i < 2; i++) {
-        folder_of(folder[i], i == 0 ? "one" : "other");
-        c[i] = saved_with(&fill[i], folder[i]);
-        snprintf(path, sizeof path, "%s", kn_checkpoint_path(c[i]));
-        assert_int_equal(kn_st_open(&f[i], path, NULL, NULL), KN_OK);
-    }
-    assert_int_equal(f[0]->tensors, f[1]->tensors);
-    for (int i = 0; i < f[0]->tensors; i++) {
-        const kn_st_entry *a = &f[0]->tensor[i], *b = &f[1]->tensor[i];
-        size_t bytes = (size_t)kn_shape_numel(&a->shape) * kn_dtype_size(a->dtype);
-        assert_string_equal(a->name, b->name);
-        if (!is_time(a->name) && memcmp(a->data, b->data, bytes) != 0)
-            fail_msg("%s holds memory that nobody wrote", a->name);
-    }
-    for (int i = 0; i < 2; i++) {
-        kn_st_close(f[i]);
-        kn_checkpoint_close(c[i]);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stopped_anywhere_it_gives_the_same),
@@ -505,7 +443,6 @@ int main(void) {
         cmocka_unit_test(another_training_is_refused),
         cmocka_unit_test(a_checkpoint_that_fails_ends_no_training),
         cmocka_unit_test(without_memory_reading_says_so),
-        cmocka_unit_test(nothing_is_in_it_that_was_never_written),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

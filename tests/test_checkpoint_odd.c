@@ -247,6 +247,62 @@ static void a_fit_under_way_cannot_be_resumed(void **state) {
     run_free(&r);
 }
 
+/* ---- what is in it ---- */
+
+/* Fills what it gives, so that memory nobody wrote would be told by it. */
+static void *filled(void *user, size_t bytes, size_t align) {
+    void *p = kn_default_allocator.alloc(NULL, bytes, align);
+    if (p != NULL)
+        memset(p, *(const unsigned char *)user, bytes);
+    return p;
+}
+
+/* With callbacks that keep much, stopped in the second epoch. */
+static kn_st_file *saved_with(unsigned char fill, const char *folder) {
+    run r;
+    kn_callback stopper = {&stopper_class};
+    kn_predictions best = {0};
+    kn_st_file *f;
+    char path[TREE_PATH + 64];
+    kn_allocator allocator = {filled, kn_default_allocator.free, &fill};
+    run_init_with(&r, (kn_ctx_opts){.seed = 1, .threads = 1, .allocator = allocator});
+    kn_callback *const cbs[] = {
+        kn_track_results_cb(r.ctx),
+        kn_predictions_cb(r.ctx, (kn_predictions_opts){0}, &best),
+        kn_activation_stats_cb(r.ctx, (kn_activation_opts){.every = 2}),
+        kn_ema_cb(r.ctx, 0.9),
+        &stopper,
+    };
+    for (size_t i = 0; i < KN_COUNT(cbs); i++)
+        assert_int_equal(kn_learner_add(r.l, cbs[i]), KN_OK);
+    save_into(&r, folder, 0);
+    assert_int_equal(kn_learner_fit(r.l, EPOCHS), KN_OK);
+    kn_predictions_free(r.ctx, &best);
+    run_free(&r);
+    snprintf(path, sizeof path, "%s/last.ckpt", folder);
+    assert_int_equal(kn_st_open(&f, path, NULL, NULL), KN_OK);
+    return f;
+}
+
+static void nothing_is_in_it_that_was_never_written(void **state) {
+    (void)state;
+    char one[TREE_PATH + 32], other[TREE_PATH + 32];
+    folder_of(one, "one");
+    folder_of(other, "other");
+    kn_st_file *f = saved_with(0x11, one), *g = saved_with(0xEE, other);
+    assert_int_equal(f->tensors, g->tensors);
+    for (int i = 0; i < f->tensors; i++) {
+        const kn_st_entry *a = &f->tensor[i], *b = &g->tensor[i];
+        size_t bytes = (size_t)kn_shape_numel(&a->shape) * kn_dtype_size(a->dtype);
+        assert_string_equal(a->name, b->name);
+        /* How long epochs took is the clock's. */
+        if (strstr(a->name, ".elapsed") == NULL && memcmp(a->data, b->data, bytes) != 0)
+            fail_msg("%s holds memory that nobody wrote", a->name);
+    }
+    kn_st_close(f);
+    kn_st_close(g);
+}
+
 /* ---- files that no training wrote ---- */
 
 static int64_t place[KN_CHECKPOINT_NUMBERS + 1];
@@ -359,6 +415,7 @@ int main(void) {
         cmocka_unit_test(states_grow_and_stay_apart),
         cmocka_unit_test(a_state_of_another_kind_is_refused),
         cmocka_unit_test(a_fit_under_way_cannot_be_resumed),
+        cmocka_unit_test(nothing_is_in_it_that_was_never_written),
         cmocka_unit_test(a_place_of_another_form_is_refused),
         cmocka_unit_test(a_place_that_makes_no_sense_is_refused),
         cmocka_unit_test(another_number_of_threads_is_told),
