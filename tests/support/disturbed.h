@@ -16,7 +16,7 @@ typedef struct disturbed {
     bool resumes; /* what is copied to out before */
     bool repeats; /* says the same each time */
     bool reports; /* what it cannot find out is part of what it says */
-    bool slow;    /* not each call, with KILN_TEST_FULL either, but each place */
+    bool slow;    /* with KILN_TEST_FULL too each place, not each call */
     bool late;    /* with KILN_TEST_FULL only */
 } disturbed;
 
