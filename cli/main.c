@@ -1,5 +1,6 @@
 /* main.c - the command kiln: reads the arguments, runs what they ask for. */
 #include "help.h"
+#include "json_memory.h"
 #include "resume.h"
 #include "session.h"
 #include "spin.h"
@@ -55,6 +56,7 @@ int main(int argc, char **argv) {
     session s = {.program = argc > 0 ? argv[0] : "kiln"};
     kn_error error = {0};
     report_prepare();
+    json_memory_watch(&s.r);
     s.r.json = args_want_json(argc, argv);
     int code;
     if (args_parse(argc, argv, &s.a, &error) != KN_OK)

@@ -68,7 +68,7 @@ endif()
 # 1000 x 1000 classes, would take it hours and go through nothing that other tests do not.
 if(KILN_TEST_LAUNCHER)
     list(FILTER KILN_TESTS_FOUND EXCLUDE REGEX
-        "/test_(cli_faults|no_malloc|chart_matrix|models|parity|own_conv|ops_large)\\.c$")
+        "/test_(cli_faults|no_malloc|chart_matrix|models|nn|parity|own_conv|ops_large)\\.c$")
 endif()
 
 foreach(source ${KILN_TESTS_FOUND})

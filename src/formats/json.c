@@ -1,6 +1,7 @@
-/* json.c - see json.h. Out of memory within a string or a name, jansson 2.14 reports a syntax
- * error, and in other places nothing at all; whoever believed it would call a good file damaged. So
- * what fails is read once more. */
+/* json.c - see json.h. Out of memory within a string or a name, jansson 2.14 reports a syntax error
+ * (or ends the program, against which a program can set its allocator: cli/json_memory.c does), and
+ * in other places nothing at all; whoever believed it would call a good file damaged. So what fails
+ * is read once more. */
 #include "formats/json.h"
 
 #include <stdio.h>
