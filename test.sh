@@ -9,8 +9,8 @@ cd "$(dirname "$0")" || exit 1
 usage() {
     cat <<'END'
 usage: ./test.sh [--full] [--device NAME]
-  --full         the long tests too (KILN_TEST_FULL=1), all of them built by clang and under
-                 ThreadSanitizer, those of the library under valgrind, and the fuzzers
+  --full         the long tests too (KILN_TEST_FULL=1), all of them built by clang, those of the
+                 library under ThreadSanitizer and valgrind, and the fuzzers
   --device NAME  the device that tests of a device run on (KILN_TEST_DEVICE): auto, cpu, cuda, reference
 Tests that need real pictures look in KILN_TEST_DATA, an Imagenette folder with train/ and val/.
 END

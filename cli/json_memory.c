@@ -1,8 +1,8 @@
 /* json_memory.c - see json_memory.h. jansson 2.14 drops characters of a string when it cannot grow
- * the memory that it gathers them in, and then ends the program by an assertion, or reads another
- * text than is there. JSON is read before a training begins and before anything is written, so the
- * command ends there, and says why, before jansson learns of it. (The library leaves jansson's
- * allocator as it is: that belongs to the program it is linked into.) */
+ * the memory that it gathers them in, and then ends the program by an assertion, or may read
+ * another text than is there. JSON is read before a training begins and before anything is written,
+ * so the command ends there, and says why, before jansson learns of it. (The library leaves
+ * jansson's allocator as it is: that belongs to the program it is linked into.) */
 #include "json_memory.h"
 
 #include <jansson.h>

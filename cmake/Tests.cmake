@@ -65,7 +65,7 @@ else()
 endif()
 
 # What replaces malloc finds valgrind's in its place; and whole networks on plain loops, or a chart of
-# 1000 x 1000 classes, would take it hours and go through nothing that other tests do not.
+# 1000 x 1000 classes, take it many minutes each and go through little that other tests do not.
 if(KILN_TEST_LAUNCHER)
     list(FILTER KILN_TESTS_FOUND EXCLUDE REGEX
         "/test_(cli_faults|no_malloc|chart_matrix|models|nn|parity|own_conv|ops_large)\\.c$")

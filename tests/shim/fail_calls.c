@@ -155,14 +155,15 @@ static bool chosen(const void *caller) {
     static atomic_bool begun;
     char text[WAY_TEXT];
     long number = atomic_fetch_add(&calls, 1) + 1;
-    way w = way_to(caller);
-    bool first = note(&w);
+    if (nth > 0)
+        return for_ever ? number >= nth : number == nth;
     if (for_ever && atomic_load(&begun))
         return true;
-    if (nth > 0 ? number != nth : !first)
+    way w = way_to(caller);
+    if (!note(&w))
         return false;
     way_name(&w, text);
-    if (nth == 0 && strcmp(text, which) != 0)
+    if (strcmp(text, which) != 0)
         return false;
     atomic_store(&begun, true);
     return true;
