@@ -64,6 +64,8 @@ else()
     target_compile_options(fail_calls PRIVATE -fvisibility=default)
 endif()
 
+include(cmake/CudaHost.cmake)
+
 # What replaces malloc finds valgrind's in its place; and whole networks on plain loops, or a chart of
 # 1000 x 1000 classes, take it many minutes each and go through little that other tests do not.
 if(KILN_TEST_LAUNCHER)

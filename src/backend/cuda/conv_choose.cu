@@ -261,6 +261,13 @@ static __global__ void delay_kernel(long long ticks) {
     }
 }
 
+static bool delay(cudaStream_t stream) {
+    long long ticks = 600000;
+    void *params[] = {&ticks};
+    return cudaLaunchKernel(KN_CUDA_KERNEL_OF(delay_kernel), 1, 1, params, 0, stream) ==
+           cudaSuccess;
+}
+
 /* Milliseconds of one run on the device, of a way that ran before; negative: it fails. */
 static float time_of(kn_device *d, const kn_way *w, const kn_operands *o) {
     kn_cuda *cuda = kn_cuda_of(d);
@@ -269,8 +276,7 @@ static float time_of(kn_device *d, const kn_way *w, const kn_operands *o) {
     char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
     if (room == NULL || kn_cuda_wait(d) != KN_OK)
         return -1;
-    delay_kernel<<<1, 1, 0, cuda->stream>>>(600000);
-    bool fine = cudaEventRecord(c->began, cuda->stream) == cudaSuccess;
+    bool fine = delay(cuda->stream) && cudaEventRecord(c->began, cuda->stream) == cudaSuccess;
     for (int i = 0; i < TIMED && fine; i++)
         fine = kn_way_run(d, w, o, room) == KN_OK && kn_cuda_flush(d) == KN_OK;
     fine = fine && cudaEventRecord(c->ended, cuda->stream) == cudaSuccess &&

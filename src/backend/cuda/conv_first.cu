@@ -22,12 +22,14 @@ bool kn_cuda_is_first(const kn_conv_dims *c) {
 
 /* ---- forward ---- */
 
+extern __shared__ float kn_launch_shared[]; /* as much as the launch asks for */
+
 /* shared [taps*in,out], so that neighbours read neighbours. */
 template <typename T>
 static __global__ void __launch_bounds__(THREADS)
     forward_kernel(int64_t count, kn_conv_dims c, const T *x, const T *w, const float *bias,
                    bool relu, T *y) {
-    extern __shared__ float weights[];
+    float *weights = kn_launch_shared;
     int depth = static_cast<int>(c.kernel_h * c.kernel_w * c.in), out = static_cast<int>(c.out);
     for (int i = static_cast<int>(threadIdx.x); i < depth * out; i += THREADS)
         weights[i % depth * out + i / depth] = kn_wide(w[i]);

@@ -1,0 +1,50 @@
+# CudaHost.cmake - the plugin for CUDA without CUDA: src/backend/cuda over tests/cuda_host, in
+# tests/cuda_host of the build, with what it takes for a driver. Tests load it from there, so every
+# machine can run the plugin's kernels, if slowly.
+set(KILN_BUILD_CUDA_HOST OFF)
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" OR KILN_SANITIZE MATCHES "thread" OR KILN_FUZZ)
+    return()
+endif()
+include(CheckLanguage)
+check_language(CXX)
+if(NOT CMAKE_CXX_COMPILER)
+    return()
+endif()
+enable_language(CXX)
+set(KILN_BUILD_CUDA_HOST ON)
+set(KILN_CUDA_HOST ${CMAKE_BINARY_DIR}/tests/cuda_host)
+
+# The compiler goes by a file's name: each .cu is read in by a .cpp.
+file(GLOB KILN_CUDA_HOST_KERNELS CONFIGURE_DEPENDS src/backend/cuda/*.cu)
+file(GLOB KILN_CUDA_HOST_SOURCES CONFIGURE_DEPENDS tests/cuda_host/*.cpp)
+list(FILTER KILN_CUDA_HOST_KERNELS EXCLUDE REGEX "/cudnn\\.cu$")
+foreach(kernel ${KILN_CUDA_HOST_KERNELS})
+    cmake_path(GET kernel STEM name)
+    file(CONFIGURE OUTPUT ${KILN_CUDA_HOST}/${name}.cpp CONTENT "#include \"${kernel}\"\n")
+    list(APPEND KILN_CUDA_HOST_SOURCES ${KILN_CUDA_HOST}/${name}.cpp)
+endforeach()
+
+add_library(kiln_cuda_host MODULE ${KILN_CUDA_HOST_SOURCES})
+target_include_directories(kiln_cuda_host PRIVATE tests/cuda_host include src)
+target_compile_definitions(kiln_cuda_host PRIVATE _GNU_SOURCE)
+target_compile_options(kiln_cuda_host PRIVATE
+    -O2 -Wall -Wextra -Wno-unknown-pragmas -Wno-unused-function -ffp-contract=off
+    $<$<BOOL:${KILN_WERROR}>:-Werror>)
+set_target_properties(kiln_cuda_host PROPERTIES
+    OUTPUT_NAME kiln_cuda
+    CXX_STANDARD 17
+    CXX_STANDARD_REQUIRED ON
+    CXX_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY ${KILN_CUDA_HOST})
+if(KILN_SANITIZE)
+    target_compile_options(kiln_cuda_host PRIVATE
+        -fsanitize=${KILN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(kiln_cuda_host PRIVATE -fsanitize=${KILN_SANITIZE})
+endif()
+
+# libkiln asks for the driver before it loads the plugin.
+file(CONFIGURE OUTPUT ${KILN_CUDA_HOST}/driver.c CONTENT "typedef int nothing;\n")
+add_library(kiln_cuda_host_driver SHARED ${KILN_CUDA_HOST}/driver.c)
+set_target_properties(kiln_cuda_host_driver PROPERTIES
+    OUTPUT_NAME cuda SOVERSION 1 LIBRARY_OUTPUT_DIRECTORY ${KILN_CUDA_HOST})
+add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
