@@ -1,15 +1,16 @@
 /* cuda_runtime.h - CUDA without a device: so much of the runtime's interface as src/backend/cuda
  * uses, on the processor, so that every machine can test what those files compute.
  *
- * A kernel is an ordinary function. The threads of a block are fibers of the thread that launched it,
- * and change places where CUDA's may wait for each other; blocks run one after another. Both come in
- * an order that KILN_CUDA_HOST_ORDER tells: forward, backward, or the seed of a shuffle. A result
- * that depends on it was a race. What is asked for on a stream is done at once, or kept for a graph
- * when the stream is captured.
+ * A kernel is an ordinary function. The threads of a block are fibers of the thread that launched
+ * it, and change places where CUDA's may wait for each other; blocks run one after another. Both
+ * come in an order that KILN_CUDA_HOST_ORDER tells: forward, backward, or the seed of a shuffle. A
+ * result that depends on it was a race. What is asked for on a stream is done at once, or kept for
+ * a graph when the stream is captured.
  *
- * Stricter than a device: a thread that ends while others of its block wait for it, or lanes that ask
- * for different things of each other, end the program with the kernel's grid. Memory of the device
- * holds NaN until something is written to it; under AddressSanitizer the host may not touch it.
+ * Stricter than a device: a thread that ends while others of its block wait for it, or lanes that
+ * ask for different things of each other, end the program with the kernel's grid. Memory of the
+ * device holds NaN until something is written to it; under AddressSanitizer the host may not touch
+ * it.
  *
  * Not here: how fast anything is, what several streams do at once, and how NVIDIA's compiler rounds
  * (it may fuse a product and a sum). */

@@ -1,6 +1,6 @@
 /* runtime.cpp - the runtime's functions: memory, streams and events, graphs. The device's time is
- * counted, not measured: a nanosecond for each thread of a kernel, so that whoever compares what two
- * ways take finds the same each time. */
+ * counted, not measured: a nanosecond for each thread of a kernel, so that whoever compares what
+ * two ways take finds the same each time. */
 #include "host.h"
 
 #include <atomic>
@@ -14,7 +14,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
+#define ASAN_POISON_MEMORY_REGION(p, bytes)   ((void)(p), (void)(bytes))
 #define ASAN_UNPOISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
 #endif
 
@@ -241,7 +241,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t began, cudaEvent_t ended
 
 long long clock64() {
     spend(1);
-    return static_cast<long long>(device_time) << 20; /* so that who waits for it does not wait long */
+    return static_cast<long long>(device_time)
+           << 20; /* so that who waits for it does not wait long */
 }
 
 /* ---- graphs ---- */
@@ -261,8 +262,8 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
                                      unsigned long long *, cudaGraph_t *,
                                      const cudaGraphNode_t **last, const cudaGraphEdgeData **,
                                      size_t *count) {
-    *status = stream->capture != nullptr ? cudaStreamCaptureStatusActive
-                                         : cudaStreamCaptureStatusNone;
+    *status =
+        stream->capture != nullptr ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     *last = &stream->last;
     *count = stream->capture != nullptr && !stream->capture->nodes.empty();
     return cudaSuccess;

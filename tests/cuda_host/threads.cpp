@@ -1,5 +1,5 @@
-/* threads.cpp - runs the blocks of a grid: each thread on a fiber, which gives way to the next where
- * a thread of CUDA's may wait. */
+/* threads.cpp - runs the blocks of a grid: each thread on a fiber, which gives way to the next
+ * where a thread of CUDA's may wait. */
 #include "host.h"
 
 #include <algorithm>
@@ -147,8 +147,8 @@ static fiber *new_fiber() {
     f->stack.reset(new char[STACK]);
     f->bottom = f->stack.get();
     f->size = STACK;
-    void **top = reinterpret_cast<void **>(
-        (reinterpret_cast<uintptr_t>(f->stack.get()) + STACK) / 16 * 16);
+    void **top =
+        reinterpret_cast<void **>((reinterpret_cast<uintptr_t>(f->stack.get()) + STACK) / 16 * 16);
     *--top = nullptr; /* where fiber_main would return to; so its stack begins as the ABI wants */
     *--top = reinterpret_cast<void *>(fiber_main);
     for (int i = 0; i < 6; i++)
@@ -157,7 +157,8 @@ static fiber *new_fiber() {
     return f;
 }
 
-/* The fiber that runs next: one that waited, one for a thread that has not begun. NULL: none can. */
+/* The fiber that runs next: one that waited, one for a thread that has not begun. NULL: none can.
+ */
 static fiber *next_fiber() {
     if (all.next_ready < all.ready.size())
         return all.ready[all.next_ready++];

@@ -47,7 +47,6 @@ void kn_cuda_convolutions_free(kn_device *d) {
         return;
     for (kn_way *&first : c->bucket)
         free_all(first);
-    free_all(c->retired);
     kn_packed_free(&c->packed);
     kn_cudnn_free(c->cudnn);
     if (c->began != NULL)
@@ -186,8 +185,6 @@ kn_status kn_way_run(kn_device *d, const kn_way *w, const kn_operands *o, char *
 
 /* ---- the way for a form ---- */
 
-enum { MOST_TRIES = 4 };
-
 static size_t bucket_of(const kn_conv_form *f) {
     const unsigned char *bytes = reinterpret_cast<const unsigned char *>(f);
     size_t hash = 0;
@@ -196,25 +193,18 @@ static size_t bucket_of(const kn_conv_form *f) {
     return hash % KN_WAY_BUCKETS;
 }
 
-static const kn_way *way_for(kn_device *d, const kn_conv_form *f, const kn_operands *o) {
+static const kn_way *way_for(kn_device *d, const kn_conv_form *f) {
     kn_cuda_convolutions *c = kn_cuda_of(d)->convolutions;
-    kn_way **at = &c->bucket[bucket_of(f)];
-    while (*at != NULL && memcmp(&(*at)->form, f, sizeof *f) != 0)
-        at = &(*at)->next;
-    kn_way *old = *at;
-    if (old != NULL && old->proved)
-        return old;
-    kn_way *w = kn_way_choose(d, f, o);
-    if (w == NULL)
-        return NULL;
-    if (old != NULL) {
-        w->tries = old->tries + 1;
-        w->proved = w->proved || w->tries == MOST_TRIES; /* they may stay zeros */
-        w->next = old->next;
-        old->next = c->retired;
-        c->retired = old;
+    kn_way **first = &c->bucket[bucket_of(f)], *w = *first;
+    while (w != NULL && memcmp(&w->form, f, sizeof *f) != 0)
+        w = w->next;
+    if (w != NULL)
+        return w;
+    w = kn_way_choose(d, f);
+    if (w != NULL) {
+        w->next = *first;
+        *first = w;
     }
-    *at = w;
     return w;
 }
 
@@ -234,7 +224,7 @@ static kn_conv_form form_of(const kn_cuda_convolutions *c, const kn_conv_dims *d
 /* `more` bytes of scratch behind what the way takes. */
 static kn_status run(kn_device *d, const kn_conv_form *f, const kn_operands *o, size_t more,
                      char **behind) {
-    const kn_way *w = way_for(d, f, o);
+    const kn_way *w = way_for(d, f);
     if (w == NULL)
         return d->error->status;
     size_t own = kn_way_scratch(w);

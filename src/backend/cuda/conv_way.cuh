@@ -15,8 +15,6 @@ struct kn_way {
     bool wide;      /* the plan's result is f32, of images in bf16 */
     int64_t padded; /* input channels of the plan */
     size_t workspace;
-    bool proved;  /* its result was the plain kernels', of operands that are not zeros */
-    int tries;    /* to prove it */
     kn_way *next; /* in its bucket */
 };
 
@@ -36,7 +34,6 @@ struct kn_cuda_convolutions {
     bool tf32;
     bool check; /* KILN_CUDA_CONV=check: each result against the plain kernels' */
     kn_way *bucket[KN_WAY_BUCKETS];
-    kn_way *retired; /* a recorded graph may know their plans */
     kn_packed_table packed;
     cudaEvent_t began, ended;
 };
@@ -46,9 +43,9 @@ size_t kn_way_scratch(const kn_way *w);
 kn_status kn_way_run(kn_device *d, const kn_way *w, const kn_operands *o, char *room);
 
 /* conv_choose.cu: the way that the plan file names for a form, or else the quickest of those that
- * compute what the plain kernels do, which the file then names. Overwrites what o->out points to.
- * NULL with the error set. */
-kn_way *kn_way_choose(kn_device *d, const kn_conv_form *f, const kn_operands *o);
+ * compute what the plain kernels do, which the file then names. NULL with the error set. */
+kn_way *kn_way_choose(kn_device *d, const kn_conv_form *f);
+kn_way *kn_way_plain(kn_device *d, const kn_conv_form *f); /* that of the plain kernels; likewise */
 void kn_way_free(kn_way *w);
 
 /* For whoever looks for an engine's fault: tells on stderr when the result that o->out holds is not
