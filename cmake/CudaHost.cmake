@@ -28,7 +28,7 @@ add_library(kiln_cuda_host MODULE ${KILN_CUDA_HOST_SOURCES})
 target_include_directories(kiln_cuda_host PRIVATE tests/cuda_host include src)
 target_compile_definitions(kiln_cuda_host PRIVATE _GNU_SOURCE)
 target_compile_options(kiln_cuda_host PRIVATE
-    -O2 -Wall -Wextra -Wno-unknown-pragmas -Wno-unused-function -ffp-contract=off
+    -Wall -Wextra -Wno-unknown-pragmas -Wno-unused-function -ffp-contract=off
     $<$<BOOL:${KILN_WERROR}>:-Werror>)
 set_target_properties(kiln_cuda_host PROPERTIES
     OUTPUT_NAME kiln_cuda
@@ -48,3 +48,35 @@ add_library(kiln_cuda_host_driver SHARED ${KILN_CUDA_HOST}/driver.c)
 set_target_properties(kiln_cuda_host_driver PROPERTIES
     OUTPUT_NAME cuda SOVERSION 1 LIBRARY_OUTPUT_DIRECTORY ${KILN_CUDA_HOST})
 add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
+
+# Names of those that ctest runs on it: they train, or go through the table of functions.
+set(KILN_CUDA_HOST_TESTS
+    activations backward_hooks callbacks checkpoint contexts cross_entropy fine_tune fit freeze
+    grad_cam hooks init learner lr_find mix models nn op_errors ops ops_large optim optim_kernels
+    optimizers pack parity stopping step_callbacks tensor tta writes)
+set(KILN_CUDA_HOST_ENVIRONMENT
+    "KILN_PLUGINS=${KILN_CUDA_HOST}"
+    "LD_LIBRARY_PATH=${KILN_CUDA_HOST}"
+    "KILN_TEST_DEVICE=cuda")
+
+# kiln_cuda_host_test(NAME AS VARIABLE...) - tests/test_NAME.c on it, as cuda_host.AS, with these in its
+# environment.
+function(kiln_cuda_host_test name as)
+    add_test(NAME cuda_host.${as} COMMAND $<TARGET_FILE:test_${name}>
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    kiln_register(cuda_host.${as} "unit;cuda_host")
+    set_property(TEST cuda_host.${as} APPEND PROPERTY ENVIRONMENT ${KILN_CUDA_HOST_ENVIRONMENT} ${ARGN})
+endfunction()
+
+# Of the convolutions those that tests/cuda_host/cudnn.cpp makes, and the plain kernels; and threads
+# and blocks in other orders: the same bits, or there is a race.
+function(kiln_cuda_host_tests)
+    foreach(name ${KILN_CUDA_HOST_TESTS})
+        kiln_cuda_host_test(${name} ${name})
+    endforeach()
+    foreach(name ops ops_large)
+        kiln_cuda_host_test(${name} ${name}.plain "KILN_CUDA_CONV=plain")
+        kiln_cuda_host_test(${name} ${name}.backward "KILN_CUDA_HOST_ORDER=backward")
+        kiln_cuda_host_test(${name} ${name}.shuffled "KILN_CUDA_HOST_ORDER=1" "KILN_CUDA_CONV=plain")
+    endforeach()
+endfunction()

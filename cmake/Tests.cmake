@@ -105,6 +105,10 @@ foreach(source ${KILN_TESTS_FOUND})
     kiln_register(${name} "${labels}")
 endforeach()
 
+if(KILN_BUILD_CUDA_HOST AND NOT KILN_TEST_LAUNCHER)
+    kiln_cuda_host_tests()
+endif()
+
 # Those that draw the shapes data share one folder: example.data empties it and draws first.
 function(kiln_add_example test name data expected)
     set(fresh ON)

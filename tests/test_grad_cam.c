@@ -114,7 +114,7 @@ static void test_leaves_no_trace(void **state) {
     kn_heat heat;
     kn_named_list all;
     char before[65], after[65];
-    scene_open(&s, "cpu");
+    scene_open(&s, test_device());
     assert_int_equal(kn_weights_sha256(s.model, before), KN_OK);
     assert_int_equal(kn_module_parameters(s.model, &all), KN_OK);
     kn_param_freeze(all.item[0].param, true);
@@ -137,7 +137,7 @@ static void test_no_map(void **state) {
     (void)state;
     scene s;
     kn_heat heat;
-    scene_open(&s, "cpu");
+    scene_open(&s, test_device());
     kn_module *flat = kn_sequential(s.ctx, kn_adaptive_pool(s.ctx), kn_linear(s.ctx, 3, CLASSES));
     assert_int_equal(kn_grad_cam(flat, &norm, &s.batch, classes, &heat), KN_ERR_SHAPE);
     check_error(s.ctx, KN_ERR_SHAPE, "no module gives a feature map");

@@ -258,7 +258,7 @@ static void watch_and_compare(kn_ctx *ctx, const char *device, int size) {
 static void watching_changes_no_bit(void **state) {
     static const int size[] = {64, 33, 16};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
-        watch_and_compare(*state, "cpu", size[i]);
+        watch_and_compare(*state, test_device(), size[i]);
     watch_and_compare(*state, "reference", 16);
 }
 

@@ -63,12 +63,12 @@ static void weights_of(uint64_t seed, const char *device, float *out) {
 static void initial_weights_are_a_function_of_the_seed(void **state) {
     (void)state;
     static float a[SIMPLE_CNN_NUMBERS], b[SIMPLE_CNN_NUMBERS];
-    weights_of(42, "cpu", a);
-    weights_of(42, "cpu", b);
+    weights_of(42, test_device(), a);
+    weights_of(42, test_device(), b);
     assert_memory_equal(a, b, sizeof a);
     weights_of(42, "reference", b);
     assert_memory_equal(a, b, sizeof a);
-    weights_of(43, "cpu", b);
+    weights_of(43, test_device(), b);
     int same = 0;
     for (int i = 0; i < 16 * 3 * 9; i++)
         same += a[i] == b[i]; // NOLINT(clang-diagnostic-float-equal)

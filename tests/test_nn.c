@@ -267,7 +267,8 @@ static void check_place(kn_module *m, kn_device *device) {
 static void moving_keeps_values_and_gradients(void **state) {
     kn_ctx *ctx = *state;
     static float before[2][SIMPLE_CNN_NUMBERS], after[2][SIMPLE_CNN_NUMBERS];
-    kn_device *cpu = kn_device_open(ctx, "cpu"), *reference = kn_device_open(ctx, "reference");
+    kn_device *own = kn_device_open(ctx, test_device()),
+              *reference = kn_device_open(ctx, "reference");
     kn_module *m = kn_simple_cnn(ctx, 10);
     for (int packed = 0; packed < 2; packed++) {
         if (packed)
@@ -275,7 +276,7 @@ static void moving_keeps_values_and_gradients(void **state) {
         backward_once(m, 4, 32);
         read_params(m, false, before[0]);
         read_params(m, true, before[1]);
-        check_place(m, cpu);
+        check_place(m, own);
         assert_int_equal(kn_module_to(m, reference), KN_OK);
         check_place(m, reference);
         read_params(m, false, after[0]);
@@ -288,9 +289,9 @@ static void moving_keeps_values_and_gradients(void **state) {
         backward_once(m, 4, 32);
         read_params(m, true, after[1]);
         check_numbers("gradients there", SIMPLE_CNN_NUMBERS, after[1], before[1], 1e-5);
-        kn_device_use(ctx, cpu);
-        assert_int_equal(kn_module_to(m, cpu), KN_OK);
-        check_place(m, cpu);
+        kn_device_use(ctx, own);
+        assert_int_equal(kn_module_to(m, own), KN_OK);
+        check_place(m, own);
         read_params(m, false, after[0]);
         assert_memory_equal(before[0], after[0], sizeof before[0]);
         zero_grads(m);

@@ -22,7 +22,7 @@ static kn_module *deep(kn_ctx *ctx) {
 /* Bytes that the forwards of one step take beyond the model, in activations of the deep model. */
 static double activations(bool tape, int forwards) {
     counted c = {0};
-    kn_ctx *ctx = counted_ctx(&c, "cpu");
+    kn_ctx *ctx = counted_ctx(&c, test_device());
     kn_module *m = deep(ctx);
     kn_tensor *x = made_input(ctx, 1, KN_SHAPE(BATCH, SIDE, SIDE, WIDTH));
     size_t before = kn_step_memory(ctx);
@@ -52,7 +52,7 @@ static void without_a_tape_only_the_result_stays(void **state) {
 /* MiB that four forwards of one step take. */
 static double taken_by_simple_cnn(bool tape) {
     counted c = {0};
-    kn_ctx *ctx = counted_ctx(&c, "cpu");
+    kn_ctx *ctx = counted_ctx(&c, test_device());
     kn_module *m = kn_simple_cnn(ctx, 10);
     kn_tensor *x = made_input(ctx, 1, KN_SHAPE(128, 64, 64, 3));
     size_t before = kn_step_memory(ctx);
@@ -281,7 +281,7 @@ static const memory_case cases[] = {
 /* One run with the nth allocation refused, and then the same without. Whether any was refused. */
 static bool refuse_one(const memory_case *mc, long nth, bool and_after) {
     counted c = {0};
-    kn_ctx *ctx = counted_ctx(&c, "cpu");
+    kn_ctx *ctx = counted_ctx(&c, test_device());
     kn_module *m = mc->prepare != NULL ? mc->prepare(ctx) : NULL;
     c.fail_at = c.made + nth;
     c.fail_after = and_after;

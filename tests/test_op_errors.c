@@ -15,7 +15,7 @@ static kn_ctx *ctx;
 
 static int open_context(void **state) {
     (void)state;
-    ctx = counted_ctx(&memory, "cpu");
+    ctx = counted_ctx(&memory, test_device());
     return 0;
 }
 
@@ -161,9 +161,9 @@ static void an_index_outside_is_refused(void **state) {
         const int32_t indexes[] = {0, 2, bad[i], 1};
         kn_tensor *x = kn_zeros(ctx, KN_F32, KN_SHAPE(2, 3));
         kn_tensor *index = kn_from(ctx, KN_I32, KN_SHAPE(2, 2), indexes);
-        assert_null(kn_gather(ctx, x, 1, index));
         snprintf(part, sizeof part, "gather: index: element 2 is %d, expected 0 to 2", bad[i]);
-        check_error(ctx, KN_ERR_ARG, part);
+        check_value_refused(ctx, kn_gather(ctx, x, 1, index), part,
+                            "gather: an index is out of range");
     }
     kn_step_end(ctx);
 }
@@ -180,10 +180,10 @@ static void a_target_outside_is_refused(void **state) {
         kn_tensor *x = kn_require_grad(ctx, kn_zeros(ctx, KN_F32, KN_SHAPE(3, 10)));
         kn_tensor *target = kn_from(ctx, KN_I32, KN_SHAPE(3), targets);
         kn_tensor *loss = losses[i % KN_COUNT(losses)](ctx, x, target);
-        assert_null(loss);
-        assert_int_equal(kn_backward(ctx, loss), KN_ERR_ARG); /* the first error, not another */
+        if (loss == NULL) /* the first error, not another */
+            assert_int_equal(kn_backward(ctx, loss), KN_ERR_ARG);
         snprintf(part, sizeof part, "target 1 is %d, expected 0 to 9", value);
-        check_error(ctx, KN_ERR_ARG, part);
+        check_value_refused(ctx, loss, part, "a target is out of range");
     }
     kn_step_end(ctx);
 }

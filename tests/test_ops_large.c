@@ -19,14 +19,10 @@
 
 static counted memory;
 static kn_ctx *ctx;
-static const char *device_name = "cpu";
 
 static int open_context(void **state) {
     (void)state;
-    const char *only = getenv("KILN_TEST_DEVICE");
-    if (only != NULL && only[0] != '\0')
-        device_name = only;
-    ctx = counted_ctx(&memory, device_name);
+    ctx = counted_ctx(&memory, test_device());
     return 0;
 }
 
@@ -138,13 +134,13 @@ static void large_rows_match_the_reference(void **state) {
     (void)state;
     for (size_t i = 0; i < KN_COUNT(rows); i++) {
         int64_t count, expected_count;
-        float *got = all_numbers(&rows[i], device_name, &count);
+        float *got = all_numbers(&rows[i], test_device(), &count);
         float *want = all_numbers(&rows[i], "reference", &expected_count);
         assert_int_equal(count, expected_count);
         check_numbers(rows[i].name, count, got, want, 2e-5);
         double off = difference(got, want, count);
         if (!(off < 1e-6))
-            fail_msg("%s on %s: differs from the reference by %.2g", rows[i].name, device_name,
+            fail_msg("%s on %s: differs from the reference by %.2g", rows[i].name, test_device(),
                      off);
         free(got);
         free(want);
@@ -155,10 +151,10 @@ static void the_same_call_gives_the_same_bits(void **state) {
     (void)state;
     for (size_t i = 0; i < KN_COUNT(rows); i++) {
         int64_t count;
-        float *once = all_numbers(&rows[i], device_name, &count);
-        float *again = all_numbers(&rows[i], device_name, &count);
+        float *once = all_numbers(&rows[i], test_device(), &count);
+        float *again = all_numbers(&rows[i], test_device(), &count);
         if (memcmp(once, again, (size_t)count * sizeof *once) != 0)
-            fail_msg("%s on %s: a second call gives other bits", rows[i].name, device_name);
+            fail_msg("%s on %s: a second call gives other bits", rows[i].name, test_device());
         free(once);
         free(again);
     }
@@ -177,7 +173,7 @@ static void the_fused_relu_is_relu_bit_for_bit(void **state) {
     (void)state;
     static const float specials[] = {NAN, INFINITY, -INFINITY, -0.0f};
     static float values[4 * 9 * 9 * 3];
-    check_use(ctx, device_name);
+    check_use(ctx, test_device());
     numbers_fill(WIDE, 0, 0, KN_COUNT(values), values);
     for (size_t i = 0; i < KN_COUNT(specials); i++)
         values[300 + 61 * i] = specials[i];
@@ -206,7 +202,7 @@ static void the_fused_relu_is_relu_bit_for_bit(void **state) {
 /* Fails unless the convolution of x with w, both there, is the reference's. */
 static void check_conv(kn_tensor *x, kn_tensor *w, const char *what) {
     static float got[4096], want[4096], weights[4096];
-    kn_device *own = kn_device_open(ctx, device_name), *plain = kn_device_open(ctx, "reference");
+    kn_device *own = kn_device_open(ctx, test_device()), *plain = kn_device_open(ctx, "reference");
     kn_conv2d_opts opts = {.stride = 2, .padding = 1};
     kn_tensor *y = kn_conv2d(ctx, x, w, NULL, opts);
     check_good(ctx, what);
@@ -224,7 +220,7 @@ static void check_conv(kn_tensor *x, kn_tensor *w, const char *what) {
 static void packed_weights_follow_the_weights(void **state) {
     (void)state;
     float values[16 * 8 * 9];
-    kn_device *own = kn_device_open(ctx, device_name);
+    kn_device *own = kn_device_open(ctx, test_device());
     kn_device_use(ctx, own);
     kn_tensor *x = numbers(WIDE, 0, KN_SHAPE(2, 8, 8, 8));
     /* Step tensors: the same shape and no version, other numbers. */

@@ -22,8 +22,7 @@ static float start[ARRAYS][MOST];
 
 static int open_context(void **state) {
     (void)state;
-    const char *name = getenv("KILN_TEST_DEVICE");
-    ctx = counted_ctx(&memory, name != NULL && name[0] != '\0' ? name : "cpu");
+    ctx = counted_ctx(&memory, test_device());
     device = kn_device_default(ctx);
     reference = kn_device_open(ctx, "reference");
     for (int a = 0; a < ARRAYS; a++)

@@ -207,7 +207,7 @@ static void run_cases(kn_ctx *ctx, const char *device) {
 }
 
 static void optimizers_go_where_the_originals_go(void **state) {
-    run_cases(*state, "cpu");
+    run_cases(*state, test_device());
     run_cases(*state, "reference");
 }
 

@@ -282,7 +282,7 @@ static void check_against_pytorch(kn_ctx *ctx, const kn_normalize *norm) {
 
 static void check_against_reference(kn_ctx *ctx, const kn_normalize *norm) {
     static float grads[2][SIMPLE_CNN_NUMBERS];
-    static const char *const device[] = {"cpu", "reference"};
+    const char *const device[] = {test_device(), "reference"};
     double loss[2], trace[2][STEPS];
     kn_module *m = new_model(ctx);
     for (int i = 0; i < 2; i++) {

@@ -1,5 +1,6 @@
 /* test_writes.c - what a user writes counts: weights through the packed buffer, gradients by hand.
  * And what cannot be: a buffer that wants a gradient, a channel that does not vary. */
+#include "support/check.h"
 #include "support/counted.h"
 
 #include <kiln/kiln.h>
@@ -51,7 +52,7 @@ static void test_write_through_the_pack(void **state) {
 
 static void test_gradient_by_hand(void **state) {
     (void)state;
-    kn_ctx *ctx = context("cpu");
+    kn_ctx *ctx = context(test_device());
     kn_module *m = kn_linear(ctx, 2, 1);
     kn_optimizer *opt = kn_sgd(m, 0.5, (kn_sgd_opts){0});
     kn_named_list all;
@@ -76,7 +77,7 @@ static const kn_module_class bare_class = {.name = "bare"};
 
 static void test_buffer_wants_no_gradient(void **state) {
     (void)state;
-    kn_ctx *ctx = context("cpu");
+    kn_ctx *ctx = context(test_device());
     kn_module *m = kn_module_new(ctx, &bare_class, sizeof *m);
     kn_tensor *buffer = kn_module_buffer(m, "running", KN_F32, KN_SHAPE(3));
     assert_null(kn_require_grad(ctx, buffer));
@@ -89,7 +90,7 @@ static void test_buffer_wants_no_gradient(void **state) {
 static void test_constant_channel(void **state) {
     (void)state;
     enum { SIDE = 30, COUNT = 7, BYTES = COUNT * SIDE * SIDE * 3 };
-    kn_ctx *ctx = context("cpu");
+    kn_ctx *ctx = context(test_device());
     uint8_t *pixels = malloc(BYTES);
     kn_batch batch = {.n = COUNT, .height = SIDE, .width = SIDE, .pixels = pixels};
     for (int value = 0; value < 256; value++) {
@@ -145,7 +146,7 @@ static void test_copy(void **state) {
  */
 static void test_copy_into_a_parameter(void **state) {
     (void)state;
-    kn_ctx *ctx = context("cpu");
+    kn_ctx *ctx = context(test_device());
     kn_module *m = kn_conv_layer(ctx, 16, 16, (kn_conv_opts){0});
     kn_named_list all;
     assert_true(forward_sum(ctx, m) != 0);

@@ -58,7 +58,7 @@ struct dim3 {
     constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
 
-extern thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+extern dim3 threadIdx, blockIdx, blockDim, gridDim; /* one kernel runs at a time */
 
 /* What a launch asks for beside a kernel's own: the one array of that kind in src/backend/cuda. */
 extern thread_local float kn_launch_shared[];

@@ -7,7 +7,7 @@
 #include "backend/cuda/device_math.cuh"
 
 #include <cstdio>
-#include <cstdlib>
+#include <vector>
 
 enum { WRONG, WITH_WORKSPACE, SLOW, ENGINES };
 static const size_t WORKSPACE = 512;
@@ -70,59 +70,88 @@ void kn_cudnn_plan_free(kn_cudnn_plan *plan) {
 
 /* ---- the sums ---- */
 
-static double at(const void *from, bool bf16, int64_t i) {
-    return bf16 ? static_cast<double>(kn_wide(static_cast<const kn_half *>(from)[i]))
-                : static_cast<double>(static_cast<const float *>(from)[i]);
+typedef std::vector<float> numbers;
+
+static int64_t x_numbers(const kn_conv_dims &c) {
+    return c.n * c.h * c.w * c.in;
+}
+static int64_t w_numbers(const kn_conv_dims &c) {
+    return c.out * c.kernel_h * c.kernel_w * c.in;
+}
+static int64_t y_numbers(const kn_conv_dims &c) {
+    return c.n * c.out_h * c.out_w * c.out;
 }
 
-/* Adds up into sums, in the order of x's pixels, all that belongs to one place of y and one of w.
- */
-static void add_up(const kn_conv_form &f, const void *a, const void *b, double *sums) {
+static numbers read(const void *from, bool bf16, int64_t count) {
+    numbers all(static_cast<size_t>(count));
+    for (size_t i = 0; i < all.size(); i++)
+        all[i] = bf16 ? kn_wide(static_cast<const kn_half *>(from)[i])
+                      : static_cast<const float *>(from)[i];
+    return all;
+}
+
+/* One pixel's channels x, one place of the kernel w, one output channel's number y. */
+static void add_row(kn_conv_pass pass, int64_t in, float *x, float *w, float *y) {
+    if (pass == KN_PASS_FORWARD) {
+        float sum[8] = {};
+        int64_t i = 0;
+        for (; i + 8 <= in; i += 8)
+            for (int k = 0; k < 8; k++)
+                sum[k] += x[i + k] * w[i + k];
+        for (; i < in; i++)
+            sum[0] += x[i] * w[i];
+        for (float part : sum)
+            *y += part;
+    } else if (pass == KN_PASS_DATA) {
+        for (int64_t i = 0; i < in; i++)
+            x[i] += w[i] * *y;
+    } else {
+        for (int64_t i = 0; i < in; i++)
+            w[i] += x[i] * *y;
+    }
+}
+
+static void add_up(const kn_conv_form &f, float *x, float *w, float *y) {
     const kn_conv_dims &c = f.dims;
-    for (int64_t y = 0; y < c.n * c.out_h * c.out_w; y++)
-        for (int64_t tap = 0; tap < c.kernel_h * c.kernel_w; tap++) {
-            int64_t h = y / c.out_w % c.out_h * c.stride - c.padding + tap / c.kernel_w;
-            int64_t v = y % c.out_w * c.stride - c.padding + tap % c.kernel_w;
+    int64_t taps = c.kernel_h * c.kernel_w;
+    for (int64_t at = 0; at < c.n * c.out_h * c.out_w; at++)
+        for (int64_t tap = 0; tap < taps; tap++) {
+            int64_t h = at / c.out_w % c.out_h * c.stride - c.padding + tap / c.kernel_w;
+            int64_t v = at % c.out_w * c.stride - c.padding + tap % c.kernel_w;
             if (h < 0 || h >= c.h || v < 0 || v >= c.w)
                 continue;
-            int64_t x = ((y / (c.out_h * c.out_w) * c.h + h) * c.w + v) * c.in;
+            int64_t pixel = (at / (c.out_h * c.out_w) * c.h + h) * c.w + v;
             for (int64_t o = 0; o < c.out; o++)
-                for (int64_t i = 0; i < c.in; i++) {
-                    int64_t w = (o * c.kernel_h * c.kernel_w + tap) * c.in + i;
-                    if (f.pass == KN_PASS_FORWARD)
-                        sums[y * c.out + o] += at(a, f.bf16, x + i) * at(b, f.bf16, w);
-                    else if (f.pass == KN_PASS_DATA)
-                        sums[x + i] += at(a, f.bf16, y * c.out + o) * at(b, f.bf16, w);
-                    else
-                        sums[w] += at(a, f.bf16, x + i) * at(b, f.bf16, y * c.out + o);
-                }
+                add_row(f.pass, c.in, x + pixel * c.in, w + (o * taps + tap) * c.in,
+                        y + at * c.out + o);
         }
 }
 
-static int64_t numbers(const kn_conv_form &f) {
+static numbers sums_of(const kn_conv_form &f, const void *a, const void *b) {
     const kn_conv_dims &c = f.dims;
-    return f.pass == KN_PASS_FORWARD ? c.n * c.out_h * c.out_w * c.out
-           : f.pass == KN_PASS_DATA  ? c.n * c.h * c.w * c.in
-                                     : c.out * c.kernel_h * c.kernel_w * c.in;
+    numbers x = f.pass == KN_PASS_DATA ? numbers(static_cast<size_t>(x_numbers(c)))
+                                       : read(a, f.bf16, x_numbers(c));
+    numbers w = f.pass == KN_PASS_WEIGHTS ? numbers(static_cast<size_t>(w_numbers(c)))
+                                          : read(b, f.bf16, w_numbers(c));
+    numbers y = f.pass == KN_PASS_FORWARD
+                    ? numbers(static_cast<size_t>(y_numbers(c)))
+                    : read(f.pass == KN_PASS_DATA ? a : b, f.bf16, y_numbers(c));
+    add_up(f, x.data(), w.data(), y.data());
+    return f.pass == KN_PASS_FORWARD ? y : f.pass == KN_PASS_DATA ? x : w;
 }
 
 static void compute(const kn_cudnn_plan &plan, const kn_cudnn_run &run) {
     const kn_conv_form &f = plan.form;
-    int64_t count = numbers(f);
-    double *sums = static_cast<double *>(calloc(static_cast<size_t>(count), sizeof *sums));
-    if (sums == nullptr)
-        abort();
-    add_up(f, run.a, run.b, sums);
-    if (plan.engine == WRONG && sums[count - 1] != 0)
-        sums[count - 1] += 1;
+    numbers sums = sums_of(f, run.a, run.b);
+    if (plan.engine == WRONG && !sums.empty() && sums.back() != 0)
+        sums.back() += 1;
     if (plan.engine == WITH_WORKSPACE)
         memset(run.workspace, 0xff, WORKSPACE);
-    for (int64_t i = 0; i < count; i++)
+    for (size_t i = 0; i < sums.size(); i++)
         if (f.bf16 && !f.wide)
-            kn_put(static_cast<kn_half *>(run.out) + i, static_cast<float>(sums[i]));
+            kn_put(static_cast<kn_half *>(run.out) + i, sums[i]);
         else
-            static_cast<float *>(run.out)[i] = static_cast<float>(sums[i]);
-    free(sums);
+            static_cast<float *>(run.out)[i] = sums[i];
 }
 
 kn_status kn_cudnn_execute(kn_device *d, cudaStream_t stream, const kn_cudnn_run *run) {

@@ -18,7 +18,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 enum { SHARED_NUMBERS = 57 << 10 }; /* of f32: what a block has on an H100 */
 alignas(16) thread_local float kn_launch_shared[SHARED_NUMBERS];
@@ -79,7 +79,7 @@ struct warp {
     std::vector<fiber *> waiting;
 };
 
-/* The block under way: every thread of the operating system has its own. */
+/* The block under way. */
 struct team {
     const cuda_host_kernel *kernel;
     void **params;
@@ -92,7 +92,7 @@ struct team {
     std::vector<std::unique_ptr<fiber>> made;
 };
 
-static thread_local team all;
+static team all;
 
 /* A fiber goes on; the sanitizer learns whose stack this is, and whose the last was. */
 static void arrive(void *fake) {

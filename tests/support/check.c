@@ -2,7 +2,17 @@
 #include "support/check.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+const char *test_device(void) {
+    const char *name = getenv("KILN_TEST_DEVICE");
+    return name != NULL && name[0] != '\0' ? name : "cpu";
+}
+
+bool test_device_is_host(void) {
+    return strncmp(test_device(), "cuda", 4) != 0;
+}
 
 void check_contains(const char *text, const char *part) {
     if (strstr(text, part) == NULL)
@@ -16,6 +26,19 @@ void check_error(kn_ctx *ctx, kn_status status, const char *part) {
                  kn_status_name(error.status), error.message);
     check_contains(error.message, part);
     assert_null(strchr(error.message, '\n'));
+}
+
+void check_value_refused(kn_ctx *ctx, const kn_tensor *result, const char *at_once,
+                         const char *later) {
+    if (test_device_is_host())
+        assert_null(result);
+    if (result != NULL) { /* any read waits for the device */
+        char bytes[4096];
+        size_t size = (size_t)kn_tensor_numel(result) * sizeof(float);
+        assert_true(size <= sizeof bytes);
+        assert_int_equal(kn_tensor_read(ctx, result, bytes, size), KN_ERR_ARG);
+    }
+    check_error(ctx, KN_ERR_ARG, result != NULL ? later : at_once);
 }
 
 void check_good(kn_ctx *ctx, const char *what) {

@@ -10,11 +10,22 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+/* The device to test beside the reference: KILN_TEST_DEVICE, which ./test.sh --device sets, else
+ * cpu. */
+const char *test_device(void);
+
+/* Its memory is the context's, and what it computes is done when the call returns. */
+bool test_device_is_host(void);
+
 /* part is somewhere in text. */
 void check_contains(const char *text, const char *part);
 
 /* The context holds this error, with that in its one line of message; takes it. */
 void check_error(kn_ctx *ctx, kn_status status, const char *part);
+
+/* An op refused a value with KN_ERR_ARG: at once, or, where the device computes behind the caller's
+ * back, when the result is read, which tells less. Takes the error. */
+void check_value_refused(kn_ctx *ctx, const kn_tensor *result, const char *at_once, const char *later);
 
 /* The context holds no error; shows it else. what says where. */
 void check_good(kn_ctx *ctx, const char *what);

@@ -29,11 +29,6 @@ kn_allocator counted_allocator(counted *c) {
     return (kn_allocator){count_alloc, count_free, c};
 }
 
-const char *test_device(void) {
-    const char *name = getenv("KILN_TEST_DEVICE");
-    return name != NULL && name[0] != '\0' ? name : "cpu";
-}
-
 kn_ctx *counted_ctx(counted *c, const char *device) {
     kn_ctx *ctx;
     kn_error error = {0};

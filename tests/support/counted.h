@@ -17,10 +17,6 @@ typedef struct counted {
 /* c must outlive what is allocated. */
 kn_allocator counted_allocator(counted *c);
 
-/* The device to test beside the reference: KILN_TEST_DEVICE, which ./test.sh --device sets, else
- * cpu. */
-const char *test_device(void);
-
 /* A context on that device whose memory all comes from c; fails the test when there is none. */
 kn_ctx *counted_ctx(counted *c, const char *device);
 

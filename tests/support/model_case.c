@@ -11,7 +11,7 @@ static counted memory;
 
 int model_case_open(void **state) {
     memory = (counted){0};
-    *state = counted_ctx(&memory, "cpu");
+    *state = counted_ctx(&memory, test_device());
     return 0;
 }
 
