@@ -53,7 +53,7 @@ add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
 set(KILN_CUDA_HOST_TESTS
     activations backward_hooks callbacks checkpoint contexts cross_entropy fine_tune fit freeze
     grad_cam hooks init learner lr_find mix models nn op_errors ops ops_large optim optim_kernels
-    optimizers pack parity stopping step_callbacks tensor tta writes)
+    optimizers pack parity resident stopping step_callbacks tensor tta writes)
 set(KILN_CUDA_HOST_ENVIRONMENT
     "KILN_PLUGINS=${KILN_CUDA_HOST}"
     "LD_LIBRARY_PATH=${KILN_CUDA_HOST}"

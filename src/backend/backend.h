@@ -159,6 +159,14 @@ struct kn_backend {
     kn_status (*copy_out)(kn_device *d, void *host, const void *from, size_t bytes);
     kn_status (*copy)(kn_device *d, void *to, const void *from, size_t bytes);
     kn_status (*zero)(kn_device *d, void *to, size_t bytes);
+    /* Rows of so many bytes: y[index[i]] = x[i] for i < n, or y[i] = x[index[i]]. The indices of
+     * put_rows differ; none is checked. */
+    kn_status (*put_rows)(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                          const void *x, void *y);
+    kn_status (*take_rows)(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                           const void *x, void *y);
+    /* Bytes that alloc could still give. NULL: memory is the host's. */
+    size_t (*room)(kn_device *d);
     /* Of an asynchronous device: begins everything asked for so far. NULL: nothing waits. */
     kn_status (*submit)(kn_device *d);
     /* The parameter with this id is gone or changed shape: drop its packed copies. */

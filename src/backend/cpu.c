@@ -278,8 +278,9 @@ static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, cons
     .fill = kn_ref_fill, .unary = kn_cpu_unary, .unary_grad = kn_cpu_unary_grad,                   \
     .binary = kn_cpu_binary, .expand = kn_ref_expand, .axpy = kn_cpu_axpy, .cast = kn_cpu_cast,    \
     .permute = kn_ref_permute, .reduce = kn_ref_reduce, .max_grad = kn_ref_max_grad,               \
-    .argmax = kn_ref_argmax, .gather = kn_ref_gather, .gather_grad = kn_ref_gather_grad,           \
-    .matmul = cpu_matmul, .conv = cpu_conv, .conv_grad_data = cpu_conv_grad_data,                  \
+    .put_rows = kn_ref_put_rows, .take_rows = kn_ref_take_rows, .argmax = kn_ref_argmax,           \
+    .gather = kn_ref_gather, .gather_grad = kn_ref_gather_grad, .matmul = cpu_matmul,              \
+    .conv = cpu_conv, .conv_grad_data = cpu_conv_grad_data,                                        \
     .conv_grad_weights = cpu_conv_grad_weights, .mean_hw = kn_cpu_mean_hw,                         \
     .mean_hw_grad = kn_cpu_mean_hw_grad, .batch_norm = kn_cpu_batch_norm,                          \
     .batch_norm_grad = kn_cpu_batch_norm_grad, .dropout = kn_ref_dropout,                          \

@@ -49,6 +49,10 @@ kn_status kn_ref_reduce(kn_device *d, const kn_reduction *r, const float *x, flo
 kn_status kn_ref_max_grad(kn_device *d, const kn_reduction *r, const float *x, const float *y,
                           const float *dy, float *dx);
 kn_status kn_ref_argmax(kn_device *d, int64_t rows, int64_t cols, const float *x, int32_t *y);
+kn_status kn_ref_put_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                          const void *x, void *y);
+kn_status kn_ref_take_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                           const void *x, void *y);
 kn_status kn_ref_gather(kn_device *d, const kn_gather_dims *g, const float *x, const int32_t *index,
                         float *y);
 kn_status kn_ref_gather_grad(kn_device *d, const kn_gather_dims *g, const int32_t *index,

@@ -124,6 +124,22 @@ kn_status kn_ref_gather(kn_device *d, const kn_gather_dims *g, const float *x, c
     return KN_OK;
 }
 
+kn_status kn_ref_put_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                          const void *x, void *y) {
+    (void)d;
+    for (int64_t i = 0; i < n; i++)
+        memcpy((char *)y + (size_t)index[i] * bytes, (const char *)x + (size_t)i * bytes, bytes);
+    return KN_OK;
+}
+
+kn_status kn_ref_take_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
+                           const void *x, void *y) {
+    (void)d;
+    for (int64_t i = 0; i < n; i++)
+        memcpy((char *)y + (size_t)i * bytes, (const char *)x + (size_t)index[i] * bytes, bytes);
+    return KN_OK;
+}
+
 kn_status kn_ref_gather_grad(kn_device *d, const kn_gather_dims *g, const int32_t *index,
                              const float *dy, float *dx) {
     int64_t axis_step = 1;

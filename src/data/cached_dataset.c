@@ -2,6 +2,7 @@
  * a file (cache_file.h). */
 #include "core/file.h"
 #include "data/cache_file.h"
+#include "data/cached_dataset.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -74,6 +75,10 @@ static void cached_free(kn_dataset *ds) {
 }
 
 static const kn_dataset_class cached_class = {cached_len, cached_get, cached_free, NULL};
+
+bool kn_dataset_is_kept(const kn_dataset *ds) {
+    return ds->cls == &cached_class && ((const cached *)ds)->kind != KN_CACHE_OFF;
+}
 
 /* ---- which ---- */
 

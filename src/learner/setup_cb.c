@@ -1,14 +1,46 @@
 /* setup_cb.c - what every run needs first: the model and its batches on the device, and normalised
  * (the chapter's SetupLearnerCB). */
 #include "core/ctx.h"
+#include "data/resident.h"
+#include "tensor/tensor.h"
 
 #include <kiln/callbacks.h>
+
+/* Of one of a fit's two loaders. */
+typedef struct kept {
+    const kn_loader *loader; /* NULL: not yet asked for */
+    kn_resident *samples;    /* NULL: its batches travel */
+    kn_device *device;
+} kept;
 
 typedef struct setup {
     kn_callback base;
     kn_normalize *norm;
     kn_ctx *ctx;
+    kept kept[2]; /* [training], within a fit */
 } setup;
+
+static void drop_kept(setup *s) {
+    for (int i = 0; i < 2; i++) {
+        kn_resident_free(s->kept[i].samples);
+        s->kept[i] = (kept){0};
+    }
+}
+
+/* The samples on the device that a batch may come from. NULL without an error: there are none. */
+static kn_resident *samples_for(setup *s, kn_learner *l, kn_device *device) {
+    kept *k = &s->kept[l->training];
+    if (k->loader == l->loader && k->device == device)
+        return k->samples;
+    kn_resident_free(k->samples);
+    *k = (kept){.loader = l->loader, .device = device};
+    if (l->epochs - l->epoch < 2 || !kn_resident_wanted(l->loader, device))
+        return NULL;
+    k->samples = kn_resident_new(l->ctx, l->loader, device);
+    if (k->samples == NULL) /* it only saves time */
+        kn_error_take(l->ctx);
+    return k->samples;
+}
 
 static kn_flow measure(kn_learner *l, kn_normalize *norm) {
     kn_batch batch;
@@ -31,6 +63,7 @@ static kn_flow measure(kn_learner *l, kn_normalize *norm) {
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     kn_normalize *norm = ((setup *)cb)->norm;
+    drop_kept((setup *)cb);
     if (kn_module_to(l->model, kn_device_default(l->ctx)) != KN_OK)
         return KN_FAIL;
     if (norm->std[0] == 0 && norm->std[1] == 0 && norm->std[2] == 0)
@@ -46,13 +79,24 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 
 static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     kn_device *device = kn_device_default(l->ctx);
-    kn_tensor *x = kn_to(l->ctx, l->x, device);
+    /* Whoever came before may have put another x in the batch's place. */
+    bool as_loaded = l->x != NULL && l->x->data == l->batch.pixels;
+    kn_resident *samples = as_loaded ? samples_for((setup *)cb, l, device) : NULL;
+    kn_tensor *x =
+        samples != NULL ? kn_resident_batch(samples, &l->batch) : kn_to(l->ctx, l->x, device);
     l->y = kn_keep(l->ctx, kn_to(l->ctx, l->y, device));
     l->x = kn_keep(l->ctx, kn_normalize_apply(l->ctx, ((setup *)cb)->norm, x));
     return l->x != NULL && l->y != NULL ? KN_GO : KN_FAIL;
 }
 
+static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    drop_kept((setup *)cb);
+    return KN_GO;
+}
+
 static void free_setup(kn_callback *cb) {
+    drop_kept((setup *)cb);
     kn_free(((setup *)cb)->ctx, cb);
 }
 
@@ -60,6 +104,7 @@ static const kn_callback_class setup_class = {.name = "setup",
                                               .order = -100,
                                               .before_fit = before_fit,
                                               .before_batch = before_batch,
+                                              .after_fit = after_fit,
                                               .free = free_setup};
 
 kn_callback *kn_setup_cb(kn_ctx *ctx, kn_normalize *norm) {

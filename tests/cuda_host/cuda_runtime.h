@@ -187,6 +187,7 @@ cudaError_t cudaSetDevice(int ordinal);
 cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t error);
 
+cudaError_t cudaMemGetInfo(size_t *left, size_t *all);
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaMallocHost(void **p, size_t bytes);

@@ -67,6 +67,13 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     return cudaSuccess;
 }
 
+cudaError_t cudaMemGetInfo(size_t *left, size_t *all) {
+    std::lock_guard<std::mutex> held(memory_lock);
+    *all = memory_size();
+    *left = *all > memory_used ? *all - memory_used : 0;
+    return cudaSuccess;
+}
+
 cudaError_t cudaFree(void *p) {
     std::lock_guard<std::mutex> held(memory_lock);
     auto block = memory.find(p);

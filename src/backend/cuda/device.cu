@@ -164,6 +164,15 @@ extern "C" void kn_cuda_free(kn_device *d, void *p) {
     cudaFree(p);
 }
 
+extern "C" size_t kn_cuda_room(kn_device *d) {
+    size_t left = 0, all = 0;
+    bool known =
+        cudaSetDevice(d->ordinal) == cudaSuccess && cudaMemGetInfo(&left, &all) == cudaSuccess;
+    if (!known)
+        cudaGetLastError();
+    return known ? left : 0;
+}
+
 /* The old one stays until the device is closed: a recorded graph may point into it. Each is at
  * least twice as large as the one before, so they are few and no larger together than the last. */
 void *kn_cuda_scratch(kn_device *d, size_t bytes) {

@@ -6,6 +6,9 @@ KN_CUDA_KERNEL(copy_in);
 KN_CUDA_KERNEL(copy_out);
 KN_CUDA_KERNEL(copy);
 KN_CUDA_KERNEL(zero);
+/* move_rows.cu */
+KN_CUDA_KERNEL(put_rows);
+KN_CUDA_KERNEL(take_rows);
 /* elementwise.cu */
 KN_CUDA_KERNEL(fill);
 KN_CUDA_KERNEL(unary);

@@ -6,9 +6,11 @@ kn_status kn_cuda_open(kn_device *d);
 void kn_cuda_close(kn_device *d);
 void *kn_cuda_alloc(kn_device *d, size_t bytes);
 void kn_cuda_free(kn_device *d, void *p);
+size_t kn_cuda_room(kn_device *d);
 }
 
-/* Every entry is set: beside the kernels there are name, async, open, close, alloc, free, submit.
+/* Every entry is set: beside the kernels there are name, async, open, close, alloc, free, room,
+ * submit.
  */
 #undef KN_CUDA_KERNEL
 #undef KN_CUDA_BF16
@@ -24,7 +26,7 @@ struct every_kernel {
 struct every_bf16_kernel {
 #include "backend/cuda/kernels.cuh"
 };
-static_assert(sizeof(kn_backend) == (sizeof(every_kernel) + 7) * sizeof(void *),
+static_assert(sizeof(kn_backend) == (sizeof(every_kernel) + 8) * sizeof(void *),
               "kernels.cuh lacks an entry of the table");
 static_assert(sizeof(kn_bf16_kernels) == sizeof(every_bf16_kernel) * sizeof(void *),
               "kernels.cuh lacks an entry of the table for bf16");
@@ -37,6 +39,7 @@ static kn_backend make_table() {
     t.close = kn_cuda_close;
     t.alloc = kn_cuda_alloc;
     t.free = kn_cuda_free;
+    t.room = kn_cuda_room;
     t.submit = kn_cuda_flush;
 #undef KN_CUDA_KERNEL
 #undef KN_CUDA_BF16
