@@ -51,7 +51,7 @@ add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
 
 # Names of those that ctest runs on it: they train, or go through the table of functions.
 set(KILN_CUDA_HOST_TESTS
-    activations backward_hooks callbacks checkpoint contexts cross_entropy fine_tune fit freeze
+    activations backward_hooks callbacks checkpoint cli_device contexts cross_entropy fine_tune fit freeze
     grad_cam hooks init learner lr_find mix models nn op_errors ops ops_large optim optim_kernels
     optimizers pack parity resident stopping step_callbacks tensor tta writes)
 set(KILN_CUDA_HOST_ENVIRONMENT
