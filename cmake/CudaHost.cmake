@@ -54,6 +54,11 @@ set(KILN_CUDA_HOST_TESTS
     activations backward_hooks callbacks checkpoint cli_device contexts cross_entropy fine_tune fit freeze
     grad_cam hooks init learner lr_find mix models nn op_errors ops ops_large optim optim_kernels
     optimizers pack parity resident stopping step_callbacks tensor tta writes)
+set(KILN_CUDA_HOST_OPS ops ops_large)
+if(KILN_SANITIZE) # it is slow there: those that reach each kernel
+    set(KILN_CUDA_HOST_TESTS cross_entropy op_errors ops optim_kernels resident writes)
+    set(KILN_CUDA_HOST_OPS ops)
+endif()
 set(KILN_CUDA_HOST_ENVIRONMENT
     "KILN_PLUGINS=${KILN_CUDA_HOST}"
     "LD_LIBRARY_PATH=${KILN_CUDA_HOST}"
@@ -74,9 +79,9 @@ function(kiln_cuda_host_tests)
     foreach(name ${KILN_CUDA_HOST_TESTS})
         kiln_cuda_host_test(${name} ${name})
     endforeach()
-    foreach(name ops ops_large)
+    foreach(name ${KILN_CUDA_HOST_OPS})
         kiln_cuda_host_test(${name} ${name}.plain "KILN_CUDA_CONV=plain")
-        kiln_cuda_host_test(${name} ${name}.backward "KILN_CUDA_HOST_ORDER=backward")
+        kiln_cuda_host_test(${name} ${name}.backward "KILN_CUDA_HOST_ORDER=backward" "KILN_CUDA_CONV=plain")
         kiln_cuda_host_test(${name} ${name}.shuffled "KILN_CUDA_HOST_ORDER=1" "KILN_CUDA_CONV=plain")
     endforeach()
 endfunction()

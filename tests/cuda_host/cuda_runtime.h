@@ -10,7 +10,7 @@
  * Stricter than a device: a thread that ends while others of its block wait for it, or lanes that
  * ask for different things of each other, end the program with the kernel's grid. Memory of the
  * device holds NaN until something is written to it; under AddressSanitizer the host may not touch
- * it.
+ * small blocks of it.
  *
  * Not here: how fast anything is, what several streams do at once, and how NVIDIA's compiler rounds
  * (it may fuse a product and a sum). */

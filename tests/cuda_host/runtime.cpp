@@ -24,16 +24,29 @@ static std::mutex memory_lock;
 static std::map<void *, size_t> memory;
 static size_t memory_used;
 
+/* The host may not touch blocks of up to so many bytes; larger ones take too long to lock. */
+static const size_t LOCKED = 64 << 10;
+
+static void lock(void *p, size_t bytes) {
+    if (bytes <= LOCKED)
+        ASAN_POISON_MEMORY_REGION(p, bytes);
+}
+
+static void unlock(void *p, size_t bytes) {
+    if (bytes <= LOCKED)
+        ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+}
+
 /* Work of the device: it alone may touch its memory. */
 class at_work {
   public:
     at_work() : held(memory_lock) {
         for (auto &block : memory)
-            ASAN_UNPOISON_MEMORY_REGION(block.first, block.second);
+            unlock(block.first, block.second);
     }
     ~at_work() {
         for (auto &block : memory)
-            ASAN_POISON_MEMORY_REGION(block.first, block.second);
+            lock(block.first, block.second);
     }
 
   private:
@@ -61,7 +74,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     if (*p == nullptr)
         return told(cudaErrorMemoryAllocation);
     memset(*p, 0xff, whole);
-    ASAN_POISON_MEMORY_REGION(*p, whole);
+    lock(*p, bytes);
     memory[*p] = bytes;
     memory_used += whole;
     return cudaSuccess;
@@ -82,7 +95,7 @@ cudaError_t cudaFree(void *p) {
     if (block == memory.end())
         return told(cudaErrorInvalidValue);
     size_t whole = (block->second + 255) / 256 * 256;
-    ASAN_UNPOISON_MEMORY_REGION(p, whole);
+    unlock(p, block->second);
     memory_used -= whole;
     memory.erase(block);
     free(p);
