@@ -25,7 +25,8 @@ void check_error(kn_ctx *ctx, kn_status status, const char *part);
 
 /* An op refused a value with KN_ERR_ARG: at once, or, where the device computes behind the caller's
  * back, when the result is read, which tells less. Takes the error. */
-void check_value_refused(kn_ctx *ctx, const kn_tensor *result, const char *at_once, const char *later);
+void check_value_refused(kn_ctx *ctx, const kn_tensor *result, const char *at_once,
+                         const char *later);
 
 /* The context holds no error; shows it else. what says where. */
 void check_good(kn_ctx *ctx, const char *what);
