@@ -3,6 +3,7 @@
 
 usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--steps N] [--device D]
                      [--arm ARM]...
+       torch_step.py --peak --device D
 
 NAME is simple_cnn, resnet18 or xresnet50 (written here, layer for layer those of Kiln); an arm is
 eager, channels-last, bf16 (autocast, channels-last), compile or compile-bf16 (torch.compile of the
@@ -10,7 +11,7 @@ same), all that run here if none is named; on a GPU also capture and capture-bf1
 optimizer included, as a CUDA graph) and graph and graph-bf16 (the same of the compiled model). The step: normalise u8 pictures, forward, cross entropy,
 backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds (on a GPU,
 whose data lies there, of N runs of 50 steps that end in waiting for it), and the process's peak memory
-so far in MiB.
+so far in MiB. --peak: of products of bf16 matrices of 8192 x 8192, in TFLOP/s.
 """
 import argparse
 import json
@@ -154,6 +155,20 @@ def measure(step, steps, arm, cuda):
     return statistics.median(taken) * 1e3, float(loss.detach() if cuda else loss)
 
 
+def matrix_peak(device, side=8192, rounds=20):
+    """The quickest of some products, each followed by the next as in a step, in TFLOP/s."""
+    a, b = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
+    best = 0
+    for _ in range(6):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(rounds):
+            a @ b
+        torch.cuda.synchronize()
+        best = max(best, 2 * side**3 * rounds / (time.perf_counter() - began))
+    return best * 1e-12
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,7 +179,11 @@ def main():
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--device", default="cpu")
     ap.add_argument("--arm", action="append", choices=ARMS)
+    ap.add_argument("--peak", action="store_true")
     a = ap.parse_args()
+    if a.peak:
+        print(json.dumps({"torch": torch.__version__, "bf16_tflops": matrix_peak(a.device)}))
+        return
     torch.set_num_threads(a.threads)
     cuda = a.device.startswith("cuda")
     for arm in a.arm or (ARMS if cuda else ARMS[:5]):
