@@ -76,6 +76,13 @@ endfunction()
 # Of the convolutions those that tests/cuda_host/cudnn.cpp makes, and the plain kernels; and threads
 # and blocks in other orders: the same bits, or there is a race.
 function(kiln_cuda_host_tests)
+    add_executable(test_cuda_host tests/cuda_host/test_cuda_host.c)
+    set_target_properties(test_cuda_host PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${KILN_CUDA_HOST})
+    target_include_directories(test_cuda_host PRIVATE src tests)
+    target_link_libraries(test_cuda_host PRIVATE
+        kiln_static kiln_flags kiln_deps PkgConfig::CMOCKA kiln_test_support)
+    add_dependencies(test_cuda_host kiln_cli kiln_cuda_host)
+    kiln_cuda_host_test(cuda_host device)
     foreach(name ${KILN_CUDA_HOST_TESTS})
         kiln_cuda_host_test(${name} ${name})
     endforeach()

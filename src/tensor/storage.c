@@ -179,9 +179,16 @@ static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordina
 }
 
 kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
+    bool well = kn_ctx_status(ctx) == KN_OK;
     kn_engine *e = kn_engine_get(ctx);
     const kn_backend *backend = e != NULL ? kn_backend_find(name, &ctx->error) : NULL;
-    return backend != NULL ? open_device(ctx, backend, ordinal_of(name)) : NULL;
+    kn_device *device = backend != NULL ? open_device(ctx, backend, ordinal_of(name)) : NULL;
+    if (device != NULL || backend == NULL || !backend->async || strcmp(name, "auto") != 0 || !well)
+        return device;
+    /* Nobody asked for this one by its name: it is there, and does not work. */
+    kn_error why = kn_error_take(ctx);
+    kn_report(ctx, KN_LOG_WARNING, "%s; goes on on cpu", why.message);
+    return kn_device_open(ctx, "cpu");
 }
 
 kn_device *kn_device_default(kn_ctx *ctx) {

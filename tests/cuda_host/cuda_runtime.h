@@ -12,6 +12,9 @@
  * device holds NaN until something is written to it; under AddressSanitizer the host may not touch
  * small blocks of it.
  *
+ * KILN_CUDA_HOST_MEMORY is the device's memory in bytes, and KILN_CUDA_HOST_FAIL the number of the
+ * command that meets a bad address.
+ *
  * Not here: how fast anything is, what several streams do at once, and how NVIDIA's compiler rounds
  * (it may fuse a product and a sum). */
 #ifndef KN_CUDA_HOST_RUNTIME_H

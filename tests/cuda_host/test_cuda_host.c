@@ -1,0 +1,177 @@
+/* test_cuda_host.c - what a CUDA device does around its kernels, on the host's: steps that are
+ * replayed, the plan file, memory that is short, errors that come late. Runs under ctest, which
+ * tells where the plugin is. */
+#include "support/check.h"
+#include "support/command.h"
+#include "support/tree.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char root[TREE_PATH];
+
+#define HERE                                                                                       \
+    (command_opts) {                                                                               \
+        .folder = root, .home = root                                                               \
+    }
+#define TRAIN                                                                                      \
+    "train", "d", "--recipe", "chapter", "--epochs", "3", "-b", "8", "--img-size", "32",           \
+        "--momentum", "0.9", "--seed", "11", "--json"
+
+static int prepare(void **state) {
+    (void)state;
+    tree_make(root);
+    command_data(root, "d", 3, 16, 8);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tree_remove(root);
+    return 0;
+}
+
+/* A training with one more variable in its environment. */
+static void train(command_run *run, const char *device, const char *name, const char *value) {
+    if (name != NULL)
+        setenv(name, value, 1);
+    COMMAND(run, HERE, TRAIN, "--device", device, "-o", "run");
+    if (name != NULL)
+        unsetenv(name);
+    char path[TREE_PATH + 64];
+    snprintf(path, sizeof path, "%s/run", root);
+    if (access(path, F_OK) == 0) /* it got so far */
+        tree_remove(path);
+}
+
+/* ---- steps as graphs ---- */
+
+static long number_before(const char *text, const char *what) {
+    const char *at = strstr(text, what);
+    assert_non_null(at);
+    while (at > text && (at[-1] == ' ' || (at[-1] >= '0' && at[-1] <= '9')))
+        at--;
+    return strtol(at, NULL, 10);
+}
+
+/* A learning rate that changes with each step changes arguments of the graph. */
+static void replayed_steps_are_the_same_steps(void **state) {
+    (void)state;
+    command_run run;
+    char want[COMMAND_VALUE], got[COMMAND_VALUE];
+    train(&run, "cuda", "KILN_CUDA_GRAPHS", "0");
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", want);
+    command_free(&run);
+    train(&run, "cuda", "KILN_CUDA_STATS", "1");
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", got);
+    assert_string_equal(got, want);
+    assert_true(number_before(run.err, " runs replayed") >= 10); /* of 18 steps */
+    assert_true(number_before(run.err, " arguments changed") >= 10);
+    command_free(&run);
+}
+
+/* ---- the plan file ---- */
+
+static char *read_plans(void) {
+    char path[TREE_PATH + 64];
+    static char text[65536];
+    snprintf(path, sizeof path, "%s/plans/cuda.txt", root);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
+/* The quickest engine of tests/cuda_host is wrong; the next is chosen, once for all runs. */
+static void what_was_chosen_is_kept(void **state) {
+    (void)state;
+    command_run run;
+    char path[TREE_PATH + 64], once[65536], want[COMMAND_VALUE], got[COMMAND_VALUE];
+    snprintf(path, sizeof path, "%s/plans/cuda.txt", root);
+    remove(path);
+    train(&run, "cuda", NULL, NULL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", want);
+    command_free(&run);
+    snprintf(once, sizeof once, "%s", read_plans());
+    assert_null(strstr(once, "engine 0"));
+    assert_non_null(strstr(once, "engine 1"));
+    train(&run, "cuda", NULL, NULL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", got);
+    command_free(&run);
+    assert_string_equal(got, want);
+    assert_string_equal(read_plans(), once);
+}
+
+/* ---- what goes wrong ---- */
+
+static void a_device_without_memory_is_an_error_or_passed_over(void **state) {
+    (void)state;
+    command_run run;
+    train(&run, "cuda", "KILN_CUDA_HOST_MEMORY", "1000");
+    command_expect(&run, 4);
+    check_contains(run.err, "device cuda:0: counters: out of memory");
+    command_free(&run);
+    train(&run, "auto", "KILN_CUDA_HOST_MEMORY", "1000");
+    command_expect(&run, 0);
+    check_contains(run.err, "device cuda:0: counters: out of memory; goes on on cpu");
+    command_free(&run);
+}
+
+/* Wherever memory ends, it is said in one line with exit code 4, or was enough. */
+static void memory_that_ends_is_told(void **state) {
+    (void)state;
+    int short_of = 0;
+    for (long bytes = 1 << 17; bytes <= 1 << 25; bytes += bytes / 4) {
+        command_run run;
+        char size[32];
+        snprintf(size, sizeof size, "%ld", bytes);
+        train(&run, "cuda", "KILN_CUDA_HOST_MEMORY", size);
+        if (run.code != 0) {
+            command_expect(&run, 4);
+            check_contains(run.err, "out of memory");
+            short_of++;
+        }
+        command_free(&run);
+    }
+    print_message("%d sizes were too small\n", short_of);
+    assert_true(short_of > 3);
+}
+
+static void errors_that_come_late_are_told(void **state) {
+    (void)state;
+    for (int at = 3; at < 300; at *= 3) {
+        command_run run;
+        char number[16];
+        snprintf(number, sizeof number, "%d", at);
+        train(&run, "cuda", "KILN_CUDA_HOST_FAIL", number);
+        command_expect(&run, 4);
+        check_contains(run.err, "an illegal memory access was encountered, at ");
+        command_free(&run);
+    }
+    command_run run;
+    setenv("KILN_CUDA_DEBUG", "1", 1);
+    train(&run, "cuda", "KILN_CUDA_HOST_FAIL", "100");
+    unsetenv("KILN_CUDA_DEBUG");
+    command_expect(&run, 4);
+    check_contains(run.err, "an illegal memory access was encountered, at ");
+    assert_null(strstr(run.err, "at or before"));
+    command_free(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replayed_steps_are_the_same_steps),
+        cmocka_unit_test(what_was_chosen_is_kept),
+        cmocka_unit_test(a_device_without_memory_is_an_error_or_passed_over),
+        cmocka_unit_test(memory_that_ends_is_told),
+        cmocka_unit_test(errors_that_come_late_are_told),
+    };
+    return cmocka_run_group_tests(tests, prepare, clean);
+}
