@@ -110,6 +110,31 @@ static void what_was_chosen_is_kept(void **state) {
     assert_string_equal(read_plans(), once);
 }
 
+/* ---- for whoever looks for a fault, or for time ---- */
+
+static void looking_changes_nothing(void **state) {
+    (void)state;
+    command_run run;
+    char want[COMMAND_VALUE], got[COMMAND_VALUE];
+    static const char *const ways[][3] = {{"KILN_CUDA_CONV", "check", NULL},
+                                          {"KILN_CUDA_TRACE", "1", " commands\n"},
+                                          {"KILN_CUDA_DEBUG", "1", NULL}};
+    train(&run, "cuda", NULL, NULL);
+    command_expect(&run, 0);
+    command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", want);
+    command_free(&run);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        train(&run, "cuda", ways[i][0], ways[i][1]);
+        command_expect(&run, 0);
+        command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", got);
+        assert_string_equal(got, want);
+        assert_null(strstr(run.err, "is off by")); /* what was chosen is right */
+        if (ways[i][2] != NULL)
+            check_contains(run.err, ways[i][2]);
+        command_free(&run);
+    }
+}
+
 /* ---- what goes wrong ---- */
 
 static void a_device_without_memory_is_an_error_or_passed_over(void **state) {
@@ -170,6 +195,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replayed_steps_are_the_same_steps),
         cmocka_unit_test(what_was_chosen_is_kept),
+        cmocka_unit_test(looking_changes_nothing),
         cmocka_unit_test(a_device_without_memory_is_an_error_or_passed_over),
         cmocka_unit_test(memory_that_ends_is_told),
         cmocka_unit_test(errors_that_come_late_are_told),
