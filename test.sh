@@ -17,11 +17,13 @@ END
 }
 
 full=no
+long=OFF
 timeout=300
 while [ $# -gt 0 ]; do
     case $1 in
     --full)
         full=yes
+        long=ON
         timeout=3600
         export KILN_TEST_FULL=1
         ;;
@@ -87,7 +89,7 @@ fuzz() {
     logs="$logs $log"
 }
 
-leg release release build all -DKILN_TEST_TIMEOUT="$timeout"
+leg release release build all -DKILN_TEST_TIMEOUT="$timeout" -DKILN_LONG_TESTS="$long"
 leg asan asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
 if [ $full = no ]; then
     leg tsan tsan build-tsan thread_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))
