@@ -59,7 +59,7 @@ if(KILN_LONG_TESTS)
 endif()
 set(KILN_CUDA_HOST_OPS ops ops_large)
 if(KILN_SANITIZE) # it is slow there: those that reach each kernel
-    set(KILN_CUDA_HOST_TESTS cross_entropy op_errors ops optim_kernels resident writes)
+    set(KILN_CUDA_HOST_TESTS cross_entropy grad_cam op_errors optim_kernels resident writes)
     set(KILN_CUDA_HOST_OPS ops)
 endif()
 set(KILN_CUDA_HOST_ENVIRONMENT
