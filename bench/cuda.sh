@@ -9,8 +9,8 @@
 #
 #   doctor      what the device is
 #   check       every convolution of a step of each model against the plain kernels'
-#   tests       the tests of the library that a device is a parameter of, then that of a training
-#               that moves from device to device
+#   tests       the tests that a device is a parameter of, that of a training that moves from device
+#               to device among them
 #   chapter     the chapter, f32 and bf16: without a plan file, then three times with one
 #   seeds       the chapter in bf16 with two more seeds
 #   bench       kiln bench: kernels, what copying moves, steps
@@ -40,6 +40,7 @@ shift $((OPTIND - 1))
 [ -x "$build/kiln" ] || { echo "$0: $build/kiln is not there; build it first" >&2; exit 2; }
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
 cd "$here" || exit 1 # where the tests look for their goldens
+export KILN_HOME="$out/home" # with the plan file
 kiln=$build/kiln
 models="simple_cnn resnet18 xresnet50"
 failed=0
@@ -71,20 +72,21 @@ part_check() {
 
 # Whatever takes the device from the environment, or the one that "auto" finds.
 part_tests() {
-    export KILN_TEST_DEVICE=cuda KILN_BIN="$kiln" KILN_HOME="$out/home"
+    export KILN_TEST_DEVICE=cuda KILN_BIN="$kiln"
     for test in "$build"/tests/test_*; do
         name=$(basename "$test")
         [ -x "$test" ] || continue
         grep -qs 'test_device\|KILN_TEST_DEVICE\|MODEL_CASE\|run_init\|kn_ctx_new' "$here/tests/$name.c" || continue
         limited 120 "$name" "$test"
     done
-    unset KILN_TEST_DEVICE KILN_HOME
+    unset KILN_TEST_DEVICE
 }
 
 # chapter NAME OPTION... - wall time, epochs, accuracy and hash of one run.
 chapter() {
     name=$1
     shift
+    rm -rf "$out/run.$name"
     limited 60 "$name" "$kiln" train "$data" --recipe chapter --device cuda --json -o "$out/run.$name" "$@"
     sed -n 's/.*"event":"epoch".*"seconds":\([0-9.]*\).*/\1/p' "$out/$name.log" |
         awk 'NR > 1 { if (min == "" || $1 < min) min = $1; if ($1 > max) max = $1 }
@@ -95,14 +97,13 @@ chapter() {
 
 part_chapter() {
     [ -d "$data" ] || { echo "chapter: no data (-d)"; return; }
-    export KILN_HOME="$out/home.chapter"
+    rm -rf "$KILN_HOME/plans"
     find "$data" -type f -exec cat {} + >/dev/null
     for dtype in bf16 f32; do
         for run in cold 1 2 3; do
             chapter "chapter.$dtype.$run" --dtype $dtype --seed 42
         done
     done
-    unset KILN_HOME
 }
 
 part_seeds() {

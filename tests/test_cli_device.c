@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 
 enum { MOST_TRIES = 20 };
@@ -42,12 +41,6 @@ static int clean(void **state) {
     return 0;
 }
 
-static bool is_over(const command_run *run) {
-    siginfo_t info = {0};
-    assert_int_equal(waitid(P_PID, (id_t)run->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
-    return info.si_pid != 0;
-}
-
 /* Of a training that was interrupted: it stands within an epoch. */
 static bool stands_within(const char *name) {
     char path[TREE_PATH + 64];
@@ -69,7 +62,7 @@ static void interrupt(const char *device, const char *name) {
         snprintf(path, sizeof path, "%s/%s/last.ckpt", root, name);
         command_start(&run, HERE,
                       (const char *const[]){TRAIN, "--device", device, "-o", name, NULL});
-        while (stat(path, &st) != 0 && !is_over(&run))
+        while (stat(path, &st) != 0 && !command_ended(&run))
             nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
         kill(run.pid, SIGTERM);
         command_wait(&run);

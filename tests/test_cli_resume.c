@@ -68,12 +68,6 @@ static bool there(const char *run, const char *name) {
     return stat(path, &st) == 0;
 }
 
-static bool ended(const command_run *run) {
-    siginfo_t info = {0};
-    assert_int_equal(waitid(P_PID, (id_t)run->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
-    return info.si_pid != 0;
-}
-
 static void remove_run(const char *run) {
     char path[TREE_PATH + 64];
     snprintf(path, sizeof path, "%s/%s", root, run);
@@ -90,7 +84,7 @@ static void undisturbed(void) {
     if (want[0] != '\0')
         return;
     command_start(&run, HERE, (const char *const[]){TRAIN, "-o", "whole", NULL});
-    while (!there("whole", "sheet.svg") && !ended(&run))
+    while (!there("whole", "sheet.svg") && !command_ended(&run))
         wait_a_moment(0.001);
     double began = now();
     command_wait(&run);
@@ -132,14 +126,14 @@ static ino_t last_checkpoint(void) {
 /* Waits until this process has trained a batch, then for a random moment, and for a save to begin
  * if it is to be one inside; then kills. False: the training was over before. */
 static bool kill_at_random(command_run *run, bool inside, ino_t before) {
-    while (last_checkpoint() == before && !ended(run))
+    while (last_checkpoint() == before && !command_ended(run))
         wait_a_moment(0.0005);
     double until = now() + random_share() * whole * 0.8;
-    while (now() < until && !ended(run))
+    while (now() < until && !command_ended(run))
         wait_a_moment(0.001);
-    while (inside && !saving(run) && !ended(run))
+    while (inside && !saving(run) && !command_ended(run))
         continue;
-    if (ended(run))
+    if (command_ended(run))
         return false;
     kill(run->pid, SIGKILL);
     return true;
@@ -213,7 +207,7 @@ static void killed_anywhere_the_weights_are_the_same(void **state) {
 static void start_training(command_run *run, const char *name, const char *every) {
     command_start(run, HERE,
                   (const char *const[]){TRAIN, "-o", name, "--checkpoint-every", every, NULL});
-    while (!there(name, "sheet.svg") && !ended(run))
+    while (!there(name, "sheet.svg") && !command_ended(run))
         wait_a_moment(0.0005);
 }
 
@@ -265,7 +259,7 @@ static void sigusr1_saves(void **state) {
     undisturbed();
     start_training(&run, "saves", "1000");
     kill(run.pid, SIGUSR1);
-    while (!there("saves", "last.ckpt") && !ended(&run))
+    while (!there("saves", "last.ckpt") && !command_ended(&run))
         continue;
     kill(run.pid, SIGSTOP);
     snprintf(path, sizeof path, "%s/saves", root);

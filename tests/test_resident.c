@@ -123,7 +123,7 @@ static void a_fit_on_them_is_the_same_fit(void **state) {
     (void)state;
     const size_t epoch = (TRAIN + VALID) * SIDE * SIDE * 3, plenty = (size_t)1 << 30;
     outcome near = fit(true, false, plenty), travelling = fit(false, true, plenty);
-    outcome staying = fit(true, true, plenty), crowded = fit(true, true, 4 * epoch / 2);
+    outcome staying = fit(true, true, plenty), crowded = fit(true, true, 2 * epoch);
     assert_string_equal(travelling.weights, near.weights);
     assert_string_equal(staying.weights, near.weights);
     assert_string_equal(crowded.weights, near.weights);

@@ -11,8 +11,7 @@ struct kn_resident {
     size_t sample_bytes;
     kn_storage *samples; /* u8 [samples,H,W,3] */
     bool *there;         /* [samples] */
-    int32_t *index;      /* [room]: a batch's */
-    int room;
+    int32_t *index;      /* of a batch's samples */
 };
 
 enum { SHARE = 4 }; /* of the memory that is free, one part */
@@ -28,10 +27,9 @@ kn_resident *kn_resident_new(kn_ctx *ctx, const kn_loader *loader, kn_device *de
     kn_resident *r = kn_calloc(ctx, 1, sizeof *r, "samples on the device");
     if (r == NULL)
         return NULL;
-    *r = (kn_resident){
-        .ctx = ctx, .device = device, .sample_bytes = loader->sample_bytes, .room = loader->room};
+    *r = (kn_resident){.ctx = ctx, .device = device, .sample_bytes = loader->sample_bytes};
     r->there = kn_calloc(ctx, samples, sizeof *r->there, "samples on the device");
-    r->index = kn_calloc(ctx, (size_t)r->room, sizeof *r->index, "samples on the device");
+    r->index = kn_calloc(ctx, (size_t)loader->room, sizeof *r->index, "samples on the device");
     if (r->there != NULL && r->index != NULL)
         r->samples = kn_storage_get(ctx, device, samples * r->sample_bytes);
     if (r->samples != NULL)

@@ -7,33 +7,33 @@
 #include <kiln/callbacks.h>
 
 /* Of one of a fit's two loaders. */
-typedef struct kept {
+typedef struct pass_samples {
     const kn_loader *loader; /* NULL: not yet asked for */
     kn_resident *samples;    /* NULL: its batches travel */
     kn_device *device;
-} kept;
+} pass_samples;
 
 typedef struct setup {
     kn_callback base;
     kn_normalize *norm;
     kn_ctx *ctx;
-    kept kept[2]; /* [training], within a fit */
+    pass_samples pass[2]; /* [training], within a fit */
 } setup;
 
-static void drop_kept(setup *s) {
+static void drop_samples(setup *s) {
     for (int i = 0; i < 2; i++) {
-        kn_resident_free(s->kept[i].samples);
-        s->kept[i] = (kept){0};
+        kn_resident_free(s->pass[i].samples);
+        s->pass[i] = (pass_samples){0};
     }
 }
 
 /* The samples on the device that a batch may come from. NULL without an error: there are none. */
 static kn_resident *samples_for(setup *s, kn_learner *l, kn_device *device) {
-    kept *k = &s->kept[l->training];
+    pass_samples *k = &s->pass[l->training];
     if (k->loader == l->loader && k->device == device)
         return k->samples;
     kn_resident_free(k->samples);
-    *k = (kept){.loader = l->loader, .device = device};
+    *k = (pass_samples){.loader = l->loader, .device = device};
     if (l->epochs - l->epoch < 2 || !kn_resident_wanted(l->loader, device))
         return NULL;
     k->samples = kn_resident_new(l->ctx, l->loader, device);
@@ -63,7 +63,7 @@ static kn_flow measure(kn_learner *l, kn_normalize *norm) {
 
 static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     kn_normalize *norm = ((setup *)cb)->norm;
-    drop_kept((setup *)cb);
+    drop_samples((setup *)cb);
     if (kn_module_to(l->model, kn_device_default(l->ctx)) != KN_OK)
         return KN_FAIL;
     if (norm->std[0] == 0 && norm->std[1] == 0 && norm->std[2] == 0)
@@ -91,12 +91,12 @@ static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
 
 static kn_flow after_fit(kn_callback *cb, kn_learner *l) {
     (void)l;
-    drop_kept((setup *)cb);
+    drop_samples((setup *)cb);
     return KN_GO;
 }
 
 static void free_setup(kn_callback *cb) {
-    drop_kept((setup *)cb);
+    drop_samples((setup *)cb);
     kn_free(((setup *)cb)->ctx, cb);
 }
 

@@ -35,7 +35,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__ thread_local /* at a block's start it is not as the last block left it */
+#define __shared__ thread_local /* a block finds there what the one before left */
 
 struct uint2 {
     unsigned x, y;

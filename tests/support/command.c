@@ -107,6 +107,12 @@ static char *drain(int fd) {
     return text;
 }
 
+bool command_ended(const command_run *run) {
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)run->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    return info.si_pid != 0;
+}
+
 void command_wait(command_run *run) {
     int status;
     if (run->terminal)

@@ -31,6 +31,9 @@ void command_path(const char *program, char path[COMMAND_PATH]);
 /* Starts kiln with these arguments, NULL last. */
 void command_start(command_run *run, command_opts opts, const char *const *arguments);
 
+/* It has ended, and command_wait need not wait. */
+bool command_ended(const command_run *run);
+
 /* Waits for its end. command_free must follow. */
 void command_wait(command_run *run);
 void command_free(command_run *run);

@@ -134,6 +134,11 @@ extern const kn_bf16_kernels kn_cuda_bf16_table;
 
 /* ---- small helpers of kernels ---- */
 
+/* May so many bytes at these places be moved sixteen at a time? */
+static inline bool kn_cuda_by_sixteen(size_t bytes, const void *a, const void *b) {
+    return (bytes | reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0;
+}
+
 static inline unsigned kn_cuda_blocks(int64_t work, int64_t each) {
     return static_cast<unsigned>((work + each - 1) / each);
 }

@@ -156,16 +156,12 @@ template <typename W> static __global__ void zero_kernel(size_t words, W none, W
         to[i] = none;
 }
 
-static bool sixteens(size_t bytes, const void *a, const void *b) {
-    return (bytes | reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0;
-}
-
 static unsigned blocks_of(size_t words) {
     return kn_cuda_blocks(static_cast<int64_t>(words), THREADS);
 }
 
 extern "C" kn_status kn_cuda_copy(kn_device *d, void *to, const void *from, size_t bytes) {
-    return sixteens(bytes, to, from)
+    return kn_cuda_by_sixteen(bytes, to, from)
                ? kn_cuda_launch(d, "copy", copy_kernel<uint4>, blocks_of(bytes / 16), THREADS, 0,
                                 bytes / 16, static_cast<const uint4 *>(from),
                                 static_cast<uint4 *>(to))
@@ -175,7 +171,7 @@ extern "C" kn_status kn_cuda_copy(kn_device *d, void *to, const void *from, size
 }
 
 extern "C" kn_status kn_cuda_zero(kn_device *d, void *to, size_t bytes) {
-    return sixteens(bytes, to, NULL)
+    return kn_cuda_by_sixteen(bytes, to, NULL)
                ? kn_cuda_launch(d, "zero", zero_kernel<uint4>, blocks_of(bytes / 16), THREADS, 0,
                                 bytes / 16, make_uint4(0, 0, 0, 0), static_cast<uint4 *>(to))
                : kn_cuda_launch(d, "zero", zero_kernel<uint8_t>, blocks_of(bytes), THREADS, 0,

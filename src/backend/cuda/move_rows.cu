@@ -24,18 +24,14 @@ static kn_status move(kn_device *d, int64_t n, size_t bytes, const int32_t *inde
                           static_cast<const W *>(x), static_cast<W *>(y));
 }
 
-static bool sixteens(size_t bytes, const void *x, const void *y) {
-    return (bytes | reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(y)) % 16 == 0;
-}
-
 extern "C" kn_status kn_cuda_put_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
                                       const void *x, void *y) {
-    return sixteens(bytes, x, y) ? move<uint4, true>(d, n, bytes, index, x, y)
-                                 : move<uint8_t, true>(d, n, bytes, index, x, y);
+    return kn_cuda_by_sixteen(bytes, x, y) ? move<uint4, true>(d, n, bytes, index, x, y)
+                                           : move<uint8_t, true>(d, n, bytes, index, x, y);
 }
 
 extern "C" kn_status kn_cuda_take_rows(kn_device *d, int64_t n, size_t bytes, const int32_t *index,
                                        const void *x, void *y) {
-    return sixteens(bytes, x, y) ? move<uint4, false>(d, n, bytes, index, x, y)
-                                 : move<uint8_t, false>(d, n, bytes, index, x, y);
+    return kn_cuda_by_sixteen(bytes, x, y) ? move<uint4, false>(d, n, bytes, index, x, y)
+                                           : move<uint8_t, false>(d, n, bytes, index, x, y);
 }
