@@ -54,13 +54,13 @@ add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
 set(KILN_CUDA_HOST_TESTS
     activations backward_hooks callbacks checkpoint cli_device contexts cross_entropy fine_tune fit freeze
     grad_cam hooks init learner lr_find mix op_errors ops ops_large optim optim_kernels
-    optimizers pack resident stopping step_callbacks tensor tta writes)
+    optimizers pack resident runs stopping step_callbacks tensor tta writes)
 if(KILN_LONG_TESTS)
     list(APPEND KILN_CUDA_HOST_TESTS models nn parity)
 endif()
 set(KILN_CUDA_HOST_OPS ops ops_large)
 if(KILN_SANITIZE) # it is slow there: those that reach each kernel
-    set(KILN_CUDA_HOST_TESTS cross_entropy grad_cam op_errors optim_kernels resident writes)
+    set(KILN_CUDA_HOST_TESTS cross_entropy grad_cam op_errors optim_kernels resident runs writes)
     set(KILN_CUDA_HOST_OPS ops)
 endif()
 set(KILN_CUDA_HOST_ENVIRONMENT

@@ -120,6 +120,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t w
                      bytes);
 }
 
+static const size_t WORKSPACE = 64 << 10; /* bytes, overwritten when it runs */
+
 /* One algorithm, for operands that lie as the least aligned is said to. */
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
@@ -128,6 +130,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulHeuristicResult_t *found, int *count) {
     *count = most > 0;
     found->algo.alignment = 256;
+    found->workspaceSize = WORKSPACE < wish->workspace ? WORKSPACE : wish->workspace;
     for (uint32_t alignment : wish->alignment)
         if (alignment < found->algo.alignment)
             found->algo.alignment = alignment;
@@ -155,8 +158,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t how,
                               const void *a, cublasLtMatrixLayout_t am, const void *b,
                               cublasLtMatrixLayout_t bm, const void *beta, const void *c,
                               cublasLtMatrixLayout_t cm, void *d, cublasLtMatrixLayout_t dm,
-                              const cublasLtMatmulAlgo_t *algorithm, void *, size_t,
-                              cudaStream_t stream) {
+                              const cublasLtMatmulAlgo_t *algorithm, void *workspace,
+                              size_t workspace_bytes, cudaStream_t stream) {
     bool ta = how->trans_a == CUBLAS_OP_T, tb = how->trans_b == CUBLAS_OP_T;
     uintptr_t places = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
                        reinterpret_cast<uintptr_t>(c) | reinterpret_cast<uintptr_t>(d);
@@ -172,6 +175,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t how,
     const float *from_a = static_cast<const float *>(a), *from_b = static_cast<const float *>(b);
     float *to = static_cast<float *>(d);
     cuda_host_submit(stream, 1, [=] {
+        memset(workspace, 0xff, workspace_bytes);
         for (int64_t i = 0; i < z.batch; i++)
             multiply(how_now, x, from_a + i * x.batch_step, y, from_b + i * y.batch_step, z,
                      to + i * z.batch_step);

@@ -38,6 +38,7 @@ struct cublasLtMatmulAlgo_t {
 };
 struct cublasLtMatmulHeuristicResult_t {
     cublasLtMatmulAlgo_t algo;
+    size_t workspaceSize;
 };
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle);

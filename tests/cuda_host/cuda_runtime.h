@@ -5,7 +5,8 @@
  * it, and change places where CUDA's may wait for each other; blocks run one after another. Both
  * come in an order that KILN_CUDA_HOST_ORDER tells: forward, backward, or the seed of a shuffle. A
  * result that depends on it was a race. What is asked for on a stream is done at once, or kept for
- * a graph when the stream is captured.
+ * a graph when the stream is captured. Of a graph's nodes the latest comes first that waits for
+ * none, or what KILN_CUDA_HOST_ORDER says.
  *
  * Stricter than a device: a thread that ends while others of its block wait for it, or lanes that
  * ask for different things of each other, end the program with the kernel's grid. Memory of the
@@ -161,6 +162,7 @@ enum cudaMemcpyKind {
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2 };
+enum { cudaStreamSetCaptureDependencies = 1 };
 
 typedef struct cuda_host_stream *cudaStream_t;
 typedef struct cuda_host_event *cudaEvent_t;
@@ -220,6 +222,9 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
                                      unsigned long long *id, cudaGraph_t *graph,
                                      const cudaGraphNode_t **last, const cudaGraphEdgeData **edges,
                                      size_t *count);
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t *nodes,
+                                                const cudaGraphEdgeData *edges, size_t count,
+                                                unsigned flags);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
                                  unsigned long long flags);
 cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,

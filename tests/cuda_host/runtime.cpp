@@ -3,6 +3,7 @@
  * two ways take finds the same each time. */
 #include "host.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <map>
@@ -126,6 +127,7 @@ cudaError_t cudaMemset(void *p, int value, size_t bytes) {
 
 struct cuda_host_node {
     size_t index;
+    std::vector<size_t> before; /* of these indices, when in a graph */
     double nanoseconds;
     const cuda_host_kernel *kernel; /* NULL: a call */
     std::function<void()> call;
@@ -140,7 +142,7 @@ struct cuda_host_graph {
 
 struct cuda_host_stream {
     cuda_host_graph *capture;
-    cudaGraphNode_t last; /* of capture, for whoever asks */
+    std::vector<cudaGraphNode_t> last; /* of capture: what comes next waits for these */
 };
 
 struct cuda_host_event {
@@ -187,7 +189,9 @@ static bool is_broken(bool by_work) {
 static cudaError_t take(cudaStream_t stream, std::unique_ptr<cuda_host_node> node) {
     if (stream->capture != nullptr) {
         node->index = stream->capture->nodes.size();
-        stream->last = node.get();
+        for (cudaGraphNode_t before : stream->last)
+            node->before.push_back(before->index);
+        stream->last = {node.get()};
         stream->capture->nodes.push_back(std::move(node));
         return cudaSuccess;
     }
@@ -283,6 +287,7 @@ long long clock64() {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     stream->capture = new cuda_host_graph();
+    stream->last.clear();
     return cudaSuccess;
 }
 
@@ -298,8 +303,17 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
                                      size_t *count) {
     *status =
         stream->capture != nullptr ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-    *last = &stream->last;
-    *count = stream->capture != nullptr && !stream->capture->nodes.empty();
+    *last = stream->last.data();
+    *count = stream->last.size();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t *nodes,
+                                                const cudaGraphEdgeData *, size_t count,
+                                                unsigned flags) {
+    if (stream->capture == nullptr || flags != cudaStreamSetCaptureDependencies)
+        return told(cudaErrorInvalidValue);
+    stream->last.assign(nodes, nodes + count);
     return cudaSuccess;
 }
 
@@ -322,12 +336,35 @@ cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode
     return cudaSuccess;
 }
 
+/* What is ready may come in any order: the latest first, unless KILN_CUDA_HOST_ORDER says something
+ * else. */
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+    const char *told_order = getenv("KILN_CUDA_HOST_ORDER");
+    bool forward = told_order != nullptr && strcmp(told_order, "forward") == 0;
+    uint32_t seed = told_order != nullptr ? uint32_t(strtoul(told_order, nullptr, 10)) : 0;
+    std::vector<size_t> ready, waits_for;
+    std::vector<std::vector<size_t>> after(exec->nodes.size());
     if (is_broken(true))
         return cudaSuccess;
     at_work now;
-    for (auto &node : exec->nodes)
-        run(node.get());
+    for (auto &node : exec->nodes) {
+        waits_for.push_back(node->before.size());
+        for (size_t before : node->before)
+            after[before].push_back(node->index);
+        if (node->before.empty())
+            ready.push_back(node->index);
+    }
+    while (!ready.empty()) {
+        std::sort(ready.begin(), ready.end());
+        seed = seed != 0 ? seed * 1664525 + 1013904223 : 0;
+        size_t at = forward ? 0 : seed != 0 ? (seed >> 8) % ready.size() : ready.size() - 1;
+        size_t next = ready[at];
+        ready.erase(ready.begin() + long(at));
+        run(exec->nodes[next].get());
+        for (size_t then : after[next])
+            if (--waits_for[then] == 0)
+                ready.push_back(then);
+    }
     return cudaSuccess;
 }
 

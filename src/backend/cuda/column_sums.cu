@@ -28,40 +28,27 @@ static __global__ void __launch_bounds__(KN_NORM_THREADS)
         y[c] = static_cast<float>(total);
 }
 
-static kn_norm_grid grid_of(int64_t rows, int64_t cols, int vector) {
+template <int V, typename T>
+static kn_status column_sums(kn_device *d, int64_t rows, int64_t cols, const T *x, float *y) {
     kn_norm_dims n = {};
     n.rows = rows;
     n.channels = cols;
-    return kn_norm_grid_of(&n, vector, KN_NORM_SUM_BLOCKS);
-}
-
-/* Of whichever vector it will be. */
-size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols) {
-    size_t most = 0;
-    for (int vector : {1, 4, 8}) {
-        kn_norm_grid g = grid_of(rows, cols, vector);
-        size_t bytes = kn_norm_parts_bytes(&g);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
-template <int V, typename T>
-static kn_status column_sums(kn_device *d, int64_t rows, int64_t cols, const T *x, float *y,
-                             void *scratch) {
-    kn_norm_grid g = grid_of(rows, cols, V);
+    kn_norm_grid g = kn_norm_grid_of(&n, V, KN_NORM_SUM_BLOCKS);
+    float2 *parts = static_cast<float2 *>(kn_cuda_scratch(d, kn_norm_parts_bytes(&g)));
+    if (parts == NULL)
+        return KN_ERR_MEMORY;
+    kn_cuda_extent(d, y, static_cast<size_t>(cols) * sizeof(float));
     return kn_cuda_launch(d, "sums of columns", column_sums_kernel<V, T>, kn_norm_blocks(&g),
-                          KN_NORM_THREADS, 0, g, x, static_cast<float2 *>(scratch),
-                          kn_cuda_counters(d), y);
+                          KN_NORM_THREADS, 0, g, x, parts, kn_cuda_counters(d), y);
 }
 
 kn_status kn_cuda_column_sums(kn_device *d, int64_t rows, int64_t cols, bool bf16, const void *x,
-                              float *y, void *scratch) {
+                              float *y) {
     const kn_half *narrow = static_cast<const kn_half *>(x);
     const float *wide = static_cast<const float *>(x);
     if (bf16)
-        return cols % 8 == 0 && kn_aligned(x) ? column_sums<8>(d, rows, cols, narrow, y, scratch)
-                                              : column_sums<1>(d, rows, cols, narrow, y, scratch);
-    return cols % 4 == 0 && kn_aligned(x) ? column_sums<4>(d, rows, cols, wide, y, scratch)
-                                          : column_sums<1>(d, rows, cols, wide, y, scratch);
+        return cols % 8 == 0 && kn_aligned(x) ? column_sums<8>(d, rows, cols, narrow, y)
+                                              : column_sums<1>(d, rows, cols, narrow, y);
+    return cols % 4 == 0 && kn_aligned(x) ? column_sums<4>(d, rows, cols, wide, y)
+                                          : column_sums<1>(d, rows, cols, wide, y);
 }

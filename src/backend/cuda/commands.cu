@@ -2,11 +2,11 @@
  *
  * A training step asks for the same kernels again and again, with the same arguments but for a few
  * numbers. What is asked for between two flushes is a run. A run that came before is kn_recorded as
- * a CUDA graph; when one begins as a recorded run did, its commands are compared with the record
- * instead of being launched: an equal one costs nothing, a kernel with other arguments changes them
- * in its node, and at the flush the graph is launched as a whole. Where a run departs from the
- * record, what it had asked for so far is launched one by one, and it goes on like that. So
- * whatever the caller does, the device computes what was asked for, in order; only what it costs
+ * a CUDA graph (graphs.cu); when one begins as a recorded run did, its commands are compared with
+ * the record instead of being launched: an equal one costs nothing, a kernel with other arguments
+ * changes them in its node, and at the flush the graph is launched as a whole. Where a run departs
+ * from the record, what it had asked for so far is launched one by one, and it goes on like that.
+ * So whatever the caller does, the device computes what was asked for, in order; only what it costs
  * differs. */
 #include "backend/cuda/commands.cuh"
 
@@ -37,74 +37,6 @@ static kn_status issue_all(kn_device *d, const kn_run *r) {
     return status;
 }
 
-/* ---- recording ---- */
-
-/* The node that the last command put into the capture; NULL where that cannot be told. */
-static cudaGraphNode_t last_node(cudaStream_t stream) {
-    cudaStreamCaptureStatus capturing;
-    const cudaGraphNode_t *nodes = NULL;
-    size_t count = 0;
-#if CUDART_VERSION >= 13000
-    cudaError_t error =
-        cudaStreamGetCaptureInfo(stream, &capturing, NULL, NULL, &nodes, NULL, &count);
-#else
-    cudaError_t error = cudaStreamGetCaptureInfo(stream, &capturing, NULL, NULL, &nodes, &count);
-#endif
-    return error == cudaSuccess && count == 1 ? nodes[0] : NULL;
-}
-
-static void forget_graph(kn_recorded *g) {
-    if (g->exec != NULL)
-        cudaGraphExecDestroy(g->exec);
-    if (g->graph != NULL)
-        cudaGraphDestroy(g->graph);
-    free(g->node);
-    kn_run_free(&g->r);
-    *g = kn_recorded();
-}
-
-static bool capture(kn_device *d, const kn_run *r, cudaStream_t stream, kn_recorded *g) {
-    g->node = static_cast<cudaGraphNode_t *>(calloc(r->count, sizeof *g->node));
-    if (g->node == NULL ||
-        cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed) != cudaSuccess)
-        return false;
-    bool good = true;
-    for (size_t i = 0; i < r->count && good; i++) {
-        good = kn_run_issue(d, r, &r->commands[i], stream) == KN_OK;
-        if (good && r->commands[i].kernel != NULL) {
-            g->node[i] = last_node(stream);
-            good = g->node[i] != NULL;
-        }
-    }
-    return cudaStreamEndCapture(stream, &g->graph) == cudaSuccess && good &&
-           cudaGraphInstantiate(&g->exec, g->graph, 0) == cudaSuccess;
-}
-
-/* Records the run that was just launched. When that fails the device goes on as before: a graph
- * only saves time. */
-static void record(kn_device *d, kn_cuda_commands *c) {
-    kn_recorded *g = &c->graphs[0];
-    for (int i = 1; i < KN_MOST_GRAPHS; i++) /* unused ones have last_use 0 */
-        if (c->graphs[i].last_use < g->last_use)
-            g = &c->graphs[i];
-    if (g->exec != NULL)
-        cudaStreamSynchronize(kn_cuda_of(d)->stream); /* it may be running */
-    forget_graph(g);
-    kn_error *error = d->error, ignored = {};
-    d->error = &ignored;
-    bool good = kn_run_copy(&c->now, &g->r) && capture(d, &c->now, c->capture, g);
-    d->error = error;
-    if (!good) {
-        cudaGetLastError();
-        forget_graph(g);
-        if (kn_cuda_of(d)->debug)
-            fprintf(stderr, "cuda: a run of %zu commands could not be recorded: %s\n", c->now.count,
-                    ignored.message);
-        return;
-    }
-    g->last_use = ++c->uses;
-}
-
 /* Was a run like this launched before? From now on it was. */
 static bool seen_before(kn_cuda_commands *c) {
     uint64_t hash = kn_run_hash(&c->now);
@@ -127,9 +59,24 @@ static bool same_shape(const kn_command *a, const kn_command *b) {
            a->shared == b->shared && same_dim(a->grid, b->grid) && same_dim(a->block, b->block);
 }
 
+/* Do they touch the same memory? If not, the record's takes over what mine does. */
+static bool same_touches(const kn_blocks *blocks, const kn_run *now, const kn_command *mine,
+                         kn_run *record, const kn_command *its) {
+    bool same = true;
+    for (int i = 0; i < mine->touches; i++) {
+        const kn_touch *t = &now->touch[mine->first_touch + static_cast<size_t>(i)];
+        kn_touch *old = &record->touch[its->first_touch + static_cast<size_t>(i)];
+        bool alike = t->at == old->at || (t->bytes == 0 && kn_blocks_find(blocks, t->at) ==
+                                                               kn_blocks_find(blocks, old->at));
+        same = same && alike && t->bytes == old->bytes && t->written == old->written;
+        *old = *t;
+    }
+    return same;
+}
+
 /* The command just appended against the record's at its place: true when the record now says the
  * same, if need be because its node was changed. */
-static bool agrees(kn_cuda_commands *c, kn_recorded *g) {
+static bool agrees(kn_device *d, kn_cuda_commands *c, kn_recorded *g) {
     size_t i = c->now.count - 1;
     if (i >= g->r.count)
         return false;
@@ -139,7 +86,7 @@ static bool agrees(kn_cuda_commands *c, kn_recorded *g) {
     unsigned char *args = c->now.bytes + mine->at, *old = g->r.bytes + its->at;
     if (memcmp(args, old, mine->bytes) == 0)
         return true;
-    if (mine->kernel == NULL)
+    if (mine->kernel == NULL || mine->touches != its->touches)
         return false;
     void *params[KN_MOST_PARAMS];
     kn_run_params(&c->now, mine, params);
@@ -154,6 +101,7 @@ static bool agrees(kn_cuda_commands *c, kn_recorded *g) {
         return false;
     }
     memcpy(old, args, mine->bytes);
+    g->moved = !same_touches(&kn_cuda_of(d)->blocks, &c->now, mine, &g->r, its) || g->moved;
     c->patched++;
     return true;
 }
@@ -179,35 +127,58 @@ static kn_status take(kn_device *d) {
         c->follows = c->never ? NULL : begins(c);
     if (c->follows == NULL)
         return issue_now(d, &c->now, &c->now.commands[c->now.count - 1]);
-    if (agrees(c, c->follows))
+    if (agrees(d, c, c->follows))
         return KN_OK;
     c->follows = NULL;
     c->departed++;
     return issue_all(d, &c->now);
 }
 
+/* Does the graph that the run followed to its end run it right? With other memory other commands
+ * may have to wait for each other. Then it is of no more use: its nodes have the new memory. */
+static bool is_right(kn_device *d, kn_cuda_commands *c) {
+    kn_order now;
+    kn_recorded *g = c->follows;
+    if (g->r.count != c->now.count)
+        return false;
+    size_t removed = kn_cuda_of(d)->blocks.removed;
+    if ((!g->moved && g->removed == removed) || g->order.count == 0)
+        return true;
+    bool same = kn_order_of(d, &c->now, &now) && kn_order_same(&now, &g->order);
+    kn_order_free(&now);
+    g->moved = false;
+    g->removed = removed;
+    if (!same) {
+        cudaStreamSynchronize(kn_cuda_of(d)->stream); /* it may be running */
+        kn_graph_forget(g);
+    }
+    return same;
+}
+
 extern "C" kn_status kn_cuda_flush(kn_device *d) {
     kn_cuda_commands *c = kn_cuda_of(d)->commands;
     kn_status status = KN_OK;
     cudaSetDevice(d->ordinal);
+    kn_cuda_of(d)->extents = 0;
     if (c->now.count == 0)
         return KN_OK;
     if (c->trace.on)
-        kn_trace_keep(&c->trace, &c->now);
-    bool replay = c->follows != NULL && c->follows->r.count == c->now.count;
+        kn_trace_keep(d, &c->trace, &c->now);
+    bool replay = c->follows != NULL && is_right(d, c);
     if (replay) {
         c->follows->last_use = ++c->uses;
         c->replayed++;
         status = kn_cuda_complain(d, cudaGraphLaunch(c->follows->exec, kn_cuda_of(d)->stream),
                                   "a recorded step");
-    } else if (c->follows != NULL) { /* it ended before its record did */
+    } else if (c->follows != NULL) { /* it ended before its record did, or the record was wrong */
         c->departed++;
         status = issue_all(d, &c->now);
     }
     if (status == KN_OK && !replay && !c->never && c->now.count >= LEAST_RUN && seen_before(c))
-        record(d, c);
+        kn_graph_record(d, c);
     c->follows = NULL;
     kn_run_clear(&c->now);
+    kn_cuda_scratches_rewind(kn_cuda_of(d)->scratches);
     return status;
 }
 
@@ -243,21 +214,29 @@ kn_status kn_cuda_wait(kn_device *d) {
 
 /* ---- asking for work ---- */
 
+void kn_cuda_extent(kn_device *d, const void *p, size_t bytes) {
+    kn_cuda *c = kn_cuda_of(d);
+    if (p != NULL && c->extents < KN_CUDA_EXTENTS)
+        c->extent[c->extents++] = {p, bytes};
+}
+
 kn_status kn_cuda_launch_raw(kn_device *d, const char *name, const void *kernel, dim3 grid,
                              dim3 block, size_t shared, void **params, const size_t *sizes,
-                             int count) {
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0)
+                             int count, const kn_touches *touches) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
+        kn_cuda_of(d)->extents = 0;
         return KN_OK;
+    }
     size_t bytes = 0;
     unsigned short offset[KN_MOST_PARAMS] = {};
     for (int i = 0; i < count && i < KN_MOST_PARAMS; i++) {
         offset[i] = static_cast<unsigned short>(bytes);
         bytes += kn_run_aligned(sizes[i]);
     }
-    if (count > KN_MOST_PARAMS || bytes > KN_MOST_BYTES)
+    if (count > KN_MOST_PARAMS || bytes > KN_MOST_BYTES || touches->count > KN_MOST_TOUCHES)
         return kn_cuda_fail(d, KN_ERR_LIMIT, "device cuda: %s has too many arguments", name);
     kn_run *r = &kn_cuda_of(d)->commands->now;
-    kn_command *c = kn_run_append(d, r, name, bytes);
+    kn_command *c = kn_run_append(d, r, name, bytes, touches);
     if (c == NULL)
         return KN_ERR_MEMORY;
     c->kernel = kernel;
@@ -272,9 +251,9 @@ kn_status kn_cuda_launch_raw(kn_device *d, const char *name, const void *kernel,
 }
 
 kn_status kn_cuda_submit(kn_device *d, const char *name, kn_cuda_call call, const void *args,
-                         size_t bytes) {
+                         size_t bytes, const kn_touches *touches) {
     kn_run *r = &kn_cuda_of(d)->commands->now;
-    kn_command *c = kn_run_append(d, r, name, bytes);
+    kn_command *c = kn_run_append(d, r, name, bytes, touches);
     if (c == NULL)
         return KN_ERR_MEMORY;
     c->call = call;
@@ -296,6 +275,7 @@ kn_cuda_commands *kn_cuda_commands_new(kn_device *d) {
                       "a stream to record with") == KN_OK) {
         c->never =
             kn_cuda_of(d)->debug || c->trace.on || (graphs != NULL && strcmp(graphs, "0") == 0);
+        c->line = graphs != NULL && strcmp(graphs, "line") == 0;
         return c;
     }
     kn_cuda_commands_free(c);
@@ -308,11 +288,12 @@ void kn_cuda_commands_free(kn_cuda_commands *c) {
     if (getenv("KILN_CUDA_STATS") != NULL)
         fprintf(stderr,
                 "cuda: %zu commands launched, %zu runs replayed with %zu arguments changed, %zu "
-                "departed from their record\n",
-                c->launches, c->replayed, c->patched, c->departed);
+                "departed from their record; the largest has %zu commands, %zu of them one after "
+                "another\n",
+                c->launches, c->replayed, c->patched, c->departed, c->most, c->longest);
     kn_trace_close(&c->trace);
     for (kn_recorded &g : c->graphs)
-        forget_graph(&g);
+        kn_graph_forget(&g);
     kn_run_free(&c->now);
     if (c->capture != NULL)
         cudaStreamDestroy(c->capture);

@@ -3,6 +3,7 @@
 #define KN_BACKEND_CUDA_COMMANDS_CUH
 
 #include "backend/cuda/cuda.cuh"
+#include "backend/cuda/order.cuh"
 
 enum {
     KN_MOST_PARAMS = 24,
@@ -20,6 +21,8 @@ struct kn_command {
     size_t at, bytes; /* of its arguments, in the run's */
     int count;
     unsigned short offset[KN_MOST_PARAMS];
+    size_t first_touch; /* of the run's */
+    int touches;
 };
 
 struct kn_run {
@@ -27,11 +30,16 @@ struct kn_run {
     size_t count, room;
     unsigned char *bytes;
     size_t used, bytes_room;
+    kn_touch *touch;
+    size_t touched, touch_room;
 };
 
 struct kn_recorded {
     kn_run r;
-    cudaGraphNode_t *node; /* of each command; NULL for a call's */
+    cudaGraphNode_t *node; /* the last of each command */
+    kn_order order;        /* of the graph's commands; none: they are a line */
+    bool moved;            /* they touch other memory than when the order was found */
+    size_t removed;        /* blocks of memory, until then: what was apart may not be now */
     cudaGraph_t graph;
     cudaGraphExec_t exec;
     uint64_t last_use;
@@ -44,6 +52,7 @@ struct kn_trace {
     float *taken; /* of the run under way, microseconds */
     size_t room;
     kn_run last;
+    kn_order last_order;
     float *last_taken;
 };
 
@@ -56,9 +65,11 @@ struct kn_cuda_commands {
     uint64_t uses;
     cudaStream_t capture;
     bool never; /* KILN_CUDA_GRAPHS=0, or debugging */
+    bool line;  /* KILN_CUDA_GRAPHS=line */
     kn_trace trace;
     size_t launches, replayed, patched,
-        departed; /* of commands; of runs; told to KILN_CUDA_STATS */
+        departed;         /* of commands; of runs; told to KILN_CUDA_STATS */
+    size_t most, longest; /* commands of the largest graph, and one after another in it */
 };
 
 /* ---- runs.cu ---- */
@@ -69,7 +80,8 @@ static inline size_t kn_run_aligned(size_t bytes) {
 }
 
 /* A command with room for its arguments, zeroed, at the run's end. NULL with the error set. */
-kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes);
+kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes,
+                          const kn_touches *touches);
 bool kn_run_copy(const kn_run *from, kn_run *to); /* to an empty one; false: no memory */
 void kn_run_clear(kn_run *r);
 void kn_run_free(kn_run *r);
@@ -86,12 +98,20 @@ kn_status kn_run_issue(kn_device *d, const kn_run *r, const kn_command *c, cudaS
 /* KN_OK, or the error said of a command. */
 kn_status kn_cuda_complain(kn_device *d, cudaError_t error, const char *name);
 
+/* ---- graphs.cu ---- */
+
+/* Records the run that was just launched. Where that fails the device goes on as before: a graph
+ * only saves time. */
+void kn_graph_record(kn_device *d, kn_cuda_commands *c);
+void kn_graph_forget(kn_recorded *g);
+
 /* ---- trace.cu ---- */
 
 kn_status kn_trace_open(kn_device *d, kn_trace *t);
 /* A command alone on the device, timed. */
 kn_status kn_trace_issue(kn_device *d, kn_trace *t, const kn_run *r, const kn_command *c);
-void kn_trace_keep(kn_trace *t, const kn_run *r); /* if it is long enough for a step */
+void kn_trace_keep(kn_device *d, kn_trace *t,
+                   const kn_run *r); /* if it is long enough for a step */
 void kn_trace_close(kn_trace *t);
 
 #endif

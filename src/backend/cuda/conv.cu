@@ -47,7 +47,7 @@ void kn_cuda_convolutions_free(kn_device *d) {
         return;
     for (kn_way *&first : c->bucket)
         free_all(first);
-    kn_packed_free(&c->packed);
+    kn_packed_free(d, &c->packed);
     kn_cudnn_free(c->cudnn);
     if (c->began != NULL)
         cudaEventDestroy(c->began);
@@ -107,7 +107,12 @@ static kn_status run_plan(kn_device *d, const kn_way *w, const void *a, const vo
                           void *workspace) {
     static const char *const name[] = {"conv", "conv_grad_data", "conv_grad_weights"};
     kn_cudnn_run run = {kn_cuda_of(d)->convolutions->cudnn, w->plan, a, b, out, workspace};
-    return kn_cuda_submit(d, name[w->form.pass], execute_call, &run, sizeof run);
+    kn_touches touches = {};
+    kn_touches_add(&touches, a, false);
+    kn_touches_add(&touches, b, false);
+    kn_touches_add(&touches, out, true);
+    kn_touches_add(&touches, w->workspace > 0 ? workspace : NULL, true);
+    return kn_cuda_submit(d, name[w->form.pass], execute_call, &run, sizeof run, &touches);
 }
 
 /* The packed weights: a parameter's copy, or one in room. NULL with the error set. */
@@ -161,6 +166,8 @@ static kn_status run_weights(kn_device *d, const kn_way *w, const kn_operands *o
     }
     bool direct = (!f->bf16 || w->wide) && w->padded == c->in && c->kernel_h * c->kernel_w == 1 &&
                   reinterpret_cast<uintptr_t>(dw) % 16 == 0;
+    if (direct)
+        kn_cuda_extent(d, dw, static_cast<size_t>(c->out * c->in) * sizeof(float));
     if (status == KN_OK)
         status = run_plan(d, w, x, o->b, direct ? static_cast<void *>(dw) : room, workspace);
     return status == KN_OK && !direct
@@ -221,18 +228,13 @@ static kn_conv_form form_of(const kn_cuda_convolutions *c, const kn_conv_dims *d
     return f;
 }
 
-/* `more` bytes of scratch behind what the way takes. */
-static kn_status run(kn_device *d, const kn_conv_form *f, const kn_operands *o, size_t more,
-                     char **behind) {
+static kn_status run(kn_device *d, const kn_conv_form *f, const kn_operands *o) {
     const kn_way *w = way_for(d, f);
     if (w == NULL)
         return d->error->status;
-    size_t own = kn_way_scratch(w);
-    char *room = static_cast<char *>(kn_cuda_scratch(d, own + more));
+    char *room = static_cast<char *>(kn_cuda_scratch(d, kn_way_scratch(w)));
     if (room == NULL)
         return KN_ERR_MEMORY;
-    if (behind != NULL)
-        *behind = room + own;
     kn_status status = kn_way_run(d, w, o, room);
     if (status == KN_OK && kn_cuda_of(d)->convolutions->check)
         kn_way_check(d, w, o);
@@ -247,7 +249,7 @@ static kn_status forward(kn_device *d, const kn_conv_dims *dims, bool bf16, cons
     kn_conv_form f = form_of(c, dims, KN_PASS_FORWARD, bf16);
     f.bias = bias != NULL;
     kn_operands o = {x, NULL, w, bias, relu, y};
-    return run(d, &f, &o, 0, NULL);
+    return run(d, &f, &o);
 }
 
 static kn_status grad_data(kn_device *d, const kn_conv_dims *dims, bool bf16, const void *dy,
@@ -257,7 +259,7 @@ static kn_status grad_data(kn_device *d, const kn_conv_dims *dims, bool bf16, co
         return d->error->status;
     kn_conv_form f = form_of(c, dims, KN_PASS_DATA, bf16);
     kn_operands o = {dy, NULL, w, NULL, false, dx};
-    return run(d, &f, &o, 0, NULL);
+    return run(d, &f, &o);
 }
 
 static kn_status grad_weights(kn_device *d, const kn_conv_dims *dims, bool bf16, const void *x,
@@ -267,12 +269,10 @@ static kn_status grad_weights(kn_device *d, const kn_conv_dims *dims, bool bf16,
         return d->error->status;
     kn_conv_form f = form_of(c, dims, KN_PASS_WEIGHTS, bf16);
     kn_operands o = {x, dy, {NULL, 0, 0}, NULL, false, dw};
-    int64_t rows = dims->n * dims->out_h * dims->out_w;
-    char *sums = NULL;
-    kn_status status =
-        run(d, &f, &o, db != NULL ? kn_cuda_column_sums_scratch(rows, dims->out) : 0, &sums);
+    kn_status status = run(d, &f, &o);
     return status == KN_OK && db != NULL
-               ? kn_cuda_column_sums(d, rows, dims->out, bf16, dy, db, sums)
+               ? kn_cuda_column_sums(d, dims->n * dims->out_h * dims->out_w, dims->out, bf16, dy,
+                                     db)
                : status;
 }
 

@@ -99,6 +99,7 @@ struct first_grid {
     int down;        /* pixels at once */
     unsigned blocks; /* of each tile */
 };
+KN_HAS_NO_POINTERS(first_grid);
 
 static first_grid grid_of(const kn_conv_dims *c) {
     first_grid g;
@@ -200,6 +201,7 @@ kn_status kn_cuda_first_grad_weights(kn_device *d, const kn_conv_dims *c, bool b
              : kn_cuda_launch(d, "first conv_grad_weights", weights_kernel<float>, grid, THREADS, 0,
                               *c, g, static_cast<const float *>(x), static_cast<const float *>(dy),
                               parts);
+    kn_cuda_extent(d, dw, static_cast<size_t>(count) * sizeof(float));
     return status == KN_OK ? kn_cuda_launch(d, "first conv_grad_weights", gather_kernel,
                                             kn_cuda_blocks(count, THREADS / 32), THREADS, 0, count,
                                             c->in, taps, c->out, g.blocks, parts, dw)

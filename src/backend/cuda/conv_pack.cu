@@ -43,6 +43,7 @@ kn_status kn_cuda_unpack_weights(kn_device *d, const kn_conv_dims *c, int64_t pa
                                  const void *packed, float *weights) {
     int64_t taps = c->kernel_h * c->kernel_w, count = c->out * taps * c->in;
     unsigned blocks = kn_cuda_blocks(count, THREADS);
+    kn_cuda_extent(d, weights, static_cast<size_t>(count) * sizeof(float));
     return bf16 ? kn_cuda_launch(d, "unpack weights", unpack_kernel<kn_half>, blocks, THREADS, 0,
                                  count, taps, c->in, padded, static_cast<const kn_half *>(packed),
                                  weights)

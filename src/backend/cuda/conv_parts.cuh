@@ -30,9 +30,8 @@ kn_status kn_cuda_bias_relu(kn_device *d, int64_t rows, int64_t cols, bool bf16,
 /* ---- column_sums.cu ---- */
 
 /* y [cols] = sums of x [rows,cols] over the rows. */
-size_t kn_cuda_column_sums_scratch(int64_t rows, int64_t cols);
 kn_status kn_cuda_column_sums(kn_device *d, int64_t rows, int64_t cols, bool bf16, const void *x,
-                              float *y, void *scratch);
+                              float *y);
 
 /* ---- conv_first.cu: where is_first, what conv_plain.cu uses instead of its own; 32-bit counts of
  * pixels ---- */

@@ -154,6 +154,7 @@ kn_status kn_cuda_plain_grad_weights(kn_device *d, const kn_conv_dims *c, bool b
              : kn_cuda_launch(d, "plain conv_grad_weights", weights_kernel<float>, grid, THREADS, 0,
                               count, *c, slice, static_cast<const float *>(x),
                               static_cast<const float *>(dy), parts);
+    kn_cuda_extent(d, dw, static_cast<size_t>(count) * sizeof(float));
     return status == KN_OK ? kn_cuda_launch(d, "plain conv_grad_weights", gather_kernel,
                                             kn_cuda_blocks(count, THREADS), THREADS, 0, count,
                                             c->in, taps, static_cast<unsigned>(slices), parts, dw)

@@ -1,4 +1,4 @@
-/* device.cu - a CUDA device: opening and closing it, its memory, errors, scratch. */
+/* device.cu - a CUDA device: opening and closing it, its memory, errors. */
 #include "backend/cuda/cuda.cuh"
 #include "backend/cuda/cudnn.cuh"
 
@@ -62,25 +62,15 @@ static kn_status describe(kn_device *d, kn_cuda *c) {
     return KN_OK;
 }
 
-static kn_status make_words(kn_device *d, kn_cuda *c) {
-    void *counters = NULL, *trouble = NULL;
-    size_t bytes = KN_CUDA_COUNTERS * sizeof(unsigned);
-    kn_status status = kn_cuda_check(d, cudaMalloc(&counters, bytes), "counters");
-    c->counters = static_cast<unsigned *>(counters);
-    if (status == KN_OK)
-        status = kn_cuda_check(d, cudaMemset(counters, 0, bytes), "counters");
-    if (status == KN_OK)
-        status = kn_cuda_check(
-            d, cudaHostAlloc(&trouble, KN_CUDA_TROUBLES * sizeof(int), cudaHostAllocMapped),
-            "pinned memory");
+static kn_status make_trouble(kn_device *d, kn_cuda *c) {
+    void *trouble = NULL;
+    kn_status status = kn_cuda_check(
+        d, cudaHostAlloc(&trouble, KN_CUDA_TROUBLES * sizeof(int), cudaHostAllocMapped),
+        "pinned memory");
     c->trouble = static_cast<int *>(trouble);
     for (int i = 0; i < KN_CUDA_TROUBLES && status == KN_OK; i++)
         c->trouble[i] = 0;
     return status;
-}
-
-unsigned *kn_cuda_counters(kn_device *d) {
-    return kn_cuda_of(d)->counters;
 }
 
 /* With unified addresses the device uses the host's. */
@@ -102,8 +92,9 @@ static kn_status start(kn_device *d, kn_cuda *c) {
     if (status == KN_OK)
         status = describe(d, c);
     if (status == KN_OK)
-        status = make_words(d, c);
-    c->commands = status == KN_OK ? kn_cuda_commands_new(d) : NULL;
+        status = make_trouble(d, c);
+    c->scratches = status == KN_OK ? kn_cuda_scratches_new(d) : NULL;
+    c->commands = c->scratches != NULL ? kn_cuda_commands_new(d) : NULL;
     c->copies = c->commands != NULL ? kn_cuda_copies_new(d) : NULL;
     return c->copies != NULL ? KN_OK : d->error->status;
 }
@@ -119,13 +110,12 @@ extern "C" void kn_cuda_close(kn_device *d) {
     kn_cuda_products_free(d);
     kn_cuda_copies_free(c->copies);
     kn_cuda_commands_free(c->commands);
-    for (int i = 0; i < c->scratches; i++)
-        cudaFree(c->scratch[i]);
-    cudaFree(c->counters);
+    kn_cuda_scratches_free(d, c->scratches);
     if (c->trouble != NULL)
         cudaFreeHost(c->trouble);
     if (c->stream != NULL)
         cudaStreamDestroy(c->stream);
+    kn_blocks_free(&c->blocks);
     free(c);
     d->state = NULL;
 }
@@ -151,8 +141,11 @@ extern "C" void *kn_cuda_alloc(kn_device *d, size_t bytes) {
     cudaError_t error = cudaSetDevice(d->ordinal);
     if (error == cudaSuccess)
         error = cudaMalloc(&p, bytes);
-    if (error == cudaSuccess)
+    if (error == cudaSuccess && kn_blocks_add(&kn_cuda_of(d)->blocks, p, bytes))
         return p;
+    cudaFree(p);
+    if (error == cudaSuccess)
+        error = cudaErrorMemoryAllocation;
     cudaGetLastError();
     if (error != cudaErrorMemoryAllocation) /* not short of memory: then the caller says so */
         kn_cuda_check(d, error, "memory");
@@ -161,6 +154,12 @@ extern "C" void *kn_cuda_alloc(kn_device *d, size_t bytes) {
 
 extern "C" void kn_cuda_free(kn_device *d, void *p) {
     kn_cuda_wait(d); /* what was asked for may use it; an error stays in the device */
+    kn_cuda_release(d, p);
+}
+
+void kn_cuda_release(kn_device *d, void *p) {
+    if (p != NULL)
+        kn_blocks_remove(&kn_cuda_of(d)->blocks, p);
     cudaFree(p);
 }
 
@@ -171,26 +170,6 @@ extern "C" size_t kn_cuda_room(kn_device *d) {
     if (!known)
         cudaGetLastError();
     return known ? left : 0;
-}
-
-/* The old one stays until the device is closed: a recorded graph may point into it. Each is at
- * least twice as large as the one before, so they are few and no larger together than the last. */
-void *kn_cuda_scratch(kn_device *d, size_t bytes) {
-    kn_cuda *c = kn_cuda_of(d);
-    if (c->scratches > 0 && bytes <= c->scratch_bytes)
-        return c->scratch[c->scratches - 1];
-    size_t want = c->scratch_bytes > 0 ? 2 * c->scratch_bytes : (size_t)1 << 20;
-    while (want < bytes)
-        want *= 2;
-    void *p = c->scratches < KN_CUDA_SCRATCHES ? kn_cuda_alloc(d, want) : NULL;
-    if (p == NULL) {
-        kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory on device cuda:%d: %zu bytes of scratch",
-                     d->ordinal, want);
-        return NULL;
-    }
-    c->scratch[c->scratches++] = p;
-    c->scratch_bytes = want;
-    return p;
 }
 
 /* ---- the plugin's entry ---- */

@@ -87,6 +87,7 @@ struct gather_back {
     int axis;
     int64_t along, along_step; /* of the index, along the axis */
 };
+KN_HAS_NO_POINTERS(gather_back);
 
 /* Each element of dx adds up what was taken from it, in the index's order. */
 static __global__ void gather_grad_kernel(int64_t n, gather_back g, const int32_t *index,

@@ -10,7 +10,7 @@
 #include <cstring>
 
 enum { THREADS = 256, BUCKETS = 64, SMALL = 1 << 20, SHALLOW = 1024 };
-static const size_t workspace_bytes = 32 << 20;
+static const size_t most_workspace = 32 << 20; /* bytes */
 
 /* A product that came before. */
 struct product {
@@ -20,12 +20,12 @@ struct product {
     cublasLtMatmulDesc_t how;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
-    product *next; /* in its bucket */
+    size_t workspace; /* that it needs */
+    product *next;    /* in its bucket */
 };
 
 struct kn_cuda_products {
     cublasLtHandle_t handle;
-    void *workspace;
     product *bucket[BUCKETS];
 };
 
@@ -48,9 +48,14 @@ static __global__ void plain_kernel(int64_t count, kn_matmul_dims m, const float
     c[i] = bias != NULL ? sum + bias[column] : sum;
 }
 
+static size_t result_bytes(const kn_matmul_dims *m) {
+    return static_cast<size_t>(m->batch * m->m * m->n) * sizeof(float);
+}
+
 static kn_status plain(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
                        const float *bias, float *c) {
     int64_t count = m->batch * m->m * m->n;
+    kn_cuda_extent(d, c, result_bytes(m));
     return kn_cuda_launch(d, "plain matmul", plain_kernel, kn_cuda_blocks(count, THREADS), THREADS,
                           0, count, *m, a, b, bias, c);
 }
@@ -79,11 +84,10 @@ static kn_cuda_products *opened(kn_device *d) {
     }
     cuda->products = p;
     cublasStatus_t status = cublasLtCreate(&p->handle);
-    if (status != CUBLAS_STATUS_SUCCESS)
-        kn_cuda_fail(d, KN_ERR_DEVICE, "device cuda:%d: cuBLAS does not start: %s", d->ordinal,
-                     cublasLtGetStatusString(status));
-    else if (kn_cuda_check(d, cudaMalloc(&p->workspace, workspace_bytes), "a workspace") == KN_OK)
+    if (status == CUBLAS_STATUS_SUCCESS)
         return p;
+    kn_cuda_fail(d, KN_ERR_DEVICE, "device cuda:%d: cuBLAS does not start: %s", d->ordinal,
+                 cublasLtGetStatusString(status));
     kn_cuda_products_free(d);
     return NULL;
 }
@@ -109,7 +113,6 @@ void kn_cuda_products_free(kn_device *d) {
         }
     if (p->handle != NULL)
         cublasLtDestroy(p->handle);
-    cudaFree(p->workspace);
     free(p);
     kn_cuda_of(d)->products = NULL;
 }
@@ -170,7 +173,7 @@ static cublasStatus_t choose(kn_cuda_products *all, product *p) {
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
     status = cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                  &workspace_bytes, sizeof workspace_bytes);
+                                                  &most_workspace, sizeof most_workspace);
     for (cublasLtMatmulPreferenceAttributes_t name :
          {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
@@ -182,6 +185,7 @@ static cublasStatus_t choose(kn_cuda_products *all, product *p) {
     cublasLtMatmulPreferenceDestroy(wish);
     p->plain = status != CUBLAS_STATUS_SUCCESS || count == 0;
     p->algorithm = found.algo;
+    p->workspace = found.workspaceSize;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -220,6 +224,7 @@ struct call {
     const product *p;
     const float *a, *b, *bias;
     float *c;
+    void *workspace;
 };
 
 static kn_status run(kn_device *d, cudaStream_t stream, const void *args) {
@@ -234,7 +239,7 @@ static kn_status run(kn_device *d, cudaStream_t stream, const void *args) {
     if (status == CUBLAS_STATUS_SUCCESS)
         status =
             cublasLtMatmul(all->handle, p->how, &one, k->b, p->b, k->a, p->a, &zero, k->c, p->c,
-                           k->c, p->c, &p->algorithm, all->workspace, workspace_bytes, stream);
+                           k->c, p->c, &p->algorithm, k->workspace, p->workspace, stream);
     return complain(d, &p->dims, status);
 }
 
@@ -252,6 +257,14 @@ extern "C" kn_status kn_cuda_matmul(kn_device *d, const kn_matmul_dims *m, const
         return d->error->status;
     if (p->plain)
         return plain(d, m, a, b, bias, c);
-    call k = {p, a, b, bias, c};
-    return kn_cuda_submit(d, "matmul", run, &k, sizeof k);
+    call k = {p, a, b, bias, c, NULL};
+    if (p->workspace > 0 && (k.workspace = kn_cuda_scratch(d, p->workspace)) == NULL)
+        return KN_ERR_MEMORY;
+    kn_touches touches = {};
+    for (const float *read : {a, b, bias})
+        kn_touches_add(&touches, read, false);
+    kn_touches_add(&touches, c, true);
+    kn_touches_add(&touches, k.workspace, true);
+    kn_cuda_extent(d, c, result_bytes(m));
+    return kn_cuda_submit(d, "matmul", run, &k, sizeof k, &touches);
 }

@@ -8,6 +8,7 @@ enum { THREADS = 256 };
 struct channels {
     float mean[3], std[3];
 };
+KN_HAS_NO_POINTERS(channels);
 
 /* Four pixels a thread: twelve bytes in, three times sixteen out. */
 static __global__ void normalize_kernel(int64_t pixels, channels by, const uint8_t *x, float *y) {

@@ -22,6 +22,7 @@ struct kn_norm_grid {
     unsigned tiles;  /* of across * V channels */
     unsigned blocks; /* of each tile */
 };
+KN_HAS_NO_POINTERS(kn_norm_grid);
 
 static inline kn_norm_grid kn_norm_grid_of(const kn_norm_dims *n, int vector, int64_t most) {
     kn_norm_grid g = {};

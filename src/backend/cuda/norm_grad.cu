@@ -132,6 +132,9 @@ static kn_status backward(kn_device *d, const kn_norm_dims *n, const kn_norm_sta
     if (room == NULL)
         return KN_ERR_MEMORY;
     float *totals = reinterpret_cast<float *>(room);
+    size_t bytes = static_cast<size_t>(n->channels) * sizeof(float);
+    kn_cuda_extent(d, grads->weight, bytes);
+    kn_cuda_extent(d, grads->bias, bytes);
     kn_status status = kn_cuda_launch(
         d, "batch_norm's sums", sums_kernel<V, T>, kn_norm_blocks(&g), KN_NORM_THREADS, 0, g,
         n->relu, *s, x, y, dy, grads->weight, grads->bias, totals,

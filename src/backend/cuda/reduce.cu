@@ -95,6 +95,7 @@ static kn_status sum_columns(kn_device *d, int64_t rows, int64_t cols, double sc
         kn_cuda_scratch(d, static_cast<size_t>(parts * cols) * sizeof(double)));
     if (room == NULL)
         return KN_ERR_MEMORY;
+    kn_cuda_extent(d, y, static_cast<size_t>(cols) * sizeof(float));
     return kn_cuda_launch(d, "sum of columns", columns_kernel,
                           dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(parts)), THREADS,
                           0, rows, cols, (rows + parts - 1) / parts, scale, x, room,

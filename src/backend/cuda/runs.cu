@@ -18,14 +18,27 @@ static bool grow(void **array, size_t *room, size_t want, size_t size) {
     return true;
 }
 
+/* What kn_cuda_extent said of a place. */
+static size_t extent_of(const kn_cuda *cuda, const void *at) {
+    for (int i = 0; i < cuda->extents; i++)
+        if (cuda->extent[i].at == at)
+            return cuda->extent[i].bytes;
+    return 0;
+}
+
 /* A command with room for its arguments, zeroed, at the run's end. NULL: no memory. */
-kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes) {
-    void *commands = r->commands, *all = r->bytes;
+kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t bytes,
+                          const kn_touches *touches) {
+    kn_cuda *cuda = kn_cuda_of(d);
+    size_t touched = static_cast<size_t>(touches->count);
+    void *commands = r->commands, *all = r->bytes, *touch = r->touch;
     size_t whole = kn_run_aligned(bytes);
     bool room = grow(&commands, &r->room, r->count + 1, sizeof(kn_command));
     r->commands = static_cast<kn_command *>(commands);
     room = room && grow(&all, &r->bytes_room, r->used + whole, 1);
     r->bytes = static_cast<unsigned char *>(all);
+    room = room && grow(&touch, &r->touch_room, r->touched + touched, sizeof(kn_touch));
+    r->touch = static_cast<kn_touch *>(touch);
     if (!room) {
         kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: the command %s for device cuda:%d", name,
                      d->ordinal);
@@ -38,16 +51,24 @@ kn_command *kn_run_append(kn_device *d, kn_run *r, const char *name, size_t byte
     c->bytes = bytes;
     memset(r->bytes + r->used, 0, whole);
     r->used += whole;
+    c->first_touch = r->touched;
+    c->touches = touches->count;
+    for (int i = 0; i < touches->count; i++) {
+        r->touch[r->touched] = touches->of[i];
+        r->touch[r->touched++].bytes = extent_of(cuda, touches->of[i].at);
+    }
+    cuda->extents = 0;
     return c;
 }
 
 void kn_run_clear(kn_run *r) {
-    r->count = r->used = 0;
+    r->count = r->used = r->touched = 0;
 }
 
 void kn_run_free(kn_run *r) {
     free(r->commands);
     free(r->bytes);
+    free(r->touch);
     *r = kn_run();
 }
 
@@ -76,12 +97,15 @@ uint64_t kn_run_hash(const kn_run *r) {
 bool kn_run_copy(const kn_run *from, kn_run *to) {
     to->commands = static_cast<kn_command *>(malloc(from->count * sizeof(kn_command)));
     to->bytes = static_cast<unsigned char *>(malloc(from->used));
-    if (to->commands == NULL || to->bytes == NULL)
+    to->touch = static_cast<kn_touch *>(malloc((from->touched + 1) * sizeof(kn_touch)));
+    if (to->commands == NULL || to->bytes == NULL || to->touch == NULL)
         return false;
     memcpy(to->commands, from->commands, from->count * sizeof(kn_command));
     memcpy(to->bytes, from->bytes, from->used);
     to->count = to->room = from->count;
     to->used = to->bytes_room = from->used;
+    memcpy(to->touch, from->touch, from->touched * sizeof(kn_touch));
+    to->touched = to->touch_room = from->touched;
     return true;
 }
 

@@ -39,10 +39,14 @@ const void *kn_packed_get(kn_device *d, kn_packed_table *table, const kn_conv_di
         void *room = NULL;
         if (p->data[bf16] != NULL && kn_cuda_wait(d) != KN_OK)
             return NULL;
-        cudaFree(p->data[bf16]);
+        kn_cuda_release(d, p->data[bf16]);
         p->data[bf16] = NULL;
-        if (kn_cuda_check(d, cudaMalloc(&room, bytes), "packed weights") != KN_OK)
+        room = kn_cuda_alloc(d, bytes);
+        if (room == NULL) {
+            kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory on device cuda:%d: packed weights",
+                         d->ordinal);
             return NULL;
+        }
         p->data[bf16] = room;
         p->padded[bf16] = padded;
     }
@@ -52,9 +56,9 @@ const void *kn_packed_get(kn_device *d, kn_packed_table *table, const kn_conv_di
     return p->data[bf16];
 }
 
-static void drop(kn_packed *p) {
-    cudaFree(p->data[0]);
-    cudaFree(p->data[1]);
+static void drop(kn_device *d, kn_packed *p) {
+    kn_cuda_release(d, p->data[0]);
+    kn_cuda_release(d, p->data[1]);
     free(p);
 }
 
@@ -64,16 +68,16 @@ void kn_packed_forget(kn_device *d, kn_packed_table *table, uint64_t id) {
             kn_packed *gone = *at;
             *at = gone->next;
             kn_cuda_wait(d); /* it may be in use; an error stays in the device */
-            drop(gone);
+            drop(d, gone);
             return;
         }
 }
 
-void kn_packed_free(kn_packed_table *table) {
+void kn_packed_free(kn_device *d, kn_packed_table *table) {
     for (kn_packed *&first : table->bucket)
         while (first != NULL) {
             kn_packed *gone = first;
             first = gone->next;
-            drop(gone);
+            drop(d, gone);
         }
 }

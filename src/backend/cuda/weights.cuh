@@ -21,6 +21,6 @@ struct kn_packed_table {
 const void *kn_packed_get(kn_device *d, kn_packed_table *table, const kn_conv_dims *c,
                           int64_t padded, bool bf16, kn_weights w);
 void kn_packed_forget(kn_device *d, kn_packed_table *table, uint64_t id);
-void kn_packed_free(kn_packed_table *table);
+void kn_packed_free(kn_device *d, kn_packed_table *table);
 
 #endif

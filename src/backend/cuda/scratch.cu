@@ -1,0 +1,90 @@
+/* scratch.cu - memory for what a kernel needs only while it runs. With one place for all, each
+ * command that uses it would have to wait for the one before. */
+#include "backend/cuda/cuda.cuh"
+
+#include <cstdlib>
+
+enum {
+    PLACES = 8,
+    GROWTHS = 24,
+    COUNTERS = 16 /* places of counters */
+};
+static const size_t LEAST = 1 << 20, SMALL = 16 << 20; /* bytes; what is larger has one place */
+
+/* An old piece stays until the device is closed: a recorded graph may point into it. Each is at
+ * least twice as large as the one before, so they are few, and no larger together than the last. */
+struct place {
+    void *piece[GROWTHS]; /* the last is in use, of so many bytes */
+    int pieces;
+    size_t bytes;
+};
+
+struct kn_cuda_scratches {
+    place large, small[PLACES];
+    int next, next_counters; /* of a run's */
+    unsigned *counters;
+};
+
+kn_cuda_scratches *kn_cuda_scratches_new(kn_device *d) {
+    size_t bytes = COUNTERS * KN_CUDA_COUNTERS * sizeof(unsigned);
+    kn_cuda_scratches *s = static_cast<kn_cuda_scratches *>(calloc(1, sizeof *s));
+    if (s == NULL) {
+        kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory: scratch of device cuda:%d", d->ordinal);
+        return NULL;
+    }
+    s->counters = static_cast<unsigned *>(kn_cuda_alloc(d, bytes));
+    kn_status status =
+        kn_cuda_check(d, s->counters != NULL ? cudaSuccess : cudaErrorMemoryAllocation, "counters");
+    if (status == KN_OK)
+        status = kn_cuda_check(d, cudaMemset(s->counters, 0, bytes), "counters");
+    if (status == KN_OK)
+        return s;
+    kn_cuda_scratches_free(d, s);
+    return NULL;
+}
+
+static void free_place(kn_device *d, place *p) {
+    for (int i = 0; i < p->pieces; i++)
+        kn_cuda_release(d, p->piece[i]);
+}
+
+void kn_cuda_scratches_free(kn_device *d, kn_cuda_scratches *s) {
+    if (s == NULL)
+        return;
+    free_place(d, &s->large);
+    for (place &p : s->small)
+        free_place(d, &p);
+    kn_cuda_release(d, s->counters);
+    free(s);
+}
+
+void kn_cuda_scratches_rewind(kn_cuda_scratches *s) {
+    s->next = s->next_counters = 0;
+}
+
+void *kn_cuda_scratch(kn_device *d, size_t bytes) {
+    kn_cuda_scratches *s = kn_cuda_of(d)->scratches;
+    place *p = bytes <= SMALL ? &s->small[s->next++ % PLACES] : &s->large;
+    if (p->pieces > 0 && bytes <= p->bytes)
+        return p->piece[p->pieces - 1];
+    size_t want = p->bytes > 0 ? 2 * p->bytes : LEAST;
+    while (want < bytes)
+        want *= 2;
+    void *piece = p->pieces < GROWTHS ? kn_cuda_alloc(d, want) : NULL;
+    if (piece == NULL) {
+        kn_cuda_fail(d, KN_ERR_MEMORY, "out of memory on device cuda:%d: %zu bytes of scratch",
+                     d->ordinal, want);
+        return NULL;
+    }
+    p->piece[p->pieces++] = piece;
+    p->bytes = want;
+    return piece;
+}
+
+/* A place's counters are a block of their own for what waits for what: their extent is told. */
+unsigned *kn_cuda_counters(kn_device *d) {
+    kn_cuda_scratches *s = kn_cuda_of(d)->scratches;
+    unsigned *c = s->counters + s->next_counters++ % COUNTERS * KN_CUDA_COUNTERS;
+    kn_cuda_extent(d, c, KN_CUDA_COUNTERS * sizeof *c);
+    return c;
+}
