@@ -14,6 +14,7 @@
 #   chapter     the chapter, f32 and bf16: without a plan file, then three times with one
 #   seeds       the chapter in bf16 with two more seeds
 #   bench       kiln bench: kernels, what copying moves, steps
+#   graphs      steps whose commands come in a line, and side by side, in turn
 #   peers       steps of PyTorch, all arms in bf16, and the bf16 peak of its matrix product; then
 #               Kiln's steps again
 #   sanitizer   compute-sanitizer over the ops: memcheck, racecheck, initcheck
@@ -127,6 +128,17 @@ part_bench() {
     steps bench
 }
 
+# Graphs with commands side by side, and with all in a line, in turn.
+part_graphs() {
+    export KILN_CUDA_STATS=1
+    for turn in 1 2; do
+        KILN_CUDA_GRAPHS=line steps "line.$turn"
+        steps "side.$turn"
+        grep -h 'one after another' "$out"/side."$turn".*.log
+    done
+    unset KILN_CUDA_STATS
+}
+
 part_peers() {
     python=${PYTHON:-python3}
     if ! "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
@@ -153,10 +165,10 @@ part_sanitizer() {
     done
 }
 
-[ $# -gt 0 ] || set -- doctor check tests chapter seeds bench peers sanitizer
+[ $# -gt 0 ] || set -- doctor check tests chapter seeds bench graphs peers sanitizer
 for part in "$@"; do
     case $part in
-    doctor | check | tests | chapter | seeds | bench | peers | sanitizer) ;;
+    doctor | check | tests | chapter | seeds | bench | graphs | peers | sanitizer) ;;
     *) usage ;;
     esac
 done

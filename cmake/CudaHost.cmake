@@ -67,6 +67,9 @@ set(KILN_CUDA_HOST_ENVIRONMENT
     "KILN_PLUGINS=${KILN_CUDA_HOST}"
     "LD_LIBRARY_PATH=${KILN_CUDA_HOST}"
     "KILN_TEST_DEVICE=cuda")
+if(KILN_LONG_TESTS) # twice the time; one training is always watched
+    list(APPEND KILN_CUDA_HOST_ENVIRONMENT "KILN_CUDA_HOST_WATCH=1")
+endif()
 
 # kiln_cuda_host_test(NAME AS VARIABLE...) - tests/test_NAME.c on it, as cuda_host.AS, with these in its
 # environment.

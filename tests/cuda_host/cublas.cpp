@@ -175,7 +175,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t how,
     const float *from_a = static_cast<const float *>(a), *from_b = static_cast<const float *>(b);
     float *to = static_cast<float *>(d);
     cuda_host_submit(stream, 1, [=] {
-        memset(workspace, 0xff, workspace_bytes);
+        static unsigned char other;
+        memset(workspace, ++other, workspace_bytes);
         for (int64_t i = 0; i < z.batch; i++)
             multiply(how_now, x, from_a + i * x.batch_step, y, from_b + i * y.batch_step, z,
                      to + i * z.batch_step);

@@ -13,6 +13,9 @@
  * device holds NaN until something is written to it; under AddressSanitizer the host may not touch
  * small blocks of it.
  *
+ * Where KILN_CUDA_HOST_WATCH is set, two nodes of a graph that change the same memory and do not
+ * wait for each other end the program.
+ *
  * KILN_CUDA_HOST_MEMORY is the device's memory in bytes, and KILN_CUDA_HOST_FAIL the number of the
  * command that meets a bad address.
  *

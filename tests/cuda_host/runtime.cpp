@@ -2,6 +2,7 @@
  * counted, not measured: a nanosecond for each thread of a kernel, so that whoever compares what
  * two ways take finds the same each time. */
 #include "host.h"
+#include "watch.h"
 
 #include <algorithm>
 #include <atomic>
@@ -22,7 +23,7 @@
 /* ---- the device's memory ---- */
 
 static std::mutex memory_lock;
-static std::map<void *, size_t> memory;
+static cuda_host_memory memory;
 static size_t memory_used;
 
 /* The host may not touch blocks of up to so many bytes; larger ones take too long to lock. */
@@ -343,14 +344,18 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
     bool forward = told_order != nullptr && strcmp(told_order, "forward") == 0;
     uint32_t seed = told_order != nullptr ? uint32_t(strtoul(told_order, nullptr, 10)) : 0;
     std::vector<size_t> ready, waits_for;
-    std::vector<std::vector<size_t>> after(exec->nodes.size());
+    std::vector<std::vector<size_t>> before, after(exec->nodes.size());
     if (is_broken(true))
         return cudaSuccess;
     at_work now;
+    std::unique_ptr<cuda_host_watch> watch;
+    if (getenv("KILN_CUDA_HOST_WATCH") != nullptr)
+        watch.reset(new cuda_host_watch(memory));
     for (auto &node : exec->nodes) {
+        before.push_back(node->before);
         waits_for.push_back(node->before.size());
-        for (size_t before : node->before)
-            after[before].push_back(node->index);
+        for (size_t first : node->before)
+            after[first].push_back(node->index);
         if (node->before.empty())
             ready.push_back(node->index);
     }
@@ -361,10 +366,14 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
         size_t next = ready[at];
         ready.erase(ready.begin() + long(at));
         run(exec->nodes[next].get());
+        if (watch)
+            watch->ran(next);
         for (size_t then : after[next])
             if (--waits_for[then] == 0)
                 ready.push_back(then);
     }
+    if (watch)
+        watch->judge(before);
     return cudaSuccess;
 }
 

@@ -70,7 +70,10 @@ static void replayed_steps_are_the_same_steps(void **state) {
     setenv("KILN_CUDA_STATS", "1", 1);
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         bool line = strcmp(orders[i], "line") == 0;
+        if (i == 0)
+            setenv("KILN_CUDA_HOST_WATCH", "1", 1); /* who writes what */
         train(&run, "cuda", line ? "KILN_CUDA_GRAPHS" : "KILN_CUDA_HOST_ORDER", orders[i]);
+        unsetenv("KILN_CUDA_HOST_WATCH");
         command_expect(&run, 0);
         command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", got);
         assert_string_equal(got, want);
