@@ -122,10 +122,6 @@ static void check_move(const char *from, const char *to) {
     }
 }
 
-static const char *other(void) {
-    return strcmp(test_device(), "cpu") == 0 ? "reference" : "cpu";
-}
-
 static void it_goes_on_where_it_began(void **state) {
     (void)state;
     check_move(test_device(), test_device());
@@ -133,12 +129,12 @@ static void it_goes_on_where_it_began(void **state) {
 
 static void it_goes_on_elsewhere(void **state) {
     (void)state;
-    check_move(test_device(), other());
+    check_move(test_device(), test_other_device());
 }
 
 static void and_comes_from_elsewhere(void **state) {
     (void)state;
-    check_move(other(), test_device());
+    check_move(test_other_device(), test_device());
 }
 
 int main(void) {

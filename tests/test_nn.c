@@ -268,7 +268,7 @@ static void moving_keeps_values_and_gradients(void **state) {
     kn_ctx *ctx = *state;
     static float before[2][SIMPLE_CNN_NUMBERS], after[2][SIMPLE_CNN_NUMBERS];
     kn_device *own = kn_device_open(ctx, test_device()),
-              *reference = kn_device_open(ctx, "reference");
+              *other = kn_device_open(ctx, test_other_device());
     kn_module *m = kn_simple_cnn(ctx, 10);
     for (int packed = 0; packed < 2; packed++) {
         if (packed)
@@ -277,14 +277,14 @@ static void moving_keeps_values_and_gradients(void **state) {
         read_params(m, false, before[0]);
         read_params(m, true, before[1]);
         check_place(m, own);
-        assert_int_equal(kn_module_to(m, reference), KN_OK);
-        check_place(m, reference);
+        assert_int_equal(kn_module_to(m, other), KN_OK);
+        check_place(m, other);
         read_params(m, false, after[0]);
         read_params(m, true, after[1]);
         assert_memory_equal(before, after, sizeof before);
         /* There it is a module like any other: it packs, and it adds to its gradients. */
-        kn_device_use(ctx, reference);
-        assert_ptr_equal(kn_tensor_device(kn_module_pack(m)->values), reference);
+        kn_device_use(ctx, other);
+        assert_ptr_equal(kn_tensor_device(kn_module_pack(m)->values), other);
         zero_grads(m);
         backward_once(m, 4, 32);
         read_params(m, true, after[1]);
@@ -304,9 +304,9 @@ static void buffers_move_too(void **state) {
     affine *a = new_affine(ctx, 2, NULL);
     static const float seven = 7;
     kn_tensor_write(ctx, a->uses, &seven, sizeof seven);
-    kn_device *reference = kn_device_open(ctx, "reference");
-    assert_int_equal(kn_module_to(&a->base, reference), KN_OK);
-    assert_ptr_equal(kn_tensor_device(a->uses), reference);
+    kn_device *other = kn_device_open(ctx, test_other_device());
+    assert_int_equal(kn_module_to(&a->base, other), KN_OK);
+    assert_ptr_equal(kn_tensor_device(a->uses), other);
     check_values(ctx, a->uses, 1, &seven);
     kn_module_free(&a->base);
 }
@@ -326,10 +326,10 @@ static void wrong_shapes_name_the_op(void **state) {
     check_error(ctx, KN_ERR_SHAPE, "[8,127]");
     assert_null(kn_forward(linear, kn_zeros(ctx, KN_I32, KN_SHAPE(8, 128))));
     check_error(ctx, KN_ERR_SHAPE, "i32");
-    kn_device *reference = kn_device_open(ctx, "reference");
-    kn_tensor *away = kn_to(ctx, made_input(ctx, 1, KN_SHAPE(8, 128)), reference);
+    kn_device *other = kn_device_open(ctx, test_other_device());
+    kn_tensor *away = kn_to(ctx, made_input(ctx, 1, KN_SHAPE(8, 128)), other);
     assert_null(kn_forward(linear, away));
-    check_error(ctx, KN_ERR_DEVICE, "reference");
+    check_error(ctx, KN_ERR_DEVICE, test_other_device());
     /* Nothing at all passes through, and is no error of its own. */
     assert_null(kn_forward(m, NULL));
     assert_null(kn_forward(NULL, made_input(ctx, 1, KN_SHAPE(1))));

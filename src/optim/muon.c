@@ -17,6 +17,9 @@
 
 enum { ROUNDS = 5, MATRIX = 1 };
 
+/* Floats for matrices that a device of its own memory works on at once: 512 MiB. */
+static const int64_t SIDE_BY_SIDE = 1 << 27;
+
 static const float quintic[3] = {3.4445f, -4.7750f, 2.0315f};
 
 typedef struct muon {
@@ -46,8 +49,17 @@ typedef struct scratch {
     kn_tensor *x, *y, *a, *p, *q, *t, *norm;
 } scratch;
 
+static int64_t smaller(int64_t rows, int64_t cols) {
+    return rows < cols ? rows : cols;
+}
+
+static int64_t scratch_floats(const kn_segment *segment) {
+    int64_t rows = segment->param->value.shape.dim[0], r = smaller(rows, segment->length / rows);
+    return 2 * segment->length + 4 * r * r;
+}
+
 static bool make_scratch(kn_ctx *ctx, kn_device *d, int64_t rows, int64_t cols, scratch *s) {
-    int64_t r = rows < cols ? rows : cols;
+    int64_t r = smaller(rows, cols);
     kn_tensor **large[] = {&s->x, &s->y}, **small[] = {&s->a, &s->p, &s->q, &s->t};
     for (size_t i = 0; i < KN_COUNT(large); i++)
         if ((*large[i] = kn_tensor_new(ctx, d, KN_F32, KN_SHAPE(rows, cols))) == NULL)
@@ -113,15 +125,15 @@ static kn_status orthogonalise(scratch *s, int64_t rows, int64_t cols) {
 
 /* ---- the optimizer ---- */
 
-/* The scale by the matrix's form makes the change of a
- * feature as large whether it has few inputs or many. */
+/* The scale by the matrix's form makes the change of a feature as large whether it has few inputs
+ * or many. Its memory is the caller's to release: with memory of their own, matrices need not wait
+ * for each other on a device. */
 static kn_status step_matrix(muon *m, const kn_pack *pack, const kn_segment *segment,
                              const kn_opt_run *run) {
     kn_ctx *ctx = m->base.ctx;
     kn_device *d = pack->values->device;
     int64_t rows = segment->param->value.shape.dim[0], cols = segment->length / rows;
     double form = rows > cols ? sqrt((double)rows / (double)cols) : 1;
-    size_t mark = kn_step_mark(ctx);
     scratch s;
     kn_status status =
         make_scratch(ctx, d, rows, cols, &s)
@@ -135,7 +147,6 @@ static kn_status step_matrix(muon *m, const kn_pack *pack, const kn_segment *seg
         status = d->ops->muon_step(d, segment->length, (float)(1 - run->lr * run->wd),
                                    (float)(run->lr * form), kn_f32(s.y), kn_f32(s.norm),
                                    kn_f32_out(pack->values) + segment->offset);
-    kn_step_release_since(ctx, mark, NULL);
     return status;
 }
 
@@ -151,12 +162,21 @@ static kn_status muon_step(kn_optimizer *opt, const kn_pack *pack) {
     muon *m = (muon *)opt;
     kn_status status = kn_opt_state_fit(&m->state, opt->ctx, pack, 2);
     kn_opt_run run;
+    int64_t held = 0, most = kn_device_is_host(pack->values->device) ? 0 : SIDE_BY_SIDE;
+    size_t mark = kn_step_mark(opt->ctx);
     for (int at = 0; status == KN_OK && kn_opt_next(opt, pack, &m->state, kind_of, &at, &run);)
         if (run.kind == MATRIX)
-            for (int i = run.first; i < at && status == KN_OK; i++)
+            for (int i = run.first; i < at && status == KN_OK; i++) {
                 status = step_matrix(m, pack, &pack->segment[i], &run);
+                held += scratch_floats(&pack->segment[i]);
+                if (held > most) {
+                    kn_step_release_since(opt->ctx, mark, NULL);
+                    held = 0;
+                }
+            }
         else
             status = step_rest(m, pack, run);
+    kn_step_release_since(opt->ctx, mark, NULL);
     return status;
 }
 

@@ -10,6 +10,10 @@ const char *test_device(void) {
     return name != NULL && name[0] != '\0' ? name : "cpu";
 }
 
+const char *test_other_device(void) {
+    return strcmp(test_device(), "cpu") == 0 ? "reference" : "cpu";
+}
+
 bool test_device_is_host(void) {
     return strncmp(test_device(), "cuda", 4) != 0;
 }

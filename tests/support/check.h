@@ -14,6 +14,9 @@
  * cpu. */
 const char *test_device(void);
 
+/* One that it is not. */
+const char *test_other_device(void);
+
 /* Its memory is the context's, and what it computes is done when the call returns. */
 bool test_device_is_host(void);
 

@@ -45,7 +45,8 @@ struct kn_recorded {
     uint64_t last_use;
 };
 
-/* KILN_CUDA_TRACE: what each command of the last long run took, told when the device is closed. */
+/* KILN_CUDA_TRACE: what each command of the longest run took, the last of these, told when the
+ * device is closed. */
 struct kn_trace {
     bool on;
     cudaEvent_t began, ended;
@@ -110,8 +111,7 @@ void kn_graph_forget(kn_recorded *g);
 kn_status kn_trace_open(kn_device *d, kn_trace *t);
 /* A command alone on the device, timed. */
 kn_status kn_trace_issue(kn_device *d, kn_trace *t, const kn_run *r, const kn_command *c);
-void kn_trace_keep(kn_device *d, kn_trace *t,
-                   const kn_run *r); /* if it is long enough for a step */
+void kn_trace_keep(kn_device *d, kn_trace *t, const kn_run *r); /* if none was longer */
 void kn_trace_close(kn_trace *t);
 
 #endif

@@ -33,6 +33,7 @@ kn_status kn_cuda_pack_weights(kn_device *d, const kn_conv_dims *c, int64_t padd
                                const float *weights, void *packed) {
     int64_t taps = c->kernel_h * c->kernel_w, count = c->out * taps * padded;
     unsigned blocks = kn_cuda_blocks(count, THREADS);
+    kn_cuda_extent(d, weights, static_cast<size_t>(c->out * taps * c->in) * sizeof(float));
     return bf16 ? kn_cuda_launch(d, "pack weights", pack_kernel<kn_half>, blocks, THREADS, 0, count,
                                  taps, c->in, padded, weights, static_cast<kn_half *>(packed))
                 : kn_cuda_launch(d, "pack weights", pack_kernel<float>, blocks, THREADS, 0, count,

@@ -48,14 +48,19 @@ static __global__ void plain_kernel(int64_t count, kn_matmul_dims m, const float
     c[i] = bias != NULL ? sum + bias[column] : sum;
 }
 
-static size_t result_bytes(const kn_matmul_dims *m) {
-    return static_cast<size_t>(m->batch * m->m * m->n) * sizeof(float);
+/* What the product touches, for the next command: weights are pieces of a flat buffer. */
+static void tell_extents(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
+                         const float *bias, const float *c) {
+    kn_cuda_extent(d, a, static_cast<size_t>(m->batch * m->m * m->k) * sizeof *a);
+    kn_cuda_extent(d, b, static_cast<size_t>(m->batch * m->k * m->n) * sizeof *b);
+    kn_cuda_extent(d, bias, static_cast<size_t>(m->n) * sizeof *bias);
+    kn_cuda_extent(d, c, static_cast<size_t>(m->batch * m->m * m->n) * sizeof *c);
 }
 
 static kn_status plain(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
                        const float *bias, float *c) {
     int64_t count = m->batch * m->m * m->n;
-    kn_cuda_extent(d, c, result_bytes(m));
+    tell_extents(d, m, a, b, bias, c);
     return kn_cuda_launch(d, "plain matmul", plain_kernel, kn_cuda_blocks(count, THREADS), THREADS,
                           0, count, *m, a, b, bias, c);
 }
@@ -265,6 +270,6 @@ extern "C" kn_status kn_cuda_matmul(kn_device *d, const kn_matmul_dims *m, const
         kn_touches_add(&touches, read, false);
     kn_touches_add(&touches, c, true);
     kn_touches_add(&touches, k.workspace, true);
-    kn_cuda_extent(d, c, result_bytes(m));
+    tell_extents(d, m, a, b, bias, c);
     return kn_cuda_submit(d, "matmul", run, &k, sizeof k, &touches);
 }

@@ -6,6 +6,13 @@
 
 enum { THREADS = 256 };
 
+/* The next command's operands, of n numbers each: pieces of flat buffers, and others have theirs.
+ */
+static void pieces(kn_device *d, int64_t n, std::initializer_list<const float *> all) {
+    for (const float *p : all)
+        kn_cuda_extent(d, p, static_cast<size_t>(n) * sizeof *p);
+}
+
 /* Launches kernel<4> where all addresses are multiples of sixteen, else kernel<1>. */
 #define LAUNCH(d, name, kernel, aligned, ...)                                                      \
     ((aligned) ? kn_cuda_launch(d, name, kernel<4>, kn_cuda_blocks(n, 4 * THREADS), THREADS, 0, n, \
@@ -55,6 +62,7 @@ static __global__ void sgd_kernel(int64_t n, kn_sgd_rule rule, const float *g, f
 
 extern "C" kn_status kn_cuda_sgd(kn_device *d, int64_t n, const kn_sgd_rule *rule, const float *g,
                                  float *v, float *w) {
+    pieces(d, n, {g, v, w});
     return LAUNCH(d, "sgd", sgd_kernel, kn_aligned(g, v, w), *rule, g, v, w);
 }
 
@@ -89,6 +97,7 @@ static __global__ void adam_kernel(int64_t n, kn_adam_rule rule, const float *g,
 
 extern "C" kn_status kn_cuda_adam(kn_device *d, int64_t n, const kn_adam_rule *rule, const float *g,
                                   float *m, float *v, float *w) {
+    pieces(d, n, {g, m, v, w});
     return LAUNCH(d, "adam", adam_kernel, kn_aligned(g, m, v, w), *rule, g, m, v, w);
 }
 
@@ -106,6 +115,7 @@ static __global__ void muon_momentum_kernel(int64_t n, float momentum, bool nest
 
 extern "C" kn_status kn_cuda_muon_momentum(kn_device *d, int64_t n, float momentum, bool nesterov,
                                            const float *g, float *v, float *x) {
+    pieces(d, n, {g, v, x});
     return kn_cuda_launch(d, "muon_momentum", muon_momentum_kernel, kn_cuda_blocks(n, THREADS),
                           THREADS, 0, n, momentum, nesterov, g, v, x);
 }
@@ -160,6 +170,7 @@ static __global__ void muon_step_kernel(int64_t n, float keep, float step, const
 
 extern "C" kn_status kn_cuda_muon_step(kn_device *d, int64_t n, float keep, float step,
                                        const float *u, const float *norm, float *w) {
+    pieces(d, n, {u, w});
     return kn_cuda_launch(d, "muon_step", muon_step_kernel, kn_cuda_blocks(n, THREADS), THREADS, 0,
                           n, keep, step, u, norm, w);
 }

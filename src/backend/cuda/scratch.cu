@@ -5,11 +5,18 @@
 #include <cstdlib>
 
 enum {
-    PLACES = 8,
+    RINGS = 3,
+    PLACES = 64, /* of a ring, at most */
     GROWTHS = 24,
-    COUNTERS = 16 /* places of counters */
+    COUNTERS = 64 /* places of counters */
 };
-static const size_t LEAST = 1 << 20, SMALL = 16 << 20; /* bytes; what is larger has one place */
+
+/* The larger, the fewer. */
+static const struct {
+    int places;
+    size_t most; /* bytes */
+} kind[RINGS] = {{PLACES, 1 << 20}, {8, 32 << 20}, {1, SIZE_MAX}};
+static const size_t LEAST = 64 << 10; /* bytes of a place */
 
 /* An old piece stays until the device is closed: a recorded graph may point into it. Each is at
  * least twice as large as the one before, so they are few, and no larger together than the last. */
@@ -19,10 +26,15 @@ struct place {
     size_t bytes;
 };
 
+struct ring {
+    place places[PLACES];
+    int next; /* of a run's */
+};
+
 struct kn_cuda_scratches {
-    place large, small[PLACES];
-    int next, next_counters; /* of a run's */
+    ring rings[RINGS];
     unsigned *counters;
+    int next_counters;
 };
 
 kn_cuda_scratches *kn_cuda_scratches_new(kn_device *d) {
@@ -51,20 +63,25 @@ static void free_place(kn_device *d, place *p) {
 void kn_cuda_scratches_free(kn_device *d, kn_cuda_scratches *s) {
     if (s == NULL)
         return;
-    free_place(d, &s->large);
-    for (place &p : s->small)
-        free_place(d, &p);
+    for (ring &r : s->rings)
+        for (place &p : r.places)
+            free_place(d, &p);
     kn_cuda_release(d, s->counters);
     free(s);
 }
 
 void kn_cuda_scratches_rewind(kn_cuda_scratches *s) {
-    s->next = s->next_counters = 0;
+    for (ring &r : s->rings)
+        r.next = 0;
+    s->next_counters = 0;
 }
 
 void *kn_cuda_scratch(kn_device *d, size_t bytes) {
-    kn_cuda_scratches *s = kn_cuda_of(d)->scratches;
-    place *p = bytes <= SMALL ? &s->small[s->next++ % PLACES] : &s->large;
+    int size = 0;
+    while (bytes > kind[size].most)
+        size++;
+    ring *r = &kn_cuda_of(d)->scratches->rings[size];
+    place *p = &r->places[r->next++ % kind[size].places];
     if (p->pieces > 0 && bytes <= p->bytes)
         return p->piece[p->pieces - 1];
     size_t want = p->bytes > 0 ? 2 * p->bytes : LEAST;

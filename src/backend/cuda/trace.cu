@@ -38,7 +38,8 @@ kn_status kn_trace_issue(kn_device *d, kn_trace *t, const kn_run *r, const kn_co
 void kn_trace_keep(kn_device *d, kn_trace *t, const kn_run *r) {
     enum { STEP = 20 };
     size_t bytes = r->count * sizeof *t->taken;
-    float *taken = r->count >= STEP ? static_cast<float *>(malloc(bytes)) : NULL;
+    bool keep = r->count >= STEP && r->count >= t->last.count;
+    float *taken = keep ? static_cast<float *>(malloc(bytes)) : NULL;
     if (taken == NULL)
         return;
     kn_run_free(&t->last);
