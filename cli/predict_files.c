@@ -84,7 +84,8 @@ static kn_status add_folder(predict_files *f, const char *path) {
 
 kn_status predict_files_open(predict_files *f, kn_ctx *ctx, char *const *word, int words, int size,
                              kn_resize_method resize) {
-    *f = (predict_files){.base = {&files_class, size, size}, .ctx = ctx, .resize = resize};
+    *f = (predict_files){
+        .base = {.cls = &files_class, .height = size, .width = size}, .ctx = ctx, .resize = resize};
     kn_status status = KN_OK;
     for (int i = 0; i < words && status == KN_OK; i++) {
         struct stat st;

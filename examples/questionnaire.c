@@ -104,7 +104,8 @@ static void train(kn_ctx *ctx) {
     kn_normalize norm = {0};
     results r = {.base = {&results_class}};
     one_cycle c = {.base = {&one_cycle_class}, .highest = 0.1};
-    kn_learner *l = kn_learner_new(ctx, (kn_learner_opts){.model = model, .loaders = {loader}});
+    kn_learner *l =
+        kn_learner_new(ctx, (kn_learner_opts){.model = model, .loaders = {.train = loader}});
     kn_learner_add(l, kn_setup_cb(ctx, &norm));
     kn_learner_add(l, kn_track_results_cb(ctx));
     kn_learner_add(l, &r.base);

@@ -118,8 +118,8 @@ static void add_callbacks(training *t, const recipe *r, const char *folder, doub
 
 static void open_training(training *t, const recipe *r, const char *folder, int64_t stop_after,
                           int workers) {
-    *t = (training){.norm = {{.5f, .5f, .5f}, {.25f, .25f, .25f}}, .stopper = {{&stopper_class}}};
-    t->stopper.after = stop_after;
+    *t = (training){.norm = {{.5f, .5f, .5f}, {.25f, .25f, .25f}},
+                    .stopper = {.base = {&stopper_class}, .after = stop_after}};
     assert_int_equal(kn_ctx_new(&t->ctx, (kn_ctx_opts){.seed = 7, .threads = 1}, NULL), KN_OK);
     t->train = made_data(TRAIN, SIDE, CLASSES);
     t->valid = made_data(VALID, SIDE, CLASSES);

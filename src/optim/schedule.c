@@ -54,7 +54,7 @@ static double rate(const kn_schedule *s, double lr, double pct) {
         return lr *
                pow(or_default(s->gamma, 0.1), floor(pct * (s->steps > 0 ? s->steps : 3) + 1e-9));
     }
-    assert(!"a kind of schedule");
+    assert(false && "a kind of schedule");
     return NAN;
 }
 

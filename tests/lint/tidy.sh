@@ -1,6 +1,7 @@
 #!/bin/sh
-# tidy.sh SOURCE BUILD - clang-tidy, with the checks of .clang-tidy, on the library and the command.
-# A file that passed is not read again until it, a header, or .clang-tidy changes.
+# tidy.sh SOURCE BUILD - clang-tidy, with the checks of .clang-tidy, on the library and the command;
+# on tests and examples what clang itself warns of. Of the former a file that passed is not read again
+# until it, a header, or .clang-tidy changes.
 cd "$1" || exit 1
 if ! command -v clang-tidy >/dev/null; then
     echo "SKIPPED: clang-tidy is not installed"
@@ -21,4 +22,8 @@ find src cli -name '*.c' | {
     if grep -q '^KILN_ONEDNN:.*=OFF' "$2/CMakeCache.txt"; then grep -v /onednn; else cat; fi
 } | {
     if [ -x "$2/kiln-download" ]; then cat; else grep -v ^cli/download/; fi
-} | sort | xargs -P "$(nproc)" -I{} sh -c "$one" sh "$2" {} "$base"
+} | sort | xargs -P "$(nproc)" -I{} sh -c "$one" sh "$2" {} "$base" &&
+    # With none but the compiler's it does not start.
+    find tests examples -name '*.c' |
+    sort | xargs -P "$(nproc)" -I{} clang-tidy --quiet -p "$2" \
+    '--checks=-*,clang-diagnostic-*,readability-misleading-indentation' {}

@@ -35,6 +35,8 @@ kn_dataset *made_data(int count, int side, int classes) {
     made *m = calloc(1, sizeof *m);
     if (m == NULL)
         abort();
-    *m = (made){.base = {&made_class, side, side}, .count = count, .classes = classes};
+    *m = (made){.base = {.cls = &made_class, .height = side, .width = side},
+                .count = count,
+                .classes = classes};
     return &m->base;
 }

@@ -61,7 +61,8 @@ static kn_status slow_get(const kn_dataset *ds, kn_sample *s) {
 static const kn_dataset_class slow_class = {.len = slow_len, .get = slow_get};
 
 slow slow_of(int count, uint32_t delay) {
-    return (slow){.base = {&slow_class, H, W}, .count = count, .delay = delay};
+    return (slow){
+        .base = {.cls = &slow_class, .height = H, .width = W}, .count = count, .delay = delay};
 }
 
 int loader_begin(void **state) {
