@@ -51,9 +51,7 @@ static const kn_callback_class look_up_class = {.name = "look_up", .after_pred =
 
 /* As tools/make_metrics_goldens.py makes them. */
 static void table_init(table *t) {
-    *t = (table){.base = {.cls = &table_class, .height = 1, .width = 1},
-                 .cb = {&look_up_class},
-                 .kinds = KINDS};
+    *t = (table){.base = {&table_class, 1, 1, false}, .cb = {&look_up_class}, .kinds = KINDS};
     numbers_fill(WIDE, 3, 0, (int64_t)SAMPLES * KINDS, t->logits);
     numbers_fill(INDEX, 4, KINDS - 1, SAMPLES, t->label);
     for (int i = 0; i < SAMPLES; i++) {

@@ -16,7 +16,7 @@ enum {
     COLS = 64,
     PATTERNS = 6,
     LENGTH = 18,
-    RUNS = 240
+    RUNS = 480
 };
 
 typedef enum kind { COPY, AXPY, SUM, KINDS } kind;
@@ -118,7 +118,7 @@ static void runs_are_what_was_asked_for(void **state) {
     take_memory(&a, true);
     take_memory(&b, true);
     for (int run = 0; run < RUNS; run++) {
-        int p = draw(3) == 0 ? draw(PATTERNS) : run / 40;
+        int p = draw(3) == 0 ? draw(PATTERNS) : run / 40 % PATTERNS;
         int length = draw(5) == 0 ? 1 + draw(LENGTH) : LENGTH;
         float alpha = draw(2) == 0 ? 1 : -0.5F;
         step own[LENGTH];

@@ -65,8 +65,9 @@ struct kn_cuda_commands {
     int next_seen;
     uint64_t uses;
     cudaStream_t capture;
-    bool never; /* KILN_CUDA_GRAPHS=0, or debugging */
-    bool line;  /* KILN_CUDA_GRAPHS=line */
+    bool never;   /* KILN_CUDA_GRAPHS=0, or debugging */
+    bool line;    /* KILN_CUDA_GRAPHS=line, or orders are no good */
+    size_t wrong; /* orders that other memory made wrong */
     kn_trace trace;
     size_t launches, replayed, patched,
         departed;         /* of commands; of runs; told to KILN_CUDA_STATS */

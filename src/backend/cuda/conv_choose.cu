@@ -237,7 +237,7 @@ static kn_way *choose(kn_device *d, const kn_conv_form *f) {
     }
     if (count > 0) {
         best = best_of(d, list, count, &trial);
-        kn_trial_end(&trial);
+        kn_trial_end(d, &trial);
     }
     return best != NULL ? best : kn_way_plain(d, f);
 }

@@ -157,12 +157,12 @@ kn_status kn_trial_begin(kn_device *d, const kn_conv_form *f, kn_trial *t) {
     t->want = part[WANT];
     t->operands.out = part[OUT];
     if (status != KN_OK)
-        kn_trial_end(t);
+        kn_trial_end(d, t);
     return status;
 }
 
-void kn_trial_end(kn_trial *t) {
-    cudaFree(t->memory);
+void kn_trial_end(kn_device *d, kn_trial *t) {
+    kn_cuda_release(d, t->memory);
     t->memory = NULL;
 }
 
@@ -190,6 +190,6 @@ float kn_way_off(kn_device *d, const kn_way *w, const kn_operands *o) {
     float off = own.out != NULL && kn_cuda_wait(d) == KN_OK && run_plain(d, &w->form, &own) == KN_OK
                     ? difference(d, &w->form, o->out, own.out)
                     : NAN;
-    cudaFree(own.out);
+    kn_cuda_release(d, own.out);
     return off;
 }

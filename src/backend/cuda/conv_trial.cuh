@@ -14,7 +14,7 @@ struct kn_trial {
 
 /* Free it with kn_trial_end. The error set: no memory on the device. */
 kn_status kn_trial_begin(kn_device *d, const kn_conv_form *f, kn_trial *t);
-void kn_trial_end(kn_trial *t);
+void kn_trial_end(kn_device *d, kn_trial *t);
 
 /* The largest difference between a way's result and the plain one, in parts of the latter's largest
  * number; NaN when the way does not run. */

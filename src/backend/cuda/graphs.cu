@@ -68,17 +68,17 @@ static size_t nodes_at_end(const kn_recorded *g, cudaGraphNode_t *ends) {
 /* Without an order the commands come one after another. before: room for a node of each. */
 static bool capture_commands(kn_device *d, cudaStream_t stream, kn_recorded *g,
                              cudaGraphNode_t *before) {
-    bool free_order = g->order.count > 0;
+    bool ordered = g->order.count > 0;
     for (size_t i = 0; i < g->r.count; i++) {
-        if (free_order && !wait_for(stream, before, nodes_before(g, i, before)))
+        if (ordered && !wait_for(stream, before, nodes_before(g, i, before)))
             return false;
         if (kn_run_issue(d, &g->r, &g->r.commands[i], stream) != KN_OK)
             return false;
         g->node[i] = last_node(stream);
-        if (g->node[i] == NULL && (free_order || g->r.commands[i].kernel != NULL))
+        if (g->node[i] == NULL && (ordered || g->r.commands[i].kernel != NULL))
             return false;
     }
-    return !free_order || wait_for(stream, before, nodes_at_end(g, before));
+    return !ordered || wait_for(stream, before, nodes_at_end(g, before));
 }
 
 static bool capture(kn_device *d, cudaStream_t stream, kn_recorded *g) {

@@ -125,7 +125,8 @@ bool kn_order_of(kn_device *d, const kn_run *r, kn_order *o) {
 bool kn_order_same(const kn_order *a, const kn_order *b) {
     return a->count == b->count &&
            memcmp(a->first, b->first, (a->count + 1) * sizeof *a->first) == 0 &&
-           memcmp(a->before, b->before, a->first[a->count] * sizeof *a->before) == 0;
+           (a->first[a->count] == 0 ||
+            memcmp(a->before, b->before, a->first[a->count] * sizeof *a->before) == 0);
 }
 
 void kn_order_free(kn_order *o) {
