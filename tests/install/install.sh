@@ -11,6 +11,9 @@ trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/first" >/dev/null
 mv "$work/first" "$work/moved" # both packages must find their files wherever the prefix lies
 prefix=$work/moved
+CC=$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$build/CMakeCache.txt") # its OpenMP goes with it
+export CC
+case $CC in *clang) export CXX="$CC++" ;; esac
 pc=$(dirname "$(find "$prefix" -name kiln.pc)")
 lib=$(dirname "$pc")
 export PKG_CONFIG_PATH="$pc"
@@ -26,14 +29,14 @@ check() { # PROGRAM
 
 cd "$work"
 # shellcheck disable=SC2046 # pkg-config prints a list
-cc -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags kiln) "$source/main.c" -o pc_shared \
+"$CC" -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags kiln) "$source/main.c" -o pc_shared \
     $(pkg-config --libs kiln) -Wl,-rpath,"$lib"
 check ./pc_shared
 
 mkdir static_only
 cp "$lib/libkiln.a" static_only/
 # shellcheck disable=SC2046
-cc -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags kiln) "$source/main.c" -o pc_static \
+"$CC" -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags kiln) "$source/main.c" -o pc_static \
     -Lstatic_only $(pkg-config --static --libs kiln | sed "s|-L$prefix[^ ]*||")
 if ldd ./pc_static | grep -q libkiln; then
     echo "pc_static was linked to the shared library"

@@ -139,6 +139,14 @@ void command_expect(const command_run *run, int code) {
                  run->err);
 }
 
+void command_skip_if_openmp_stopped(command_run *run) {
+    if (strncmp(run->err, "OMP: Error", 10) != 0)
+        return;
+    print_message("SKIPPED: this OpenMP does not start where no file may be written\n");
+    command_free(run);
+    skip();
+}
+
 int command_lines(const char *text) {
     int lines = 0;
     for (; *text != '\0'; text++)

@@ -48,6 +48,10 @@ void command_free(command_run *run);
 /* The run ended with this code; shows all it said if not. */
 void command_expect(const command_run *run, int code);
 
+/* Skips the test when it was LLVM's OpenMP that ended the run: where no file may be written it does
+ * so before anything of the program runs. */
+void command_skip_if_openmp_stopped(command_run *run);
+
 /* A run that must end well; its stdout into out, an array. */
 void command_well(char *out, size_t size, command_opts opts, const char *const *arguments);
 #define COMMAND_WELL(out, opts, ...)                                                               \
