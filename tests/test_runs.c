@@ -16,7 +16,7 @@ enum {
     COLS = 64,
     PATTERNS = 6,
     LENGTH = 18,
-    RUNS = 480
+    RUNS = 360
 };
 
 typedef enum kind { COPY, AXPY, SUM, KINDS } kind;
