@@ -62,7 +62,7 @@ static void replayed_steps_are_the_same_steps(void **state) {
     (void)state;
     command_run run;
     char want[COMMAND_VALUE], got[COMMAND_VALUE];
-    static const char *const orders[] = {"forward", "backward", "1", "2", "3", "line"};
+    static const char *const orders[] = {"backward", "forward", "1", "line"};
     train(&run, "cuda", "KILN_CUDA_GRAPHS", "0");
     command_expect(&run, 0);
     command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", want);
