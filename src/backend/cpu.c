@@ -283,7 +283,7 @@ static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, cons
     .conv = cpu_conv, .conv_grad_data = cpu_conv_grad_data,                                        \
     .conv_grad_weights = cpu_conv_grad_weights, .mean_hw = kn_cpu_mean_hw,                         \
     .mean_hw_grad = kn_cpu_mean_hw_grad, .batch_norm = kn_cpu_batch_norm,                          \
-    .batch_norm_grad = kn_cpu_batch_norm_grad, .dropout = kn_ref_dropout,                          \
+    .batch_norm_grad = kn_cpu_batch_norm_grad, .dropout = kn_cpu_dropout,                          \
     .max_pool = kn_cpu_max_pool, .max_pool_grad = kn_cpu_max_pool_grad,                            \
     .avg_pool = kn_cpu_avg_pool, .avg_pool_grad = kn_cpu_avg_pool_grad, .softmax = kn_ref_softmax, \
     .softmax_grad = kn_ref_softmax_grad, .logsumexp = kn_ref_logsumexp,                            \

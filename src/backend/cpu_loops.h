@@ -51,6 +51,8 @@ kn_status kn_cpu_batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_s
 kn_status kn_cpu_batch_norm_grad(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
                                  const float *x, const float *y, const float *dy,
                                  const kn_norm_grads *grads);
+kn_status kn_cpu_dropout(kn_device *d, int64_t n, float keep, kn_dropout_place place,
+                         const float *x, float *y);
 kn_status kn_cpu_max_pool(kn_device *d, const kn_pool_dims *p, const float *x, float *y,
                           uint8_t *which);
 kn_status kn_cpu_max_pool_grad(kn_device *d, const kn_pool_dims *p, const uint8_t *which,
