@@ -52,11 +52,11 @@ add_dependencies(kiln_cuda_host kiln_cuda_host_driver)
 
 # Names of those that ctest runs on it: they train, or go through the table of functions.
 set(KILN_CUDA_HOST_TESTS
-    activations backward_hooks callbacks checkpoint cli_device contexts cross_entropy fine_tune fit freeze
+    activations backward_hooks callbacks cli_device contexts cross_entropy fine_tune fit freeze
     grad_cam hooks init learner lr_find mix op_errors ops ops_large optim optim_kernels
     optimizers pack resident runs stopping step_callbacks tensor tta writes)
 if(KILN_LONG_TESTS)
-    list(APPEND KILN_CUDA_HOST_TESTS models nn parity)
+    list(APPEND KILN_CUDA_HOST_TESTS checkpoint models nn parity)
 endif()
 set(KILN_CUDA_HOST_OPS ops ops_large)
 if(KILN_SANITIZE) # it is slow there: those that reach each kernel
