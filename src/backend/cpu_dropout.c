@@ -3,6 +3,7 @@
 #include "backend/cpu_loops.h"
 
 #include "core/multiversion.h"
+#include "core/philox.h"
 
 #include <kiln/random.h>
 
@@ -19,34 +20,16 @@ typedef struct drop_job {
     float *y;
 } drop_job;
 
-/* Philox4x32-10 as in core/random.c, for counters {0, first + i, step, word}: uniform numbers from
- * 0 to 1, those of a block beside each other. */
+/* Uniform numbers from 0 to 1, of the counters {0, first + i, step, word}. */
 KN_MULTIVERSION static void draw(uint64_t seed, uint32_t first, uint32_t step, uint32_t word,
                                  float *restrict uniform) {
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    uint32_t c0[SIDE], c1[SIDE], c2[SIDE], c3[SIDE];
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     for (int i = 0; i < SIDE; i++) {
-        c0[i] = 0;
-        c1[i] = first + (uint32_t)i;
-        c2[i] = step;
-        c3[i] = word;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < SIDE; i++) {
-            uint32_t a = c0[i], b = c2[i];
-            c0[i] = (uint32_t)((uint64_t)b * 0xCD9E8D57u >> 32) ^ c1[i] ^ k0;
-            c2[i] = (uint32_t)((uint64_t)a * 0xD2511F53u >> 32) ^ c3[i] ^ k1;
-            c1[i] = b * 0xCD9E8D57u;
-            c3[i] = a * 0xD2511F53u;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    for (int i = 0; i < SIDE; i++) {
-        uniform[i * EACH] = (float)(c0[i] >> 8) * 0x1p-24f;
-        uniform[i * EACH + 1] = (float)(c1[i] >> 8) * 0x1p-24f;
-        uniform[i * EACH + 2] = (float)(c2[i] >> 8) * 0x1p-24f;
-        uniform[i * EACH + 3] = (float)(c3[i] >> 8) * 0x1p-24f;
+        const uint32_t counter[4] = {0, first + (uint32_t)i, step, word};
+        uint32_t drawn[EACH];
+        kn_philox_block(key, counter, drawn);
+        for (int k = 0; k < EACH; k++)
+            uniform[i * EACH + k] = (float)(drawn[k] >> 8) * 0x1p-24f;
     }
 }
 

@@ -1,28 +1,12 @@
-/* random.c - Philox4x32-10 and what is drawn from it. The constants are those of the paper and are
- * checked on its published vectors (tests/test_core.c). */
+/* random.c - what is drawn from Philox4x32-10. */
 #include <kiln/random.h>
+
+#include "core/philox.h"
 
 #include <math.h>
 
 void kn_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]) {
-    uint32_t k0 = key[0], k1 = key[1];
-    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-        uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)p1;
-        c3 = (uint32_t)p0;
-        c0 = n0;
-        c2 = n2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
+    kn_philox_block(key, counter, out);
 }
 
 kn_rng kn_rng_at(uint64_t seed, kn_purpose purpose, uint16_t layer, uint32_t epoch,

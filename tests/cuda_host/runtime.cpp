@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <random>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -339,10 +340,22 @@ cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode
 
 /* What is ready may come in any order: the latest first, unless KILN_CUDA_HOST_ORDER says something
  * else. */
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+static size_t take_one(std::vector<size_t> *ready) {
     const char *told_order = getenv("KILN_CUDA_HOST_ORDER");
-    bool forward = told_order != nullptr && strcmp(told_order, "forward") == 0;
-    uint32_t seed = told_order != nullptr ? uint32_t(strtoul(told_order, nullptr, 10)) : 0;
+    unsigned long seed = told_order != nullptr ? strtoul(told_order, nullptr, 10) : 0;
+    static std::minstd_rand random(static_cast<unsigned>(seed) + 1);
+    std::sort(ready->begin(), ready->end());
+    size_t at = ready->size() - 1;
+    if (told_order != nullptr && strcmp(told_order, "forward") == 0)
+        at = 0;
+    else if (seed != 0)
+        at = random() % ready->size();
+    size_t taken = (*ready)[at];
+    ready->erase(ready->begin() + long(at));
+    return taken;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
     std::vector<size_t> ready, waits_for;
     std::vector<std::vector<size_t>> before, after(exec->nodes.size());
     if (is_broken(true))
@@ -360,11 +373,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
             ready.push_back(node->index);
     }
     while (!ready.empty()) {
-        std::sort(ready.begin(), ready.end());
-        seed = seed != 0 ? seed * 1664525 + 1013904223 : 0;
-        size_t at = forward ? 0 : seed != 0 ? (seed >> 8) % ready.size() : ready.size() - 1;
-        size_t next = ready[at];
-        ready.erase(ready.begin() + long(at));
+        size_t next = take_one(&ready);
         run(exec->nodes[next].get());
         if (watch)
             watch->ran(next);

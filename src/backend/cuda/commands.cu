@@ -62,8 +62,8 @@ static bool same_shape(const kn_command *a, const kn_command *b) {
            a->shared == b->shared && same_dim(a->grid, b->grid) && same_dim(a->block, b->block);
 }
 
-/* Do they touch the same memory? If not, the record's takes over what mine does. */
-static bool same_touches(const kn_blocks *blocks, const kn_run *now, const kn_command *mine,
+/* The record's command takes over what mine touches; was that the same memory? */
+static bool take_touches(const kn_blocks *blocks, const kn_run *now, const kn_command *mine,
                          kn_run *record, const kn_command *its) {
     bool same = true;
     for (int i = 0; i < mine->touches; i++) {
@@ -104,7 +104,7 @@ static bool agrees(kn_device *d, kn_cuda_commands *c, kn_recorded *g) {
         return false;
     }
     memcpy(old, args, mine->bytes);
-    g->moved = !same_touches(&kn_cuda_of(d)->blocks, &c->now, mine, &g->r, its) || g->moved;
+    g->moved = !take_touches(&kn_cuda_of(d)->blocks, &c->now, mine, &g->r, its) || g->moved;
     c->patched++;
     return true;
 }
@@ -138,12 +138,10 @@ static kn_status take(kn_device *d) {
 }
 
 /* Does the graph that the run followed to its end run it right? With other memory other commands
- * may have to wait for each other. Then it is of no more use: its nodes have the new memory. */
+ * may have to wait for each other. */
 static bool is_right(kn_device *d, kn_cuda_commands *c) {
     kn_order now;
     kn_recorded *g = c->follows;
-    if (g->r.count != c->now.count)
-        return false;
     size_t removed = kn_cuda_of(d)->blocks.removed;
     if ((!g->moved && g->removed == removed) || g->order.count == 0)
         return true;
@@ -151,13 +149,15 @@ static bool is_right(kn_device *d, kn_cuda_commands *c) {
     kn_order_free(&now);
     g->moved = false;
     g->removed = removed;
-    if (!same) {
-        cudaStreamSynchronize(kn_cuda_of(d)->stream); /* it may be running */
-        kn_graph_forget(g);
-        c->wrong++;
-        c->line = c->line || (c->wrong > MOST_WRONG && c->wrong > c->replayed / 8);
-    }
     return same;
+}
+
+/* The graph's nodes have the run's memory by now, for which its order is wrong. */
+static void give_up(kn_device *d, kn_cuda_commands *c) {
+    cudaStreamSynchronize(kn_cuda_of(d)->stream); /* it may be running */
+    kn_graph_forget(c->follows);
+    c->wrong++;
+    c->line = c->line || (c->wrong > MOST_WRONG && c->wrong > c->replayed / 8);
 }
 
 extern "C" kn_status kn_cuda_flush(kn_device *d) {
@@ -169,7 +169,10 @@ extern "C" kn_status kn_cuda_flush(kn_device *d) {
         return KN_OK;
     if (c->trace.on)
         kn_trace_keep(d, &c->trace, &c->now);
-    bool replay = c->follows != NULL && is_right(d, c);
+    bool complete = c->follows != NULL && c->follows->r.count == c->now.count;
+    bool replay = complete && is_right(d, c);
+    if (complete && !replay)
+        give_up(d, c);
     if (replay) {
         c->follows->last_use = ++c->uses;
         c->replayed++;

@@ -36,7 +36,7 @@ struct kn_run {
 
 struct kn_recorded {
     kn_run r;
-    cudaGraphNode_t *node; /* the last of each command */
+    cudaGraphNode_t *node; /* the last of each command; of a call in a line NULL if not told */
     kn_order order;        /* of the graph's commands; none: they are a line */
     bool moved;            /* they touch other memory than when the order was found */
     size_t removed;        /* blocks of memory, until then: what was apart may not be now */

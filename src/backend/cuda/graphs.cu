@@ -2,7 +2,6 @@
  * for no other, so that the device may run several at once. */
 #include "backend/cuda/commands.cuh"
 
-#include <cstdio>
 #include <cstdlib>
 
 void kn_graph_forget(kn_recorded *g) {
