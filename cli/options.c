@@ -65,9 +65,9 @@ static const option table[] = {
      .choices = "auto|ram|disk|off",
      .value = "WHERE",
      .help =
-         "where pictures that are the same every epoch are kept decoded: ram, disk (a file below "
-         "KILN_HOME) or off; auto: ram if a quarter of what is free holds them, else disk; "
-         "changes no result"},
+         "where decoded pictures are kept: ram, disk (a file below KILN_HOME) or off; auto: ram "
+         "if a quarter of what is free holds them, else disk; augmented ones: in ram, whole, as "
+         "many as that quarter holds; changes no result"},
     {.name = "max-image-memory",
      .commands = READ_COMMANDS,
      .kind = KIND_INT,

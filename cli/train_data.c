@@ -80,7 +80,8 @@ static kn_status open_caches(train *t) {
     t->train_kept = kn_cached_dataset(ctx, t->train_set, opts);
     if (t->train_kept == NULL)
         return kn_ctx_status(ctx);
-    /* What "auto" became, for args.json. */
+    /* What "auto" became, for args.json. Pictures that samples are drawn from are in memory or not
+     * kept at all, which the other set's kind says too. */
     kn_cache_kind kind = kn_cached_dataset_state(t->train_kept).kind;
     t->s->a.cache = cache_name[t->train_set->varies ? valid.kind : kind];
     return KN_OK;
@@ -92,8 +93,12 @@ static void tell_cache(const train *t, const char *what, const kn_dataset *kept)
         return;
     kn_cache_state s = kn_cached_dataset_state(kept);
     if (t->s->a.verbose)
-        report_note(&t->s->r, "%s pictures: %.0f MB, %s%s", what, (double)s.bytes / 1e6,
-                    where[s.kind], s.found > 0 ? ", from an earlier run" : "");
+        report_note(&t->s->r, "%s pictures: %.0f MB, %s%s%s", what, (double)s.bytes / 1e6,
+                    s.pictures > 0 ? "whole, " : "", where[s.kind],
+                    s.found > 0 ? ", from an earlier run" : "");
+    if (t->s->a.verbose && s.pictures > 0 && s.pictures < kept->cls->len(kept))
+        report_note(&t->s->r, "%s pictures: %lld of %lld kept", what, (long long)s.pictures,
+                    (long long)kept->cls->len(kept));
     char text[sizeof((kn_error *)0)->message + 64];
     if (s.given_up != NULL) {
         snprintf(text, sizeof text, "decoded pictures are not kept: %s", s.given_up);

@@ -90,15 +90,20 @@ static void test_same_weights(void **state) {
     assert_int_equal(damage_all(), 0); /* gone with that */
 }
 
-/* Pictures that change are made anew each time; those to validate on are not. */
+/* Samples that change are drawn from whole pictures, which are kept; those to validate on are kept
+ * themselves. */
 static void test_augmented(void **state) {
     (void)state;
     char off[COMMAND_VALUE], sha[COMMAND_VALUE], err[4096];
     sha_of("off", "strong", off, err);
     sha_of("ram", "strong", sha, err);
     assert_string_equal(sha, off);
-    check_contains(err, "training pictures: 0 MB, not kept\n");
+    check_contains(err, "training pictures: 1 MB, whole, in memory\n");
     check_contains(err, "validation pictures: 0 MB, in memory\n");
+    sha_of("disk", "strong", sha, err);
+    assert_string_equal(sha, off);
+    check_contains(err, "training pictures: 0 MB, not kept\n");
+    check_contains(err, "validation pictures: 0 MB, in a file\n");
 }
 
 /* Nowhere to put the file: the run says so before it starts. */

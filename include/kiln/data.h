@@ -93,12 +93,17 @@ typedef struct kn_dataset_class {
     /* May be NULL. Says what all samples are made of, as 64 hex digits: another name when a byte of
      * any sample may be another. A cache on disk asks for it. */
     kn_status (*identify)(const kn_dataset *ds, char name[KN_DATASET_NAME], kn_error *error);
+    /* Both or none: get in two steps, for samples that vary. read gives the picture that they are
+     * drawn from, the same in every epoch, and writes the label; draw writes this epoch's sample of
+     * it. A cache then keeps pictures. */
+    kn_status (*read)(const kn_dataset *ds, kn_sample *s, kn_image *picture);
+    kn_status (*draw)(const kn_dataset *ds, kn_sample *s, const kn_image *picture);
 } kn_dataset_class;
 
 struct kn_dataset {
     const kn_dataset_class *cls;
     int height, width; /* of every sample */
-    bool varies;       /* a sample differs from epoch to epoch, so none is worth keeping */
+    bool varies;       /* a sample differs from epoch to epoch, so none is worth keeping itself */
 };
 
 KN_API void kn_dataset_free(kn_dataset *ds); /* NULL is allowed */
@@ -119,17 +124,19 @@ typedef enum kn_cache_kind {
 
 typedef struct kn_cache_opts {
     kn_cache_kind kind;
-    size_t memory;      /* bytes that AUTO may take; 0: kn_cache_memory */
+    size_t memory;      /* bytes that AUTO, or pictures, may take; 0: kn_cache_memory */
     const char *folder; /* for files; made if need be. NULL: AUTO knows no disk */
 } kn_cache_opts;
 
 /* The samples of ds, which is borrowed: each made at its first use and kept from then on. The bytes
- * are those of ds, whatever the cache; so for one that varies, or is empty, nothing is kept. NULL
- * on failure: KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when
- * it was without a folder or for a dataset without a name. A file is whole or not there; it is used
- * only if its name, form and checksums are right, and else made anew. A new one takes the place of
- * those in the folder that no run has used for 30 days. A NULL ds (whose constructor failed) gives
- * NULL. */
+ * are those of ds, whatever the cache. Of one that varies the pictures are kept that samples are
+ * drawn from, if its class can read and draw: as many as fit into the memory that AUTO may take,
+ * with RAM too, as only reading them tells their size; never in a file. NULL on failure:
+ * KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when it was
+ * without a folder or for a dataset without a name. A file is whole or not there; it is used only
+ * if its name, form and checksums are right, and else made anew. A new one takes the place of those
+ * in the folder that no run has used for 30 days. A NULL ds (whose constructor failed) gives NULL.
+ */
 KN_API kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts);
 
 /* A quarter of the memory that the machine, or the container's limit, has left. */
@@ -138,7 +145,8 @@ KN_API size_t kn_cache_memory(void);
 /* What became of it. */
 typedef struct kn_cache_state {
     kn_cache_kind kind; /* never AUTO */
-    int64_t bytes;      /* of all samples */
+    int64_t bytes;      /* of all samples; where pictures are kept, of those kept so far */
+    int64_t pictures;   /* so many */
     int64_t found;      /* samples that a file of an earlier run had */
     int64_t damaged;    /* of those, found wrong and made anew */
     const char

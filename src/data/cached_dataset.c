@@ -1,8 +1,10 @@
 /* cached_dataset.c - a dataset that makes each sample of another once, and keeps it in memory or in
- * a file (cache_file.h). */
+ * a file (cache_file.h); of samples that vary, the pictures they are drawn from (picture_store.h).
+ */
 #include "core/file.h"
 #include "data/cache_file.h"
 #include "data/cached_dataset.h"
+#include "data/picture_store.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -27,6 +29,8 @@ typedef struct cached {
     _Atomic uint8_t *state; /* [samples] */
     /* in a file */
     kn_cache_file *file;
+    /* in memory, of a source that varies */
+    kn_picture_store *pictures;
 } cached;
 
 static int64_t cached_len(const kn_dataset *ds) {
@@ -50,8 +54,22 @@ static void keep_in_memory(const cached *c, const kn_sample *s) {
     atomic_store_explicit(&c->state[s->index], THERE, memory_order_release);
 }
 
+static kn_status draw_from_kept(const cached *c, kn_sample *s) {
+    const kn_dataset_class *cls = c->source->cls;
+    kn_image picture;
+    kn_status status = KN_OK;
+    if (!kn_picture_store_get(c->pictures, s->index, &picture, s->label)) {
+        status = cls->read(c->source, s, &picture);
+        if (status == KN_OK)
+            kn_picture_store_put(c->pictures, s->index, &picture, *s->label);
+    }
+    return status == KN_OK ? cls->draw(c->source, s, &picture) : status;
+}
+
 static kn_status cached_get(const kn_dataset *ds, kn_sample *s) {
     const cached *c = (const cached *)ds;
+    if (c->pictures != NULL)
+        return draw_from_kept(c, s);
     if ((c->kind == KN_CACHE_RAM && in_memory(c, s)) ||
         (c->kind == KN_CACHE_DISK && kn_cache_file_get(c->file, s->index, s->slot, s->label)))
         return KN_OK;
@@ -68,16 +86,18 @@ static kn_status cached_get(const kn_dataset *ds, kn_sample *s) {
 static void cached_free(kn_dataset *ds) {
     cached *c = (cached *)ds;
     kn_cache_file_close(c->file);
+    kn_picture_store_free(c->pictures);
     kn_free(c->ctx, c->pixels);
     kn_free(c->ctx, c->label);
     kn_free(c->ctx, (void *)c->state);
     kn_free(c->ctx, c);
 }
 
-static const kn_dataset_class cached_class = {cached_len, cached_get, cached_free, NULL};
+static const kn_dataset_class cached_class = {
+    .len = cached_len, .get = cached_get, .free = cached_free};
 
 bool kn_dataset_is_kept(const kn_dataset *ds) {
-    return ds->cls == &cached_class && ((const cached *)ds)->kind != KN_CACHE_OFF;
+    return ds->cls == &cached_class && !ds->varies && ((const cached *)ds)->kind != KN_CACHE_OFF;
 }
 
 /* ---- which ---- */
@@ -141,11 +161,23 @@ size_t kn_cache_memory(void) {
     return (size_t)(memory_available() / 4);
 }
 
+static size_t budget_of(const kn_cache_opts *opts) {
+    return opts->memory > 0 ? opts->memory : kn_cache_memory();
+}
+
+/* How large pictures are is known when they are read: some of them always fit. */
+static kn_cache_kind choose_for_pictures(const cached *c, kn_cache_kind kind) {
+    bool in_parts = c->source->cls->read != NULL && c->source->cls->draw != NULL;
+    return in_parts && (kind == KN_CACHE_AUTO || kind == KN_CACHE_RAM) ? KN_CACHE_RAM
+                                                                       : KN_CACHE_OFF;
+}
+
 static kn_cache_kind choose(const cached *c, const kn_cache_opts *opts) {
-    size_t bytes = (size_t)c->samples * c->sample_bytes;
-    uint64_t budget = opts->memory > 0 ? opts->memory : kn_cache_memory();
-    if (c->source->varies || c->samples == 0)
+    size_t bytes = (size_t)c->samples * c->sample_bytes, budget = budget_of(opts);
+    if (c->samples == 0)
         return KN_CACHE_OFF;
+    if (c->source->varies)
+        return choose_for_pictures(c, opts->kind);
     if (opts->kind != KN_CACHE_AUTO)
         return opts->kind;
     if (bytes <= budget)
@@ -191,7 +223,10 @@ static kn_status open_file(cached *c, const char *folder) {
 /* What AUTO chose and could not be had is no error: then nothing is kept. */
 static kn_status open_cache(cached *c, const kn_cache_opts *opts) {
     kn_status status = KN_OK;
-    if (c->kind == KN_CACHE_RAM)
+    if (c->kind == KN_CACHE_RAM && c->source->varies) {
+        c->pictures = kn_picture_store_new(c->ctx, c->samples, budget_of(opts));
+        status = c->pictures != NULL ? KN_OK : kn_ctx_status(c->ctx);
+    } else if (c->kind == KN_CACHE_RAM)
         status = open_memory(c);
     else if (c->kind == KN_CACHE_DISK)
         status = open_file(c, opts->folder);
@@ -223,6 +258,11 @@ kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts) {
 kn_cache_state kn_cached_dataset_state(const kn_dataset *ds) {
     const cached *c = (const cached *)ds;
     kn_cache_state state = {.kind = c->kind, .bytes = c->samples * (int64_t)c->sample_bytes};
+    if (c->pictures != NULL) {
+        size_t bytes;
+        state.pictures = kn_picture_store_count(c->pictures, &bytes);
+        state.bytes = (int64_t)bytes;
+    }
     if (c->file != NULL) {
         state.found = kn_cache_file_found(c->file);
         state.damaged = kn_cache_file_damaged(c->file);

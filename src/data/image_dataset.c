@@ -29,21 +29,29 @@ static int64_t image_len(const kn_dataset *ds) {
     return ((const image_dataset *)ds)->count;
 }
 
-static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
+static kn_status image_read(const kn_dataset *ds, kn_sample *s, kn_image *picture) {
     const image_dataset *set = (const image_dataset *)ds;
     const kn_labelled *item = &set->items[s->index];
-    const kn_sample_id id = {set->seed, s->epoch, (uint32_t)s->index};
-    kn_image image;
-    kn_error error = {0}; /* of the resizing, which knows no path */
     *s->label = item->label;
     s->reader->least_side = set->least_side;
-    kn_status status = kn_image_read(s->reader, item->path, &image, s->error);
-    if (status != KN_OK)
-        return status;
-    status =
-        kn_image_sample(s->reader, &image, &set->opts, id, s->slot, ds->height, ds->width, &error);
-    return status == KN_OK ? KN_OK
-                           : kn_error_set(s->error, status, "%s: %s", item->path, error.message);
+    return kn_image_read(s->reader, item->path, picture, s->error);
+}
+
+static kn_status image_draw(const kn_dataset *ds, kn_sample *s, const kn_image *picture) {
+    const image_dataset *set = (const image_dataset *)ds;
+    const kn_sample_id id = {set->seed, s->epoch, (uint32_t)s->index};
+    kn_error error = {0}; /* of the resizing, which knows no path */
+    kn_status status =
+        kn_image_sample(s->reader, picture, &set->opts, id, s->slot, ds->height, ds->width, &error);
+    return status == KN_OK
+               ? KN_OK
+               : kn_error_set(s->error, status, "%s: %s", set->items[s->index].path, error.message);
+}
+
+static kn_status image_get(const kn_dataset *ds, kn_sample *s) {
+    kn_image picture;
+    kn_status status = image_read(ds, s, &picture);
+    return status == KN_OK ? image_draw(ds, s, &picture) : status;
 }
 
 /* A link to nothing is a bad picture, and no failure: in place of what stat did not say, the link
@@ -87,7 +95,14 @@ static void image_free(kn_dataset *ds) {
     kn_free(((image_dataset *)ds)->ctx, ds);
 }
 
-static const kn_dataset_class image_class = {image_len, image_get, image_free, image_identify};
+static const kn_dataset_class image_class = {
+    .len = image_len,
+    .get = image_get,
+    .free = image_free,
+    .identify = image_identify,
+    .read = image_read,
+    .draw = image_draw,
+};
 
 /* No random crop may be smaller than the sample it becomes: its shorter side is at least
  * sqrt(3/4 crop_min) of the picture's. */
