@@ -11,7 +11,8 @@
 #   check       every convolution of a step of each model against the plain kernels'
 #   tests       the tests that a device is a parameter of, that of a training that moves from device
 #               to device among them
-#   chapter     the chapter, f32 and bf16: without a plan file, then three times with one
+#   chapter     the chapter, f32 and bf16: without a plan file, then three times with one; in bf16 with
+#               augmentation, pictures kept decoded and not
 #   seeds       the chapter in bf16 with two more seeds
 #   bench       kiln bench: kernels, what copying moves, steps
 #   graphs      steps whose commands come in a line, and side by side, in turn
@@ -104,6 +105,9 @@ part_chapter() {
         for run in cold 1 2 3; do
             chapter "chapter.$dtype.$run" --dtype $dtype --seed 42
         done
+    done
+    for cache in ram off; do
+        chapter "chapter.augmented.$cache" --dtype bf16 --aug standard --cache $cache
     done
 }
 

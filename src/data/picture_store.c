@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { BLOCK = 4 << 20, ALONE = BLOCK / 8, ALIGNMENT = 64 };
+enum { BLOCK = 2 << 20, ALONE = BLOCK / 8, ALIGNMENT = 64 };
 
 typedef struct block {
     struct block *next;
