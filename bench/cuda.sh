@@ -15,7 +15,8 @@
 #               augmentation, pictures kept decoded and not
 #   seeds       the chapter in bf16 with two more seeds
 #   bench       kiln bench: kernels, what copying moves, steps
-#   graphs      steps whose commands come in a line, and side by side, in turn
+#   graphs      steps whose commands come in a line, and side by side, in turn; trainings so and without
+#               graphs, whose weights must be the same
 #   peers       steps of PyTorch, all arms in bf16, and the bf16 peak of its matrix product; then
 #               Kiln's steps again
 #   sanitizer   compute-sanitizer over the ops: memcheck, racecheck, initcheck
@@ -141,6 +142,26 @@ part_graphs() {
         grep -h 'one after another' "$out"/side."$turn".*.log
     done
     unset KILN_CUDA_STATS
+    same_weights "bits" --epochs 2
+    same_weights "bits.muon" --epochs 1 --model xresnet18 --opt muon --lr 0.02 --img-size 96 -b 64
+}
+
+# same_weights NAME OPTION... - one training in bf16 with each kind of graph.
+same_weights() {
+    [ -d "$data" ] || { echo "$1: no data (-d)"; return; }
+    what=$1
+    shift
+    for kind in 0 line side; do
+        KILN_CUDA_GRAPHS=$kind chapter "$what.$kind" --dtype bf16 "$@"
+    done
+    hashes=$(sed -n 's/.*"weights_sha256":"\([0-9a-f]*\).*/\1/p' "$out/$what.0.log" "$out/$what.line.log" \
+        "$out/$what.side.log")
+    if [ "$(echo "$hashes" | wc -l)" = 3 ] && [ "$(echo "$hashes" | sort -u | wc -l)" = 1 ]; then
+        echo "    $what: the same weights"
+    else
+        echo "    $what: THE WEIGHTS DIFFER"
+        failed=$((failed + 1))
+    fi
 }
 
 part_peers() {
