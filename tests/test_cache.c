@@ -3,7 +3,7 @@
 #include "support/check.h"
 #include "support/counted.h"
 #include "support/made_data.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/kiln.h>
 
@@ -22,8 +22,6 @@ enum { COUNT = 21, SIDE = 6, BYTES = SIDE * SIDE * 3 };
 
 static counted memory;
 static kn_ctx *ctx;
-static char root[TREE_PATH];
-
 static int open_all(void **state) {
     (void)state;
     ctx = counted_ctx(&memory, "reference");

@@ -4,7 +4,7 @@
 #include "support/check.h"
 #include "support/counted.h"
 #include "support/made_data.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include "core/ctx.h"
 #include "learner/checkpoint.h"
@@ -213,20 +213,6 @@ static void run_in_parts(const recipe *r, const char *folder, int64_t after, int
         close_training(&t);
         kn_checkpoint_close(c);
     }
-}
-
-static char root[TREE_PATH];
-
-static int prepare(void **state) {
-    (void)state;
-    tree_make(root);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
-    return 0;
 }
 
 static void folder_of(char path[TREE_PATH + 32], const char *name) {
@@ -444,5 +430,5 @@ int main(void) {
         cmocka_unit_test(a_checkpoint_that_fails_ends_no_training),
         cmocka_unit_test(without_memory_reading_says_so),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, root_make, root_remove);
 }

@@ -2,8 +2,8 @@
  * long, callbacks whose state grows, is empty, or is of two callbacks of one class; and files with
  * a right checksum that no training wrote. */
 #include "support/check.h"
+#include "support/root.h"
 #include "support/tiny_run.h"
-#include "support/tree.h"
 
 #include "core/ctx.h"
 #include "core/file.h"
@@ -15,20 +15,6 @@
 #include <string.h>
 
 enum { EPOCHS = 3 };
-
-static char root[TREE_PATH];
-
-static int prepare(void **state) {
-    (void)state;
-    tree_make(root);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
-    return 0;
-}
 
 static void folder_of(char path[TREE_PATH + 32], const char *name) {
     snprintf(path, TREE_PATH + 32, "%s/%s", root, name);
@@ -420,5 +406,5 @@ int main(void) {
         cmocka_unit_test(a_place_that_makes_no_sense_is_refused),
         cmocka_unit_test(another_number_of_threads_is_told),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, root_make, root_remove);
 }

@@ -1,7 +1,7 @@
 /* test_cli.c - the command at work on a small data set: what it prints, writes and promises. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/kiln.h>
 
@@ -17,14 +17,8 @@
 
 enum { CLASSES = 3, TRAIN = 12, VALID = 6, EPOCHS = 3 };
 
-/* root holds d (the data) and run (a training of it), made once. */
-static char root[TREE_PATH];
 static char trained[8192]; /* the training's stdout */
 
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 /* Small and the same everywhere: 36 training pictures in 5 batches, 18 to validate on in 2. */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2"
@@ -40,6 +34,7 @@ static bool there(const char *relative) {
     return stat(path_of(relative), &st) == 0;
 }
 
+/* root holds d (the data) and run (a training of it), made once. */
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
@@ -50,12 +45,6 @@ static int prepare(void **state) {
     command_expect(&run, 0);
     snprintf(trained, sizeof trained, "%s", run.out);
     command_free(&run);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -473,5 +462,5 @@ int main(void) {
         cmocka_unit_test(test_never_overwritten),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -1,18 +1,12 @@
 /* test_cli_activations.c - kiln train --activations: its files, and that it changes no bit. */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/root.h"
 #include "support/svg.h"
-#include "support/tree.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define SMALL                                                                                      \
     "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn", "--epochs", "2",     \
         "--json"
@@ -21,12 +15,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 12, 4);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -63,5 +51,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_there_and_the_weights_the_same),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

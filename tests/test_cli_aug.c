@@ -2,7 +2,7 @@
  * of loader threads, and pictures validated, evaluated and predicted as they were trained. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include "data/shapes.h"
 
@@ -14,12 +14,6 @@
 
 enum { CLASSES = 3, TRAIN = 8, VALID = 4 };
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 #define SMALL              "-b", "8", "--img-size", "32", "--threads", "2", "--epochs", "2", "-q", "--json"
 
@@ -52,12 +46,6 @@ static int prepare(void **state) {
         draw("train", 0, c, TRAIN);
         draw("valid", 1, c, VALID);
     }
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -180,5 +168,5 @@ int main(void) {
         cmocka_unit_test(test_method_of_crops),
         cmocka_unit_test(test_overrides),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

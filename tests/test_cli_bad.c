@@ -4,7 +4,7 @@
 #include "support/check.h"
 #include "support/command.h"
 #include "support/pictures.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include "core/ctx.h"
 
@@ -13,13 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 
 #define TRAIN                                                                                      \
     "train", "d", "--recipe", "chapter", "--epochs", "2", "-b", "64", "--img-size", "32",          \
@@ -31,12 +24,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", CLASSES, GOOD, VALID);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -325,5 +312,5 @@ int main(void) {
         cmocka_unit_test(weights_do_not_depend_on_the_loader),
         cmocka_unit_test(by_default_the_first_one_ends_the_training),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

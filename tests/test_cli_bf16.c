@@ -2,7 +2,7 @@
  * kiln eval finds its numbers again; a device without it says so. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/tensor.h>
 
@@ -12,23 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 12, 6);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -136,5 +123,5 @@ int main(void) {
         cmocka_unit_test(test_eval_finds_it_again),
         cmocka_unit_test(test_says_where_not),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -2,29 +2,16 @@
  * same bit for bit. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 12, 6);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -123,5 +110,5 @@ int main(void) {
         cmocka_unit_test(test_augmented),
         cmocka_unit_test(test_no_folder),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -2,29 +2,16 @@
  * wrong with that. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 4, 2);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -87,5 +74,5 @@ static void doubles_are_found(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found)};
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

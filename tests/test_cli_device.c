@@ -3,7 +3,7 @@
  * the two, the other cpu, or reference where that is the first. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/checkpoint.h>
 
@@ -17,12 +17,6 @@
 
 enum { MOST_TRIES = 20 };
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define TRAIN                                                                                      \
     "train", "d", "--recipe", "chapter", "--epochs", "2", "-b", "8", "--img-size", "32", "--lr",   \
         "0.02", "--momentum", "0.9", "--ema", "0.9", "--mixup", "0.4", "--seed", "11",             \
@@ -32,12 +26,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 24, 8);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -143,5 +131,5 @@ int main(void) {
         cmocka_unit_test(it_goes_on_elsewhere),
         cmocka_unit_test(and_comes_from_elsewhere),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

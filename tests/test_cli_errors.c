@@ -2,7 +2,7 @@
  * exit code, and nothing half done is left behind. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* root holds good (the data), run (a training of it), and a folder for each fault. */
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define SMALL "--epochs", "1", "-b", "4", "--img-size", "16", "--threads", "1", "-q"
 
 static char *path_of(const char *relative) {
@@ -42,6 +35,7 @@ static void truncated(const char *from, const char *to, size_t bytes) {
     tree_put(root, to, data, bytes);
 }
 
+/* root holds good (the data), run (a training of it), and a folder for each fault. */
 static int prepare(void **state) {
     (void)state;
     static const char *const folders[] = {"good", "text", "empty file", "cut", "zebra"};
@@ -57,12 +51,6 @@ static int prepare(void **state) {
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "run", SMALL);
     command_expect(&run, 0);
     command_free(&run);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -267,5 +255,5 @@ int main(void) {
         cmocka_unit_test(test_file_limit),   cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_unwritable),   cmocka_unit_test(test_stdout),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -2,8 +2,8 @@
  * predict, and the files that -o writes. */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/root.h"
 #include "support/svg.h"
-#include "support/tree.h"
 
 #include <kiln/kiln.h>
 
@@ -15,12 +15,6 @@
 
 enum { CLASSES = 7, TRAIN = 6, VALID = 5, ALL = CLASSES * VALID };
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 
 static const char *path_of(const char *relative) {
@@ -51,12 +45,6 @@ static int prepare(void **state) {
     RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "3", "-o", "run", "-q", "-b",
              "8", "--img-size", "32", "--threads", "2");
     RUN_WELL(out, "eval", "run/model.safetensors", "d", "-o", "ev", "--threads", "2");
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -307,5 +295,5 @@ int main(void) {
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_odd_names),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

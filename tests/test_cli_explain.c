@@ -3,7 +3,7 @@
 #include "support/check.h"
 #include "support/command.h"
 #include "support/page.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/kiln.h>
 
@@ -17,13 +17,8 @@ enum { CLASSES = 3, TRAIN = 8, VALID = 5, ALL = CLASSES * VALID, PAGE = 1 << 20 
 /* Every character that HTML takes for its own. */
 #define ODD "<b>&'\"x"
 
-static char root[TREE_PATH];
 static char page[PAGE];
 
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 
 static const char *path_of(const char *relative) {
@@ -74,12 +69,6 @@ static int prepare(void **state) {
     check_contains(out, "15 pictures: loss ");
     check_contains(out, "\npage      ex/explain.html\n");
     read_file("ex/explain.html", page, sizeof page);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -268,5 +257,5 @@ int main(void) {
         cmocka_unit_test(test_folders),        cmocka_unit_test(test_same_page),
         cmocka_unit_test(test_browser),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -7,7 +7,7 @@
 #include "support/command.h"
 #include "support/disturbed.h"
 #include "support/faults.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include "core/ctx.h"
 
@@ -18,18 +18,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char root[TREE_PATH];
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     disturbed_prepare(root);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -305,5 +297,5 @@ int main(void) {
         cmocka_unit_test(no_fault_does_harm),
         cmocka_unit_test(faults_in_libraries_harm_no_checkpoint),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

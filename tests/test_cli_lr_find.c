@@ -2,8 +2,8 @@
  */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/root.h"
 #include "support/svg.h"
-#include "support/tree.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,25 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* root holds d, the data. */
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"
 
+/* root holds d, the data. */
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 24, 4);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -211,5 +199,5 @@ int main(void) {
         cmocka_unit_test(a_found_rate_trains_as_one_given),
         cmocka_unit_test(without_a_rate_the_usual_one_is_taken),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -2,7 +2,7 @@
  * the same bits again, the rates that were asked for, and the averaged weights in the files. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/kiln.h>
 
@@ -14,12 +14,6 @@
 
 enum { CLASSES = 3, TRAIN = 8, VALID = 4, EPOCHS = 2, STEPS = EPOCHS * CLASSES * TRAIN / 8 };
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 #define SMALL              "-b", "8", "--img-size", "32", "--threads", "2", "--epochs", "2", "-q", "--json"
 
@@ -27,12 +21,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", CLASSES, TRAIN, VALID);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -130,5 +118,5 @@ int main(void) {
         cmocka_unit_test(test_schedules),
         cmocka_unit_test(test_averages_are_saved),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -3,8 +3,8 @@
 #include "support/check.h"
 #include "support/command.h"
 #include "support/page.h"
+#include "support/root.h"
 #include "support/svg.h"
-#include "support/tree.h"
 
 #include "core/ctx.h"
 
@@ -17,17 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char root[TREE_PATH];
-
 static const char *const drawn[] = {"arrow", "bars", "circle"};
 static const char *const hostile[] = {"<script>alert(1)<", "\"><img src=x onerror=alert(1)>",
                                       "a name of a class that is much too long to stand anywhere"};
 enum { CLASSES = 3 };
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 
 static void rename_classes(const char *part) {
     for (int i = 0; i < CLASSES; i++) {
@@ -49,12 +42,6 @@ static int prepare(void **state) {
             "-b", "8", "--img-size", "24", "--threads", "1", "-q");
     command_expect(&run, 0);
     command_free(&run);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -253,5 +240,5 @@ int main(void) {
         cmocka_unit_test(nothing_is_wider_than_the_screen),
         cmocka_unit_test(light_and_dark_are_as_preferred),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -2,31 +2,17 @@
  * they are, the pictures of Imagenette to the chapter's figures. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
 /* KILN_HOME stays that of the tests, so that the shapes are drawn once for all of them. */
-#define HERE                                                                                       \
+#define THERE                                                                                      \
     (command_opts) {                                                                               \
         .folder = root                                                                             \
     }
-
-static int prepare(void **state) {
-    (void)state;
-    tree_make(root);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
-    return 0;
-}
 
 static const char *imagenette(void) {
     const char *folder = getenv("KILN_TEST_DATA");
@@ -50,7 +36,7 @@ static double number(const char *text, const char *part, const char *key) {
 static void test_shapes(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "--recipe", "chapter", "shapes", "--epochs", "30", "-b", "32",
+    COMMAND(&run, THERE, "train", "--recipe", "chapter", "shapes", "--epochs", "30", "-b", "32",
             "-q", "--json", "-o", "shapes-run");
     command_expect(&run, 0);
     check_contains(run.out, "\"train\":2000,\"valid\":500,\"classes\":[\"arrow\",");
@@ -58,7 +44,7 @@ static void test_shapes(void **state) {
     if (acc < 0.95)
         fail_msg("shapes: accuracy %g, expected 0.95", acc);
     command_free(&run);
-    COMMAND(&run, HERE, "eval", "shapes-run/model.safetensors", "shapes", "--json");
+    COMMAND(&run, THERE, "eval", "shapes-run/model.safetensors", "shapes", "--json");
     command_expect(&run, 0);
     assert_true(number(run.out, "eval", "acc") == acc);
     command_free(&run);
@@ -69,7 +55,7 @@ static void test_shapes(void **state) {
 static void test_check_imagenette(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "check", imagenette(), "--json");
+    COMMAND(&run, THERE, "check", imagenette(), "--json");
     command_expect(&run, 0);
     check_contains(run.out, "\"train\":9469,\"valid\":3925,\"classes\":[\"n01440764\",");
     check_contains(run.out, "\"bad\":0,");
@@ -79,7 +65,7 @@ static void test_check_imagenette(void **state) {
 static void test_one_epoch(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, HERE, "train", "--recipe", "chapter", imagenette(), "--epochs", "1", "--sched",
+    COMMAND(&run, THERE, "train", "--recipe", "chapter", imagenette(), "--epochs", "1", "--sched",
             "constant", "-q", "--json", "-o", "one");
     command_expect(&run, 0);
     assert_true(number(run.out, "\"event\":\"data\"", "batches") == 74);
@@ -103,7 +89,7 @@ static void test_eight_epochs(void **state) {
         command_run run;
         char folder[32];
         snprintf(folder, sizeof folder, "eight-%s", seeds[i]);
-        COMMAND(&run, HERE, "train", "--recipe", "chapter", imagenette(), "--seed", seeds[i], "-q",
+        COMMAND(&run, THERE, "train", "--recipe", "chapter", imagenette(), "--seed", seeds[i], "-q",
                 "--json", "-o", folder);
         command_expect(&run, 0);
         sum += number(run.out, "\"event\":\"done\"", "valid_acc");
@@ -120,5 +106,5 @@ int main(void) {
         cmocka_unit_test(test_one_epoch),
         cmocka_unit_test(test_eight_epochs),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, root_make, root_remove);
 }

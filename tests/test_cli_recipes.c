@@ -2,30 +2,18 @@
  * recipes beside it; on pictures so few and small that it takes seconds. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define SMALL "-b", "4", "--img-size", "32", "--epochs", "1", "--threads", "2"
 
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 2, 6, 3);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -99,5 +87,5 @@ int main(void) {
         cmocka_unit_test(test_best),
         cmocka_unit_test(test_help_shows_a_recipes_values),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

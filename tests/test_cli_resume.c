@@ -3,7 +3,7 @@
  * for bit. With KILN_TEST_FULL 300 kills, else 30. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include "core/ctx.h"
 
@@ -21,13 +21,6 @@
 
 enum { KILLS = 30, KILLS_FULL = 300, SLOW_BUILD_KILLS = 6, EPOCHS = 3, MOST_MISSES = 20 };
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
 /* Augmentation, MixUp, EMA, accumulation, momentum, --lr as it is: all that draws or remembers. */
 #define TRAIN                                                                                      \
     "train", "d", "--recipe", "chapter", "--epochs", "3", "-b", "8", "--img-size", "32", "--aug",  \
@@ -38,12 +31,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 4, 30, 10);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -388,5 +375,5 @@ int main(void) {
         cmocka_unit_test(other_data_is_refused),
         cmocka_unit_test(what_cannot_go_on_is_refused),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

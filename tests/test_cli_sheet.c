@@ -2,8 +2,8 @@
  * replaces none. */
 #include "support/check.h"
 #include "support/command.h"
+#include "support/root.h"
 #include "support/svg.h"
-#include "support/tree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,23 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
-
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 6, 3);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -160,5 +147,5 @@ int main(void) {
         cmocka_unit_test(bad_pictures_are_left_out),
         cmocka_unit_test(a_failed_write_leaves_nothing),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -4,7 +4,7 @@
 #include "data/shapes.h"
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <kiln/kiln.h>
 
@@ -13,13 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* root holds d (4 classes of the shapes), other (3 others) and run (a training on d). */
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 enum { MOST = 32768 }; /* numbers of a tensor */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"
 
@@ -55,6 +48,7 @@ static const char *text_of(const char *relative) {
     return text;
 }
 
+/* root holds d (4 classes of the shapes), other (3 others) and run (a training on d). */
 static int prepare(void **state) {
     (void)state;
     tree_make(root);
@@ -68,12 +62,6 @@ static int prepare(void **state) {
             SMALL);
     command_expect(&run, 0);
     command_free(&run);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -235,5 +223,5 @@ int main(void) {
         cmocka_unit_test(test_what_does_not_fit),      cmocka_unit_test(test_fine_tune),
         cmocka_unit_test(test_fine_tune_finds_a_rate),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

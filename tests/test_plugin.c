@@ -2,19 +2,13 @@
  * every machine: without a plugin, without a driver, and with both. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define TRAIN "train", "data", "--recipe", "chapter", "--epochs", "1", "-b", "4", "--img-size", "16"
 
 static int prepare(void **state) {
@@ -23,12 +17,6 @@ static int prepare(void **state) {
     command_data(root, "data", 2, 4, 2);
     tree_folder(root, "none");
     tree_put(root, "wrong/libkiln_cuda.so", "no library", 10);
-    return 0;
-}
-
-static int clean_up(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -128,5 +116,5 @@ int main(void) {
         cmocka_unit_test(auto_finds_a_device),
         cmocka_unit_test(other_names_are_refused),
     };
-    return cmocka_run_group_tests(tests, prepare, clean_up);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }
