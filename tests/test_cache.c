@@ -42,7 +42,9 @@ typedef struct source {
     kn_dataset base;
     kn_dataset *made;
     atomic_int gets;
-    char letter; /* of its name */
+    char letter;      /* of its name */
+    int64_t bad;      /* a sample that cannot be had; -1: none */
+    kn_status status; /* and why */
 } source;
 
 static int64_t source_len(const kn_dataset *ds) {
@@ -53,6 +55,8 @@ static int64_t source_len(const kn_dataset *ds) {
 static kn_status source_get(const kn_dataset *ds, kn_sample *s) {
     const source *from = (const source *)ds;
     atomic_fetch_add((atomic_int *)(uintptr_t)&from->gets, 1);
+    if (s->index == from->bad)
+        return kn_error_set(s->error, from->status, "sample %d is bad", (int)s->index);
     return from->made->cls->get(from->made, s);
 }
 
@@ -70,7 +74,8 @@ static const kn_dataset_class source_class = {
 static source open_source(void) {
     return (source){.base = {.cls = &source_class, .height = SIDE, .width = SIDE},
                     .made = made_data(COUNT, SIDE, 3),
-                    .letter = 'a'};
+                    .letter = 'a',
+                    .bad = -1};
 }
 
 static kn_cache_opts on_disk(void) {
@@ -99,6 +104,26 @@ static void check_epoch(kn_dataset *kept, const source *from, uint32_t epoch) {
     }
     assert_int_equal(samples, COUNT);
     kn_loader_free(loader);
+}
+
+/* One sample after another, by hand; how many were had. */
+static int get_all(kn_dataset *kept, const source *from) {
+    int had = 0;
+    for (int64_t i = 0; i < COUNT; i++) {
+        uint8_t slot[BYTES], want[BYTES];
+        int32_t label, right;
+        kn_error error = {0};
+        kn_sample s = {.index = i, .slot = slot, .label = &label, .error = &error};
+        if (kept->cls->get(kept, &s) != KN_OK)
+            continue;
+        s.slot = want;
+        s.label = &right;
+        assert_int_equal(from->made->cls->get(from->made, &s), KN_OK);
+        assert_memory_equal(slot, want, BYTES);
+        assert_int_equal(label, right);
+        had++;
+    }
+    return had;
 }
 
 /* Opens a cache, goes through some epochs, and closes it: how often the source was asked. */
@@ -181,6 +206,43 @@ static void a_file_is_whole_or_not_there(void **state) {
     kn_dataset_free(from.made);
     assert_int_equal(files_there(path), 0);
     assert_int_equal(gets_of(on_disk(), 1, &s), COUNT);
+}
+
+/* The file is whole without a bad picture, wherever it is, and later runs ask for that one alone. A
+ * disk that failed once is no bad picture: the file waits for it. */
+static void a_bad_sample_is_left_out(void **state) {
+    (void)state;
+    static const struct {
+        int64_t bad;
+        kn_status status;
+        int files;
+    } cases[] = {{0, KN_ERR_DATA, 1},
+                 {7, KN_ERR_LIMIT, 1},
+                 {COUNT - 1, KN_ERR_DATA, 1},
+                 {5, KN_ERR_IO, 0},
+                 {6, KN_ERR_MEMORY, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char path[TREE_PATH];
+        for (int run = 0; run < 2; run++) {
+            source from = open_source();
+            from.letter = (char)('b' + i);
+            from.bad = cases[i].bad;
+            from.status = cases[i].status;
+            kn_dataset *kept = kn_cached_dataset(ctx, &from.base, on_disk());
+            assert_non_null(kept);
+            bool found = run > 0 && cases[i].files > 0;
+            assert_int_equal(kn_cached_dataset_state(kept).found, found ? COUNT - 1 : 0);
+            for (int epoch = 0; epoch < 2; epoch++)
+                assert_int_equal(get_all(kept, &from), COUNT - 1);
+            assert_int_equal(from.gets, found ? 2 : COUNT + 1);
+            assert_int_equal(kn_cached_dataset_state(kept).damaged, 0);
+            kn_dataset_free(kept);
+            kn_dataset_free(from.made);
+        }
+        assert_int_equal(files_there(path), cases[i].files);
+        if (cases[i].files > 0)
+            assert_int_equal(unlink(path), 0);
+    }
 }
 
 static void change_byte(const char *path, long at) {
@@ -370,6 +432,7 @@ int main(void) {
         TEST(a_sample_is_made_once),
         TEST(a_file_serves_later_runs),
         TEST(a_file_is_whole_or_not_there),
+        TEST(a_bad_sample_is_left_out),
         TEST(a_damaged_file_is_not_trusted),
         TEST(what_is_in_the_way_costs_no_more_than_the_file),
         TEST(a_full_disk_ends_the_keeping_and_nothing_else),

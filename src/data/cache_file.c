@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Numbers are as this machine has them: a file of another kind of machine has another magic. */
-#define MAGIC  "kiln samples 1\n"
+#define MAGIC  "kiln samples 2\n"
 #define ENDING ".samples"
 
 typedef struct header {
@@ -26,11 +26,13 @@ typedef struct header {
 } header;
 
 typedef struct entry {
-    uint64_t sum; /* of pixels and label */
-    int64_t label;
+    uint64_t sum;  /* of pixels and label */
+    int64_t label; /* LEFT_OUT: no such sample, and no sum */
 } entry;
 
-enum { PAGE = 4096, ABSENT = 0, WRITING = 1, THERE = 2 };
+static const int64_t LEFT_OUT = INT64_MIN; /* no label: those have 32 bits */
+
+enum { PAGE = 4096, ABSENT = 0, WRITING = 1, THERE = 2, NOT_THERE = 3 };
 
 struct kn_cache_file {
     kn_allocator allocator;
@@ -39,10 +41,10 @@ struct kn_cache_file {
     int fd;
     bool found_whole; /* by a name, from an earlier run */
     off_t samples_at;
-    entry *index;           /* [samples] */
-    _Atomic uint8_t *state; /* [samples] */
-    _Atomic int64_t there, damaged;
-    atomic_bool stopped; /* writing */
+    entry *index;                         /* [samples] */
+    _Atomic uint8_t *state;               /* [samples] */
+    _Atomic int64_t there, done, damaged; /* done: there or left out */
+    atomic_bool stopped;                  /* writing */
     pthread_mutex_t mutex;
     kn_error why; /* under the mutex until stopped */
 };
@@ -135,9 +137,11 @@ static bool open_old(kn_cache_file *f) {
     if (is_whole(f)) {
         (void)futimens(f->fd, NULL); /* in use: see remove_old */
         f->found_whole = true;
-        f->there = f->form.samples;
-        for (int64_t i = 0; i < f->form.samples; i++)
-            f->state[i] = THERE;
+        for (int64_t i = 0; i < f->form.samples; i++) {
+            bool there = f->index[i].label != LEFT_OUT;
+            f->state[i] = there ? THERE : NOT_THERE;
+            f->there += there;
+        }
         return true;
     }
     close(f->fd);
@@ -248,7 +252,8 @@ static void give_up(kn_cache_file *f, const char *what) {
     pthread_mutex_unlock(&f->mutex);
 }
 
-/* All samples are there: the index, the header, the name. Another process may have been faster:
+/* All samples are there or left out: the index, the header, the length (where the last is left
+ * out), the name. Another process may have been faster:
  * then its file has the same bytes, and this one goes. Nothing is synced, which could take minutes:
  * what a crash leaves incomplete the checksums find out. */
 static void finish(kn_cache_file *f) {
@@ -258,10 +263,17 @@ static void finish(kn_cache_file *f) {
     memcpy(page, &h, sizeof h);
     snprintf(self, sizeof self, "/proc/self/fd/%d", f->fd);
     if (!write_at(f->fd, f->index, (size_t)f->form.samples * sizeof *f->index, PAGE) ||
-        !write_at(f->fd, page, sizeof page, 0))
+        !write_at(f->fd, page, sizeof page, 0) ||
+        ftruncate(f->fd, sample_at(f, f->form.samples)) != 0)
         give_up(f, "write");
     else if (linkat(AT_FDCWD, self, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) != 0 && errno != EEXIST)
         give_up(f, "name");
+}
+
+/* One more, after its entry: whoever makes it complete sees all entries. */
+static void count_done(kn_cache_file *f) {
+    if (atomic_fetch_add(&f->done, 1) + 1 == f->form.samples)
+        finish(f);
 }
 
 void kn_cache_file_put(kn_cache_file *f, int64_t i, const uint8_t *pixels, int32_t label) {
@@ -274,12 +286,21 @@ void kn_cache_file_put(kn_cache_file *f, int64_t i, const uint8_t *pixels, int32
         return;
     }
     atomic_store_explicit(&f->state[i], THERE, memory_order_release);
-    if (atomic_fetch_add(&f->there, 1) + 1 == f->form.samples)
-        finish(f);
+    atomic_fetch_add(&f->there, 1);
+    count_done(f);
+}
+
+void kn_cache_file_leave_out(kn_cache_file *f, int64_t i) {
+    uint8_t absent = ABSENT;
+    if (atomic_load(&f->stopped) ||
+        !atomic_compare_exchange_strong(&f->state[i], &absent, NOT_THERE))
+        return;
+    f->index[i] = (entry){.label = LEFT_OUT};
+    count_done(f);
 }
 
 int64_t kn_cache_file_found(const kn_cache_file *f) {
-    return f->found_whole ? f->form.samples : 0;
+    return f->found_whole ? f->there : 0;
 }
 
 int64_t kn_cache_file_damaged(const kn_cache_file *f) {

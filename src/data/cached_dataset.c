@@ -74,6 +74,9 @@ static kn_status cached_get(const kn_dataset *ds, kn_sample *s) {
         (c->kind == KN_CACHE_DISK && kn_cache_file_get(c->file, s->index, s->slot, s->label)))
         return KN_OK;
     kn_status status = c->source->cls->get(c->source, s);
+    bool bad = status == KN_ERR_DATA || status == KN_ERR_LIMIT; /* and will be, another time */
+    if (bad && c->kind == KN_CACHE_DISK)
+        kn_cache_file_leave_out(c->file, s->index);
     if (status != KN_OK)
         return status;
     if (c->kind == KN_CACHE_RAM)
