@@ -18,8 +18,8 @@ typedef struct kn_cache_form {
 } kn_cache_form;
 
 /* folder/NAME.samples as it stands, if it is there, whole and of this form (it is removed if not);
- * else one without a name, which gets it when the last sample is written or left out. KN_ERR_IO when neither
- * can be had. */
+ * else one without a name, which gets it when the last sample is written or left out. KN_ERR_IO
+ * when neither can be had. */
 kn_status kn_cache_file_open(kn_cache_file **out, const kn_allocator *allocator, const char *folder,
                              const kn_cache_form *form, kn_error *error);
 
