@@ -11,7 +11,7 @@
 /* fine, the default: with fastai's twelve steps a decade and its smoothing, valley is a matter of
  * chance where batches differ much (docs/design.md has figures). Below 1e-5 nothing happens, and
  * optimizers whose steps have a length of their own are past their best well before 1. */
-static kn_lr_find_opts options_of(const args *a) {
+kn_lr_find_opts lr_find_options(const args *a) {
     const char *mode = a->mode;
     if (mode != NULL && strcmp(mode, "fastai") == 0)
         return (kn_lr_find_opts){0};
@@ -32,7 +32,7 @@ static void freeze_body(train *t, bool frozen) {
 /* EXIT_DONE or the exit code, reported. found is the caller's to free. */
 static int find(train *t, bool events, kn_lr_found *found) {
     lr_report told = {.t = t, .events = events};
-    kn_lr_find_opts opts = options_of(&t->s->a);
+    kn_lr_find_opts opts = lr_find_options(&t->s->a);
     opts.on_step = lr_find_on_step;
     opts.user = &told;
     interrupt_install();

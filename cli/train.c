@@ -97,7 +97,11 @@ static int go_on(train *t) {
     t->run = t->s->resume->run;
     resume_tell(t);
     int code = train_open(t);
-    return code == EXIT_DONE ? resume_check_data(t) : code;
+    if (code == EXIT_DONE)
+        code = resume_check_data(t);
+    if (code == EXIT_DONE && lr_find_read(t, &t->found) != KN_OK)
+        code = session_fail(t->s);
+    return code;
 }
 
 int train_run(session *s) {

@@ -69,6 +69,7 @@ kn_status train_add_callbacks(train *t, kn_learner *l, unsigned commands);
 /* lr_find.c: for --lr auto, puts the rate into the arguments and says so. EXIT_DONE or the exit
  * code, reported. */
 int train_find_rate(train *t);
+kn_lr_find_opts lr_find_options(const args *a);
 
 /* lr_find_report.c: while it goes on, and what was found. */
 typedef struct lr_report {
@@ -83,6 +84,9 @@ void lr_find_wipe(lr_report *r);
 kn_status lr_find_write(const train *t, const kn_lr_found *found); /* lr_find.csv and .svg */
 kn_status lr_find_draw(kn_ctx *ctx, const kn_lr_found *found, int width, int height, kn_text *out);
 void lr_find_tell(const train *t, const kn_lr_found *found);
+
+/* lr_find_read.c: the curve that the run's folder holds, if --lr auto made one; else none. */
+kn_status lr_find_read(const train *t, kn_lr_found *found);
 
 /* train_report.c */
 void train_tell_data(train *t);

@@ -6,10 +6,13 @@
 #include "support/svg.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"
 
@@ -177,6 +180,51 @@ static void a_found_rate_trains_as_one_given(void **state) {
     command_free(&run);
 }
 
+/* Stops it when that file is there. */
+static void stop_after(command_run *run, const char *file) {
+    while (!there(file) && !command_ended(run))
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    kill(run->pid, SIGTERM);
+    command_wait(run);
+    command_expect(run, 130);
+}
+
+/* The page of a training that went on shows how its rate was found, as if it had not been stopped.
+ */
+static void the_curve_is_there_after_a_stop(void **state) {
+    (void)state;
+    static const char *const damaged[] = {"s", "step,lr,loss,smooth\n0,1,2,3\n1,0.5,2,3\n",
+                                          "step,lr,loss,smooth\n0,1,2,3", "step,lr\n0,1\n"};
+    command_run run;
+    char *page;
+    command_start(&run, HERE,
+                  (const char *const[]){"train", "--recipe", "chapter", "d", "-o", "stopped",
+                                        "--epochs", "100000", "--checkpoint-every", "0", "--lr",
+                                        "auto", SMALL, NULL});
+    stop_after(&run, "stopped/report.html");
+    command_free(&run);
+    page = slurp("stopped/report.html");
+    const char *chart = strstr(page, "Learning rate finder");
+    assert_non_null(chart);
+    char want[600];
+    snprintf(want, sizeof want, "%s", strstr(chart, "valley "));
+    for (size_t i = 0; i <= sizeof damaged / sizeof *damaged; i++) {
+        char path[TREE_PATH + 64];
+        snprintf(path, sizeof path, "%s/stopped/report.html", root);
+        assert_int_equal(unlink(path), 0);
+        if (i > 0)
+            tree_put(root, "stopped/lr_find.csv", damaged[i - 1], strlen(damaged[i - 1]));
+        command_start(&run, HERE, (const char *const[]){"train", "--resume", "stopped", NULL});
+        stop_after(&run, "stopped/report.html");
+        page = slurp("stopped/report.html");
+        assert_true((strstr(page, "Learning rate finder") != NULL) == (i == 0));
+        assert_true((strstr(run.err, "warning: lr_find.csv") != NULL) == (i > 0));
+        if (i == 0)
+            check_contains(page, want);
+        command_free(&run);
+    }
+}
+
 /* Pixels so large that no rate works: the run says so, tries what usually does, and ends at NaN. */
 static void without_a_rate_the_usual_one_is_taken(void **state) {
     (void)state;
@@ -197,6 +245,7 @@ int main(void) {
         cmocka_unit_test(people_read_lines),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_found_rate_trains_as_one_given),
+        cmocka_unit_test(the_curve_is_there_after_a_stop),
         cmocka_unit_test(without_a_rate_the_usual_one_is_taken),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);

@@ -72,6 +72,11 @@ typedef struct kn_lr_found {
     kn_lr_suggestion suggestion;
 } kn_lr_found;
 
+/* The same reading of a curve that is no longer in a learner: points [count] of a trial with opts.
+ * KN_ERR_ARG for options out of range, KN_ERR_MEMORY. */
+KN_API kn_status kn_lr_suggest_from(kn_ctx *ctx, kn_lr_find_opts opts, const kn_lr_point *point,
+                                    int count, kn_lr_suggestion *out);
+
 /* A fit of l with a finder that is gone afterwards. *out is zeroed on failure. When a callback
  * cancels the fit early, what was found so far. */
 KN_API KN_NODISCARD kn_status kn_lr_find(kn_learner *l, kn_lr_find_opts opts, kn_lr_found *out);

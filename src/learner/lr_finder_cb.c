@@ -20,7 +20,6 @@ typedef struct finder {
     kn_lr_point *point;   /* [opts.steps] */
     int count;
     double sum, lowest;
-    bool nan; /* the last point's loss is no number */
     /* What the trial must leave as it was. */
     kn_snapshot snapshot;
     kn_optimizer *opt;
@@ -39,8 +38,7 @@ static double rate_of(const finder *f, int step) {
 /* Adds a batch's loss. Whether the trial goes on. */
 static bool add_point(finder *f, double lr, double loss) {
     const kn_lr_find_opts *o = &f->opts;
-    f->nan = isnan(loss);
-    if (o->chapter && f->nan) /* the chapter notes only numbers */
+    if (o->chapter && isnan(loss)) /* the chapter notes only numbers */
         return false;
     f->sum = beta * f->sum + (1 - beta) * loss;
     double smooth = f->sum / (1 - pow(beta, f->count + 1));
@@ -53,34 +51,46 @@ static bool add_point(finder *f, double lr, double loss) {
 }
 
 /* The points that speak: from *first on, so many. */
-static int speaking(const finder *f, int *first) {
+static int speaking(const kn_lr_find_opts *o, const kn_lr_point *point, int count, int *first) {
     /* A trial that ends with a NaN stops there; had it gone on, the last five were NaN too. */
-    int end = f->count - LAST_DROPPED, most = f->opts.steps - LAST_DROPPED, count = 0;
-    if (f->nan && !f->opts.chapter)
-        end = f->count - 1 < most ? f->count - 1 : most;
-    *first = f->opts.steps / 10;
-    while (*first + count < end && isfinite(f->point[*first + count].smooth))
-        count++;
-    return count;
+    int end = count - LAST_DROPPED, most = o->steps - LAST_DROPPED, speak = 0;
+    if (!o->chapter && count > 0 && isnan(point[count - 1].loss))
+        end = count - 1 < most ? count - 1 : most;
+    *first = o->steps / 10;
+    while (*first + speak < end && isfinite(point[*first + speak].smooth))
+        speak++;
+    return speak;
+}
+
+/* The options have their defaults filled in. */
+static kn_status suggest(kn_ctx *ctx, const kn_lr_find_opts *o, const kn_lr_point *point, int count,
+                         kn_lr_suggestion *out) {
+    int first, speak = speaking(o, point, count, &first);
+    *out = (kn_lr_suggestion){NAN, NAN, NAN, NAN};
+    if (speak <= 0)
+        return KN_OK;
+    double *lr = kn_calloc(ctx, (size_t)speak * 3, sizeof *lr, "the rate finder");
+    if (lr == NULL)
+        return KN_ERR_MEMORY;
+    double *smooth = lr + speak, *loss = smooth + speak;
+    for (int i = 0; i < speak; i++) {
+        lr[i] = point[first + i].lr;
+        smooth[i] = point[first + i].smooth;
+        loss[i] = point[first + i].loss;
+    }
+    kn_lr_suggestion raw;
+    kn_status status = kn_lr_suggest(ctx, lr, smooth, speak, out);
+    if (status == KN_OK && o->raw_valley) {
+        status = kn_lr_suggest(ctx, lr, loss, speak, &raw);
+        out->valley = raw.valley;
+    }
+    kn_free(ctx, lr);
+    return status;
 }
 
 static kn_lr_suggestion suggestion_of(finder *f) {
-    kn_lr_suggestion found = {NAN, NAN, NAN, NAN}, raw = found;
-    int first, count = speaking(f, &first);
-    double *lr =
-        count > 0 ? kn_calloc(f->ctx, (size_t)count * 3, sizeof *lr, "the rate finder") : NULL;
-    if (lr == NULL)
-        return found;
-    double *smooth = lr + count, *loss = smooth + count;
-    for (int i = 0; i < count; i++) {
-        lr[i] = f->point[first + i].lr;
-        smooth[i] = f->point[first + i].smooth;
-        loss[i] = f->point[first + i].loss;
-    }
-    kn_lr_suggest(f->ctx, lr, smooth, count, &found);
-    if (f->opts.raw_valley && kn_lr_suggest(f->ctx, lr, loss, count, &raw) == KN_OK)
-        found.valley = raw.valley;
-    kn_free(f->ctx, lr);
+    kn_lr_suggestion found;
+    (void)!suggest(f->ctx, &f->opts, f->point, f->count, &found); /* the context says why not */
     return found;
 }
 
@@ -93,7 +103,6 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     f->count = 0;
     f->sum = 0;
     f->lowest = INFINITY;
-    f->nan = false;
     if (f->point == NULL)
         f->point = kn_calloc(f->ctx, (size_t)f->opts.steps, sizeof *f->point, "the rate finder");
     if (f->point == NULL || kn_snapshot_take(&f->snapshot, l->model) != KN_OK)
@@ -185,6 +194,13 @@ static kn_status fill_in(kn_ctx *ctx, kn_lr_find_opts *o) {
                           "start < end, stop > 1, and either 1 to %d steps or, for the chapter, a "
                           "factor > 1",
                           o->start, o->end, o->steps, o->factor, o->stop, MOST_STEPS);
+}
+
+kn_status kn_lr_suggest_from(kn_ctx *ctx, kn_lr_find_opts opts, const kn_lr_point *point, int count,
+                             kn_lr_suggestion *out) {
+    *out = (kn_lr_suggestion){NAN, NAN, NAN, NAN};
+    kn_status status = fill_in(ctx, &opts);
+    return status == KN_OK ? suggest(ctx, &opts, point, count, out) : status;
 }
 
 kn_callback *kn_lr_finder_cb(kn_ctx *ctx, kn_lr_find_opts opts) {
