@@ -133,7 +133,26 @@ static void a_fit_on_them_is_the_same_fit(void **state) {
     assert_true(crowded.copied > staying.copied && crowded.copied < travelling.copied);
 }
 
-/* What may differ from epoch to epoch, or that nobody keeps, is not kept here either. */
+/* Only asked how many it has, and whether its class could. */
+static int64_t drawn_len(const kn_dataset *ds) {
+    (void)ds;
+    return COUNT;
+}
+
+static kn_status drawn_read(const kn_dataset *ds, kn_sample *s, kn_image *picture) {
+    (void)ds;
+    (void)picture;
+    return kn_error_set(s->error, KN_ERR_STATE, "not to be asked");
+}
+
+static kn_status drawn_draw(const kn_dataset *ds, kn_sample *s, const kn_image *picture) {
+    (void)ds;
+    (void)picture;
+    return kn_error_set(s->error, KN_ERR_STATE, "not to be asked");
+}
+
+/* What may differ from epoch to epoch, or that nobody keeps, is not kept here either; pictures that
+ * are kept are no samples. */
 static void only_what_is_kept_anyway_is_wanted(void **state) {
     (void)state;
     counted memory = {0};
@@ -143,12 +162,17 @@ static void only_what_is_kept_anyway_is_wanted(void **state) {
     kn_dataset *kept = kn_cached_dataset(ctx, made, (kn_cache_opts){.kind = KN_CACHE_RAM});
     made->varies = true;
     kn_dataset *varying = kn_cached_dataset(ctx, made, (kn_cache_opts){.kind = KN_CACHE_RAM});
-    kn_dataset *const sets[] = {kept, made, varying};
-    for (int i = 0; i < 3; i++) {
+    const kn_dataset_class cls = {.len = drawn_len, .read = drawn_read, .draw = drawn_draw};
+    kn_dataset drawn = {&cls, SIDE, SIDE, true};
+    kn_dataset *pictures = kn_cached_dataset(ctx, &drawn, (kn_cache_opts){.kind = KN_CACHE_RAM});
+    assert_int_equal(kn_cached_dataset_state(pictures).kind, KN_CACHE_RAM);
+    kn_dataset *const sets[] = {kept, made, varying, pictures};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         kn_loader *loader = kn_loader_new(ctx, sets[i], ROOM, (kn_loader_opts){.workers = 1});
         assert_int_equal(kn_resident_wanted(loader, device), i == 0 && !test_device_is_host());
         kn_loader_free(loader);
     }
+    kn_dataset_free(pictures);
     kn_dataset_free(varying);
     kn_dataset_free(kept);
     kn_dataset_free(made);
