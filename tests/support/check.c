@@ -14,6 +14,14 @@ const char *test_other_device(void) {
     return strcmp(test_device(), "cpu") == 0 ? "reference" : "cpu";
 }
 
+bool test_in_short(void) {
+#ifdef __SANITIZE_ADDRESS__
+    return getenv("KILN_TEST_FULL") == NULL;
+#else
+    return false;
+#endif
+}
+
 bool test_device_is_host(void) {
     return strncmp(test_device(), "cuda", 4) != 0;
 }

@@ -20,6 +20,10 @@ const char *test_other_device(void);
 /* Its memory is the context's, and what it computes is done when the call returns. */
 bool test_device_is_host(void);
 
+/* A sanitizer makes everything slow, and nobody asked for the long tests (KILN_TEST_FULL): what
+ * another build goes through as well need not be repeated at length. */
+bool test_in_short(void);
+
 /* part is somewhere in text. */
 void check_contains(const char *text, const char *part);
 
