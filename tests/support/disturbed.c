@@ -165,7 +165,7 @@ static const disturbed commands[] = {
      .before = damage_samples, .trains = true},
     {"train, much at once",
      "train bad " TWICE " -o out --on-bad-image skip --activations --ema 0.9 --mixup 0.4 "
-     "--opt ranger --aug strong --class-weights balanced --clip 1 --cache off",
+     "--opt ranger --aug strong --class-weights balanced --clip 1",
      .before = make_empty, .trains = true},
     {"train, other much",
      "train d " TWICE " -o out --cutmix 1 --opt muon --lr auto --smoothing 0.1 --accumulate 2 "
