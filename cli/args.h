@@ -59,6 +59,7 @@ typedef struct args {
     int patience;         /* 0: all epochs */
     int workers, threads; /* 0: the processors */
     int max_image_memory; /* MiB */
+    int cache_memory;     /* MiB; 0: a quarter of what is free */
     int top;
     uint64_t seed;
     double lr; /* 0: auto */

@@ -66,8 +66,17 @@ static const option table[] = {
      .value = "WHERE",
      .help =
          "where decoded pictures are kept: ram, disk (a file below KILN_HOME) or off; auto: ram "
-         "if a quarter of what is free holds them, else disk; augmented ones: in ram, whole, as "
-         "many as that quarter holds; changes no result"},
+         "if --cache-memory holds them, else disk; augmented ones: in ram, whole, as many as that "
+         "holds; changes no result"},
+    {.name = "cache-memory",
+     .commands = FIT_COMMANDS,
+     .kind = KIND_INT,
+     .at = AT(cache_memory),
+     .shown = "a quarter of what is free",
+     .value = "MB",
+     .min = 1,
+     .max = 16777216,
+     .help = "that --cache auto, and whole pictures, may take"},
     {.name = "max-image-memory",
      .commands = READ_COMMANDS,
      .kind = KIND_INT,

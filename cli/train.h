@@ -49,6 +49,7 @@ void train_close_data(train *t);
  * t holds only s. */
 kn_dataset *train_set(train *t, const kn_labelled *items, int count);
 kn_loader_opts train_loading(const args *a);
+void train_tell_room(const train *t);  /* after the first epoch, if there is a better way */
 void train_tell_cache(const train *t); /* with --verbose; what went wrong in any case */
 kn_status train_open_model(train *t);
 kn_status train_open_learner(train *t);

@@ -70,7 +70,8 @@ static kn_status open_caches(train *t) {
         opts.folder = folder;
     else if (opts.kind == KN_CACHE_DISK)
         return kn_fail_with(ctx, &error);
-    opts.memory = kn_cache_memory() + 1; /* for both; 0 would ask again */
+    size_t given = (size_t)t->s->a.cache_memory << 20;
+    opts.memory = (given > 0 ? given : kn_cache_memory()) + 1; /* for both; 0 would ask again */
     t->valid_kept = kn_cached_dataset(ctx, t->valid_set, opts);
     if (t->valid_kept == NULL)
         return kn_ctx_status(ctx);
@@ -109,6 +110,21 @@ static void tell_cache(const train *t, const char *what, const kn_dataset *kept)
                  (long long)s.damaged, what);
         report_warning(&t->s->r, text);
     }
+}
+
+/* After the first epoch all that fit are kept. A JPEG is decoded smaller where it is more than
+ * twice as large as the largest crop wants it: sides of 4 --img-size, about. */
+void train_tell_room(const train *t) {
+    kn_cache_state s = kn_cached_dataset_state(t->train_kept);
+    int64_t all = t->train_kept->cls->len(t->train_kept);
+    double side = t->s->a.img_size, wanted = 4 * side * 4 * side;
+    if (s.pictures == 0 || s.pictures == all || strcmp(t->s->a.decode, "exact") != 0 ||
+        (double)s.bytes / (double)s.pictures / 3 < wanted)
+        return;
+    report_note(&t->s->r,
+                "%lld of %lld training pictures fit into --cache-memory, decoded; --decode fast "
+                "makes large JPEGs smaller",
+                (long long)s.pictures, (long long)all);
 }
 
 void train_tell_cache(const train *t) {

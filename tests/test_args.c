@@ -71,7 +71,7 @@ static void test_defaults(void **state) {
     assert_true(isnan(a.mean[0]) && a.std[0] == 0);
     assert_null(a.output);
     assert_null(a.weights);
-    assert_int_equal(a.workers + a.threads, 0);
+    assert_int_equal(a.workers + a.threads + a.cache_memory, 0);
     assert_false(a.json || a.quiet || a.verbose || a.help || a.version || a.shapes);
 
     a = good("kiln eval m d"); /* what is not given is the model's */
@@ -265,6 +265,7 @@ static const struct {
     {"kiln train d --epochs 3x", "a whole number"},
     {"kiln train d --epochs 99999999999999999999", "a whole number"},
     {"kiln train d -b 1k", "--batch-size \"1k\": expected a whole number from 1 to 65536"},
+    {"kiln train d --cache-memory 0", "--cache-memory \"0\": expected a whole number from 1 to"},
     {"kiln train d -j 0", "--workers \"0\": expected a whole number from 1 to 1024"},
     {"kiln train d --seed -1", "--seed \"-1\": expected a whole number from 0 to 1844"},
     {"kiln train d --seed 18446744073709551616", "a whole number from 0"},

@@ -12,6 +12,7 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 12, 6);
+    command_data(root, "large", 3, 16, 2); /* 48 pictures of 27 kB, decoded */
     return 0;
 }
 
@@ -93,6 +94,40 @@ static void test_augmented(void **state) {
     check_contains(err, "validation pictures: 0 MB, in a file\n");
 }
 
+/* Some fit, the others are decoded each time; where decoding them smaller would help that is said,
+ * once. */
+static void test_few_fit(void **state) {
+    (void)state;
+    static const struct {
+        const char *size, *decode;
+        bool told;
+    } cases[] = {{"16", "exact", true}, {"32", "exact", false}, {"16", "fast", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        command_run run;
+        char sha[2][COMMAND_VALUE];
+        for (int few = 0; few < 2; few++) {
+            COMMAND(&run, HERE, "train", "--recipe", "chapter", "large", "-o", "few", "--json",
+                    "-v", "-b", "8", "--epochs", "2", "--threads", "1", "--aug", "light",
+                    "--img-size", cases[i].size, "--decode", cases[i].decode, "--cache",
+                    few ? "auto" : "off", "--cache-memory", "1");
+            command_expect(&run, 0);
+            command_value(run.out, "\"event\":\"done\"", 0, "weights_sha256", sha[few]);
+            if (few) {
+                const char *note = strstr(run.err, " training pictures fit into --cache-memory");
+                assert_true((note != NULL) == cases[i].told);
+                assert_true(note == NULL || strstr(note + 30, "fit into") == NULL);
+                assert_true((strstr(run.err, " of 48 kept\n") != NULL) ==
+                            (strcmp(cases[i].decode, "exact") == 0));
+            }
+            command_free(&run);
+            char folder[TREE_PATH + 16];
+            snprintf(folder, sizeof folder, "%s/few", root);
+            tree_remove(folder);
+        }
+        assert_string_equal(sha[0], sha[1]);
+    }
+}
+
 /* Nowhere to put the file: the run says so before it starts. */
 static void test_no_folder(void **state) {
     (void)state;
@@ -108,6 +143,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_weights),
         cmocka_unit_test(test_augmented),
+        cmocka_unit_test(test_few_fit),
         cmocka_unit_test(test_no_folder),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);

@@ -113,12 +113,21 @@ bool command_ended(const command_run *run) {
     return info.si_pid != 0;
 }
 
+/* What LLVM's OpenMP leaves of a process that was killed. Where it had not got its length yet, a
+ * later process of the same number would end with SIGBUS as it starts. */
+static void forget_openmp(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/dev/shm/__KMP_REGISTERED_LIB_%d_%d", (int)pid, (int)getuid());
+    unlink(path);
+}
+
 void command_wait(command_run *run) {
     int status;
     if (run->terminal)
         run->err = drain(run->err_fd);
     while (waitpid(run->pid, &status, 0) < 0)
         assert_int_equal(errno, EINTR);
+    forget_openmp(run->pid);
     run->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     run->out = slurp(run->out_fd);
     if (!run->terminal)
