@@ -81,10 +81,11 @@ static kn_status open_caches(train *t) {
     t->train_kept = kn_cached_dataset(ctx, t->train_set, opts);
     if (t->train_kept == NULL)
         return kn_ctx_status(ctx);
-    /* What "auto" became, for args.json. Pictures that samples are drawn from are in memory or not
-     * kept at all, which the other set's kind says too. */
+    /* What "auto" became, for args.json; with augmentation, which never keeps in files, the sets
+     * may differ: then what was asked for stays. */
     kn_cache_kind kind = kn_cached_dataset_state(t->train_kept).kind;
-    t->s->a.cache = cache_name[t->train_set->varies ? valid.kind : kind];
+    if (!t->train_set->varies || kind == valid.kind)
+        t->s->a.cache = cache_name[kind];
     return KN_OK;
 }
 

@@ -128,6 +128,28 @@ static void test_few_fit(void **state) {
     }
 }
 
+/* The sets may be kept in different places: args.json, from which a resumed run takes it, then says
+ * what was asked for. */
+static void test_each_in_its_place(void **state) {
+    (void)state;
+    command_run run;
+    char text[4096], path[TREE_PATH + 32], value[COMMAND_VALUE];
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "both", "-v", "-b", "8",
+            "--epochs", "1", "--threads", "1", "--aug", "light", "--img-size", "160",
+            "--cache-memory", "1");
+    command_expect(&run, 0);
+    check_contains(run.err, "training pictures: 1 MB, whole, in memory\n");
+    check_contains(run.err, "validation pictures: 1 MB, in a file\n");
+    command_free(&run);
+    snprintf(path, sizeof path, "%s/both/args.json", root);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    command_value(text, "version", 0, "cache", value);
+    assert_string_equal(value, "\"auto\"");
+}
+
 /* Nowhere to put the file: the run says so before it starts. */
 static void test_no_folder(void **state) {
     (void)state;
@@ -141,9 +163,8 @@ static void test_no_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_weights),
-        cmocka_unit_test(test_augmented),
-        cmocka_unit_test(test_few_fit),
+        cmocka_unit_test(test_same_weights), cmocka_unit_test(test_augmented),
+        cmocka_unit_test(test_few_fit),      cmocka_unit_test(test_each_in_its_place),
         cmocka_unit_test(test_no_folder),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);
