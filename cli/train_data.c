@@ -98,7 +98,7 @@ static void tell_cache(const train *t, const char *what, const kn_dataset *kept)
         report_note(&t->s->r, "%s pictures: %.0f MB, %s%s%s", what, (double)s.bytes / 1e6,
                     s.pictures > 0 ? "whole, " : "", where[s.kind],
                     s.found > 0 ? ", from an earlier run" : "");
-    if (t->s->a.verbose && s.pictures > 0 && s.pictures < kept->cls->len(kept))
+    if (t->s->a.verbose && s.crowded)
         report_note(&t->s->r, "%s pictures: %lld of %lld kept", what, (long long)s.pictures,
                     (long long)kept->cls->len(kept));
     char text[sizeof((kn_error *)0)->message + 64];
@@ -117,15 +117,14 @@ static void tell_cache(const train *t, const char *what, const kn_dataset *kept)
  * twice as large as the largest crop wants it: sides of 4 --img-size, about. */
 void train_tell_room(const train *t) {
     kn_cache_state s = kn_cached_dataset_state(t->train_kept);
-    int64_t all = t->train_kept->cls->len(t->train_kept);
     double side = t->s->a.img_size, wanted = 4 * side * 4 * side;
-    if (s.pictures == 0 || s.pictures == all || strcmp(t->s->a.decode, "exact") != 0 ||
-        (double)s.bytes / (double)s.pictures / 3 < wanted)
+    bool large = (double)s.bytes / 3 >= wanted * (double)s.pictures; /* or none fits */
+    if (!s.crowded || !large || strcmp(t->s->a.decode, "exact") != 0)
         return;
     report_note(&t->s->r,
                 "%lld of %lld training pictures fit into --cache-memory, decoded; --decode fast "
                 "makes large JPEGs smaller",
-                (long long)s.pictures, (long long)all);
+                (long long)s.pictures, (long long)t->train_kept->cls->len(t->train_kept));
 }
 
 void train_tell_cache(const train *t) {

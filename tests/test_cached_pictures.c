@@ -173,6 +173,7 @@ static void a_bad_one_is_tried_again(void **state) {
     from.bad = 11;
     assert_int_equal(reads_of(from, (kn_cache_opts){0}, &s), COUNT - 1 + EPOCHS);
     assert_int_equal(s.pictures, COUNT - 1);
+    assert_false(s.crowded); /* for a bad one there would have been room */
 }
 
 /* Neither is there a file for them, nor can a class that has only get be asked for pictures. */
@@ -202,9 +203,11 @@ static void as_many_as_fit(void **state) {
     assert_true(s.pictures > 0 && s.pictures < COUNT);
     assert_true((size_t)s.bytes <= all / 2 && (size_t)s.bytes > all / 4);
     assert_int_equal(reads, COUNT + (EPOCHS - 1) * (COUNT - s.pictures));
+    assert_true(s.crowded);
     reads = reads_of(source_of(&in_two_steps), (kn_cache_opts){.memory = 1}, &s);
     assert_int_equal(s.pictures, 0);
     assert_int_equal(reads, EPOCHS * COUNT);
+    assert_true(s.crowded);
 }
 
 /* The list's memory is asked for and may be refused; the pictures' is not missed. */
@@ -251,7 +254,7 @@ static void pictures_of_all_sizes(void **state) {
     enum { SIZES = sizeof widths / sizeof widths[0], ROUNDS = 3 };
     kn_picture_store *s = kn_picture_store_new(ctx, SIZES * ROUNDS, (size_t)1 << 30);
     assert_non_null(s);
-    size_t all = 0, bytes;
+    size_t all = 0;
     for (int i = 0; i < SIZES * ROUNDS; i++) {
         size_t size = (size_t)widths[i % SIZES] * 3;
         uint8_t *pixels = malloc(size);
@@ -275,8 +278,10 @@ static void pictures_of_all_sizes(void **state) {
             if (found.pixels[k] != pixel_of(i, k))
                 fail_msg("picture %d, byte %zu", i, k);
     }
-    assert_int_equal(kn_picture_store_count(s, &bytes), SIZES * ROUNDS);
-    assert_int_equal(bytes, all);
+    kn_picture_count count = kn_picture_store_count(s);
+    assert_int_equal(count.pictures, SIZES * ROUNDS);
+    assert_int_equal(count.bytes, all);
+    assert_false(count.crowded); /* the second of each found the first */
     kn_picture_store_free(s);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* KILN_HOME stays that of the tests, so that the shapes are drawn once for all of them. */
-#define THERE                                                                                      \
+#define SHARED_HOME                                                                                \
     (command_opts) {                                                                               \
         .folder = root                                                                             \
     }
@@ -37,15 +37,15 @@ static void test_shapes(void **state) {
     (void)state;
     command_run run;
     bool learns = !test_in_short();
-    COMMAND(&run, THERE, "train", "--recipe", "chapter", "shapes", "--epochs", learns ? "30" : "2",
-            "-b", "32", "-q", "--json", "-o", "shapes-run");
+    COMMAND(&run, SHARED_HOME, "train", "--recipe", "chapter", "shapes", "--epochs",
+            learns ? "30" : "2", "-b", "32", "-q", "--json", "-o", "shapes-run");
     command_expect(&run, 0);
     check_contains(run.out, "\"train\":2000,\"valid\":500,\"classes\":[\"arrow\",");
     double acc = number(run.out, "\"event\":\"done\"", "best_acc");
     if (learns && acc < 0.95)
         fail_msg("shapes: accuracy %g, expected 0.95", acc);
     command_free(&run);
-    COMMAND(&run, THERE, "eval", "shapes-run/model.safetensors", "shapes", "--json");
+    COMMAND(&run, SHARED_HOME, "eval", "shapes-run/model.safetensors", "shapes", "--json");
     command_expect(&run, 0);
     assert_true(number(run.out, "eval", "acc") == acc);
     command_free(&run);
@@ -56,7 +56,7 @@ static void test_shapes(void **state) {
 static void test_check_imagenette(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, THERE, "check", imagenette(), "--json");
+    COMMAND(&run, SHARED_HOME, "check", imagenette(), "--json");
     command_expect(&run, 0);
     check_contains(run.out, "\"train\":9469,\"valid\":3925,\"classes\":[\"n01440764\",");
     check_contains(run.out, "\"bad\":0,");
@@ -70,8 +70,8 @@ static void test_one_epoch(void **state) {
         print_message("SKIPPED: an epoch on real pictures with sanitizers: for ./test.sh --full\n");
         skip();
     }
-    COMMAND(&run, THERE, "train", "--recipe", "chapter", imagenette(), "--epochs", "1", "--sched",
-            "constant", "-q", "--json", "-o", "one");
+    COMMAND(&run, SHARED_HOME, "train", "--recipe", "chapter", imagenette(), "--epochs", "1",
+            "--sched", "constant", "-q", "--json", "-o", "one");
     command_expect(&run, 0);
     assert_true(number(run.out, "\"event\":\"data\"", "batches") == 74);
     double loss = number(run.out, "\"event\":\"epoch\"", "train_loss");
@@ -94,8 +94,8 @@ static void test_eight_epochs(void **state) {
         command_run run;
         char folder[32];
         snprintf(folder, sizeof folder, "eight-%s", seeds[i]);
-        COMMAND(&run, THERE, "train", "--recipe", "chapter", imagenette(), "--seed", seeds[i], "-q",
-                "--json", "-o", folder);
+        COMMAND(&run, SHARED_HOME, "train", "--recipe", "chapter", imagenette(), "--seed", seeds[i],
+                "-q", "--json", "-o", folder);
         command_expect(&run, 0);
         sum += number(run.out, "\"event\":\"done\"", "valid_acc");
         command_free(&run);

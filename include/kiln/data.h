@@ -148,6 +148,7 @@ typedef struct kn_cache_state {
     kn_cache_kind kind; /* never AUTO */
     int64_t bytes;      /* of all samples; where pictures are kept, of those kept so far */
     int64_t pictures;   /* so many */
+    bool crowded;       /* and for others there was no room */
     int64_t found;      /* samples that a file of an earlier run had */
     int64_t damaged;    /* of those, found wrong and made anew */
     const char

@@ -41,10 +41,11 @@ struct kn_cache_file {
     int fd;
     bool found_whole; /* by a name, from an earlier run */
     off_t samples_at;
-    entry *index;                         /* [samples] */
-    _Atomic uint8_t *state;               /* [samples] */
-    _Atomic int64_t there, done, damaged; /* done: there or left out */
-    atomic_bool stopped;                  /* writing */
+    entry *index;                  /* [samples] */
+    _Atomic uint8_t *state;        /* [samples] */
+    int64_t found;                 /* samples of an earlier run */
+    _Atomic int64_t done, damaged; /* done: there or left out */
+    atomic_bool stopped;           /* writing */
     pthread_mutex_t mutex;
     kn_error why; /* under the mutex until stopped */
 };
@@ -140,7 +141,7 @@ static bool open_old(kn_cache_file *f) {
         for (int64_t i = 0; i < f->form.samples; i++) {
             bool there = f->index[i].label != LEFT_OUT;
             f->state[i] = there ? THERE : NOT_THERE;
-            f->there += there;
+            f->found += there;
         }
         return true;
     }
@@ -286,7 +287,6 @@ void kn_cache_file_put(kn_cache_file *f, int64_t i, const uint8_t *pixels, int32
         return;
     }
     atomic_store_explicit(&f->state[i], THERE, memory_order_release);
-    atomic_fetch_add(&f->there, 1);
     count_done(f);
 }
 
@@ -300,7 +300,7 @@ void kn_cache_file_leave_out(kn_cache_file *f, int64_t i) {
 }
 
 int64_t kn_cache_file_found(const kn_cache_file *f) {
-    return f->found_whole ? f->there : 0;
+    return f->found;
 }
 
 int64_t kn_cache_file_damaged(const kn_cache_file *f) {

@@ -176,14 +176,14 @@ static kn_cache_kind choose_for_pictures(const cached *c, kn_cache_kind kind) {
 }
 
 static kn_cache_kind choose(const cached *c, const kn_cache_opts *opts) {
-    size_t bytes = (size_t)c->samples * c->sample_bytes, budget = budget_of(opts);
+    size_t bytes = (size_t)c->samples * c->sample_bytes;
     if (c->samples == 0)
         return KN_CACHE_OFF;
     if (c->source->varies)
         return choose_for_pictures(c, opts->kind);
     if (opts->kind != KN_CACHE_AUTO)
         return opts->kind;
-    if (bytes <= budget)
+    if (bytes <= budget_of(opts))
         return KN_CACHE_RAM;
     bool disk = opts->folder != NULL && c->source->cls->identify != NULL;
     return disk && disk_has_room(opts->folder, bytes) ? KN_CACHE_DISK : KN_CACHE_OFF;
@@ -262,9 +262,10 @@ kn_cache_state kn_cached_dataset_state(const kn_dataset *ds) {
     const cached *c = (const cached *)ds;
     kn_cache_state state = {.kind = c->kind, .bytes = c->samples * (int64_t)c->sample_bytes};
     if (c->pictures != NULL) {
-        size_t bytes;
-        state.pictures = kn_picture_store_count(c->pictures, &bytes);
-        state.bytes = (int64_t)bytes;
+        kn_picture_count count = kn_picture_store_count(c->pictures);
+        state.pictures = count.pictures;
+        state.bytes = (int64_t)count.bytes;
+        state.crowded = count.crowded;
     }
     if (c->file != NULL) {
         state.found = kn_cache_file_found(c->file);

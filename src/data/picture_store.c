@@ -32,8 +32,7 @@ struct kn_picture_store {
     kept *kept; /* [pictures] */
     size_t limit;
     pthread_mutex_t mutex; /* guards what follows, and each taken */
-    int64_t count;
-    size_t bytes;
+    kn_picture_count count;
     bool full;    /* memory gave out */
     block *first; /* pictures are cut from this one */
 };
@@ -100,15 +99,16 @@ static uint8_t *cut(kn_picture_store *s, size_t bytes) {
 static uint8_t *take(kn_picture_store *s, kept *k, size_t bytes) {
     uint8_t *room = NULL;
     pthread_mutex_lock(&s->mutex);
-    if (!k->taken && !s->full && bytes <= s->limit - s->bytes) {
+    if (!s->full && !k->taken && bytes <= s->limit - s->count.bytes) {
         room = cut(s, bytes);
         s->full = room == NULL;
-        if (room != NULL) {
-            k->taken = true;
-            s->count++;
-            s->bytes += bytes;
-        }
     }
+    if (room != NULL) {
+        k->taken = true;
+        s->count.pictures++;
+        s->count.bytes += bytes;
+    } else if (!k->taken)
+        s->count.crowded = true;
     pthread_mutex_unlock(&s->mutex);
     return room;
 }
@@ -127,10 +127,9 @@ void kn_picture_store_put(kn_picture_store *s, int64_t index, const kn_image *pi
     atomic_store_explicit(&k->pixels, pixels, memory_order_release);
 }
 
-int64_t kn_picture_store_count(kn_picture_store *s, size_t *bytes) {
+kn_picture_count kn_picture_store_count(kn_picture_store *s) {
     pthread_mutex_lock(&s->mutex);
-    int64_t count = s->count;
-    *bytes = s->bytes;
+    kn_picture_count count = s->count;
     pthread_mutex_unlock(&s->mutex);
     return count;
 }

@@ -21,7 +21,12 @@ bool kn_picture_store_get(kn_picture_store *s, int64_t index, kn_image *picture,
 void kn_picture_store_put(kn_picture_store *s, int64_t index, const kn_image *picture,
                           int32_t label);
 
-/* How many are kept so far, and their bytes. */
-int64_t kn_picture_store_count(kn_picture_store *s, size_t *bytes);
+/* What is kept so far: how many, their bytes, and whether for any there was no room. */
+typedef struct kn_picture_count {
+    int64_t pictures;
+    size_t bytes;
+    bool crowded;
+} kn_picture_count;
+kn_picture_count kn_picture_store_count(kn_picture_store *s);
 
 #endif
