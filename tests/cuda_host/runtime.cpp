@@ -119,12 +119,6 @@ cudaError_t cudaFreeHost(void *p) {
     return cudaSuccess;
 }
 
-cudaError_t cudaMemset(void *p, int value, size_t bytes) {
-    at_work now;
-    memset(p, value, bytes);
-    return cudaSuccess;
-}
-
 /* ---- work ---- */
 
 struct cuda_host_node {
@@ -229,6 +223,10 @@ cudaError_t cuda_host_submit(cudaStream_t stream, double nanoseconds, std::funct
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
     return cuda_host_submit(stream, double(bytes), [=] { memcpy(to, from, bytes); });
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream) {
+    return cuda_host_submit(stream, double(bytes), [=] { memset(p, value, bytes); });
 }
 
 /* ---- streams and events ---- */

@@ -48,7 +48,8 @@ kn_cuda_scratches *kn_cuda_scratches_new(kn_device *d) {
     kn_status status =
         kn_cuda_check(d, s->counters != NULL ? cudaSuccess : cudaErrorMemoryAllocation, "counters");
     if (status == KN_OK)
-        status = kn_cuda_check(d, cudaMemset(s->counters, 0, bytes), "counters");
+        status = kn_cuda_check(d, cudaMemsetAsync(s->counters, 0, bytes, kn_cuda_of(d)->stream),
+                               "counters"); /* on any other stream it might come too late */
     if (status == KN_OK)
         return s;
     kn_cuda_scratches_free(d, s);
