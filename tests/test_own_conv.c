@@ -62,6 +62,8 @@ static const kn_conv_dims shapes[] = {
     {1, 5, 5, 32, 16, 3, 3, 1, 3, 0, 0},   /* more than the kernel needs */
     {1, 1, 1, 16, 16, 3, 3, 1, 1, 0, 0},   /* one pixel */
     {5, 4, 4, 128, 144, 3, 3, 1, 1, 0, 0}, /* weights beyond the cache */
+    {2, 3, 3, 144, 200, 3, 3, 1, 1, 0, 0}, /* and few pixels: threads share columns */
+    {1, 5, 4, 96, 250, 1, 1, 1, 0, 0, 0},  /* likewise */
     {40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0},  /* several blocks */
     {2, 33, 31, 3, 16, 3, 3, 2, 1, 0, 0},  /* a first layer */
     {1, 37, 41, 3, 20, 7, 7, 2, 3, 0, 0},  /* another */

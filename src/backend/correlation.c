@@ -1,7 +1,8 @@
-/* correlation.c - see correlation.h. The pixels of the result are cut into blocks, which the
- * threads take in turn. Of a block first the pointers to all its windows are made; then each panel
- * of 16 columns, or two, goes over all of its tiles of pixels, so that the panel's weights and the
- * block's part of the image stay in the cache. */
+/* correlation.c - see correlation.h. The pixels of the result are cut into blocks, and where there
+ * are more weights than image their columns into groups; the threads take a block of a group in
+ * turn. Of a block first the pointers to all its windows are made; then each panel of 16 columns,
+ * or two, goes over all of its tiles of pixels, so that the panel's weights and the block's part of
+ * the image stay in the cache. */
 #include "backend/correlation.h"
 
 #include "backend/cpu_loops.h"
@@ -208,15 +209,31 @@ typedef struct run_args {
     const float *bias; /* whole panels, the rest 0; or NULL */
     bool relu;
     char *out;
-    int64_t size;                /* bytes of a number */
-    int64_t pixels, block, rows; /* rows: of a tile */
-    const char *zeros;           /* a tap's */
+    int64_t size;                  /* bytes of a number */
+    int64_t pixels, block, rows;   /* rows: of a tile */
+    int64_t blocks, group, groups; /* group: panels of one */
+    const char *zeros;             /* a tap's */
     char *room; /* of each worker: pointers, copies, a place for what nobody wants */
     size_t room_size, places_at, copies_at, waste_at;
 } run_args;
 
+/* So many parts of the work for a thread even out what one takes longer than another. */
+enum { PARTS = 4 };
+
+/* How many panels to a group. A thread reads all of a group's weights for each of its blocks: where
+ * they are more than the image and the pixels no more than a block, as for single pictures in a
+ * deep layer, threads share the columns, not the pixels. */
+static int64_t group_of(const run_args *a, int threads) {
+    const kn_correlation *c = a->c;
+    int64_t all = panels(c), image = c->n * c->in_h * c->in_w * c->depth * a->size;
+    if (c->triangle || a->pixels > MOST_BLOCK || all * panel_size(&a->plan) * UNIT <= image)
+        return all;
+    int64_t share = (all + PARTS * threads - 1) / (PARTS * threads), most = a->tile->panels;
+    return (share + most - 1) / most * most;
+}
+
 /* How many pixels to a block. Where a panel of weights fills the cache, many pixels share it;
- * elsewhere as many as the cache holds. No fewer blocks than threads can share evenly. */
+ * elsewhere as many as the cache holds. No fewer parts than threads can share evenly. */
 static int64_t block_of(const run_args *a, int threads) {
     const kn_correlation *c = a->c;
     int64_t pixels = c->n * c->grid_h * c->grid_w, rows = a->tile->rows;
@@ -224,7 +241,8 @@ static int64_t block_of(const run_args *a, int threads) {
     int64_t fit = CACHE / (c->depth * a->size * step * step);
     int64_t block = panel_size(&a->plan) * UNIT > CACHE ? MOST_BLOCK : fit;
     block = block < LEAST_BLOCK ? LEAST_BLOCK : block > MOST_BLOCK ? MOST_BLOCK : block;
-    int64_t share = (pixels + 4 * threads - 1) / (4 * threads);
+    int64_t parts = (PARTS * threads + a->groups - 1) / a->groups;
+    int64_t share = (pixels + parts - 1) / parts;
     block = block < share ? block : share < LEAST_BLOCK ? LEAST_BLOCK : share;
     return (block + rows - 1) / rows * rows;
 }
@@ -351,11 +369,14 @@ static void run_panels(const run_args *a, int64_t panel, int panels, const char 
     }
 }
 
+/* The blocks of a group come one after another, so that its weights may stay where they are. */
 static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
+    int64_t first = item / a->blocks * a->group, last = first + a->group;
+    item = item % a->blocks;
     if (c->triangle) /* the later, the longer: so the longest comes first */
-        item = (a->pixels - 1) / a->block - item;
+        item = a->blocks - 1 - item;
     char *room = a->room + (size_t)worker * a->room_size;
     const char **taps = (const char **)(void *)room;
     char **place = (char **)(void *)(room + a->places_at);
@@ -365,8 +386,8 @@ static void run_block(const void *args, int worker, int64_t item) {
     find_windows(a, begin, count, taps, place, room + a->copies_at);
     if (rest > 0)
         fill_tile(a, rest, taps + (count - rest) * a->plan.taps);
-    int64_t beyond = c->triangle ? begin + count : c->cols;
-    for (int64_t panel = 0; panel * KN_PANEL < beyond; panel += a->tile->panels) {
+    int64_t end = c->triangle ? (begin + count + KN_PANEL - 1) / KN_PANEL : panels(c);
+    for (int64_t panel = first; panel < last && panel < end; panel += a->tile->panels) {
         int64_t most = a->tile->panels, there = panels(c) - panel;
         run_panels(a, panel, (int)(there < most ? there : most), taps, place, count,
                    room + a->waste_at);
@@ -415,9 +436,12 @@ kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn
                   .size = UNIT / tile->unit,
                   .pixels = c->n * c->grid_h * c->grid_w,
                   .rows = tile->rows};
+    a.group = group_of(&a, d->threads);
+    a.groups = (panels(c) + a.group - 1) / a.group;
     a.block = block_of(&a, d->threads);
+    a.blocks = (a.pixels + a.block - 1) / a.block;
     kn_status status = make_room(d, &a, bias);
     if (status == KN_OK)
-        kn_cpu_each(d, (a.pixels + a.block - 1) / a.block, run_block, &a);
+        kn_cpu_each(d, a.blocks * a.groups, run_block, &a);
     return status;
 }

@@ -1,7 +1,8 @@
 /* winograd.c - see winograd.h: forward and the gradient of the input. Squares of two by two results
  * are cut into blocks, which the threads take in turn. A block's windows are transformed, then each
  * of the 16 places is a matrix product of its own, [squares,depth] x [depth,cols], then the results
- * are transformed back. */
+ * are transformed back. Few squares of a deep layer are one block, and the threads share its
+ * products, so that each reads a part of the weights, not all. */
 #include "backend/winograd.h"
 
 #include "backend/cpu_loops.h"
@@ -12,6 +13,10 @@
  * weights do not fit there and are read anew for each block. Numbers between two places beyond what
  * is there, so that the 16 places of a channel do not meet in one set of the cache. */
 enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* bytes */ };
+
+/* Squares that are one block for all threads, where the weights are LARGE; and the columns of a
+ * product that a thread takes at a time. */
+enum { FEW = 64, GROUP = 128 };
 
 /* Transforming the weights costs about as much as so many squares save. */
 enum { LEAST_SQUARES = 16 };
@@ -100,7 +105,8 @@ typedef struct run_args {
     int64_t size;                         /* bytes of a number of in and out */
     int64_t across, down, squares, block; /* squares across and down an image, in all, of a block */
     int64_t in_step, out_step;            /* between two places */
-    /* Of each worker: the sums, what they are of, and a pixel for results outside the image. */
+    /* Of each worker, or of one block for all: the sums, what they are of, and a pixel for results
+     * outside the image. */
     char *room;
     int64_t in_at, waste_at, room_size; /* bytes */
 } run_args;
@@ -142,14 +148,15 @@ static void transform_out(const run_args *a, square s, const float *from, char *
     a->kernels->out(&w);
 }
 
-/* Place f: the block's squares, a tile's rows at a time, times all panels. Beyond the last square
- * there is room for whatever a tile leaves. */
-static void multiply(const run_args *a, int64_t f, int64_t count, const char *in, float *out) {
+/* Place f: the block's squares, a tile's rows at a time, times the panels of columns [col, end).
+ * Beyond the last square there is room for whatever a tile leaves. */
+static void multiply(const run_args *a, int64_t f, int64_t count, int64_t col, int64_t end,
+                     const char *in, float *out) {
     const kn_correlation *c = a->c;
     int rows = a->tile->rows;
     int64_t most = a->tile->panels * KN_PANEL;
-    for (int64_t col = 0; col < c->cols; col += most) {
-        int64_t cols = c->cols - col < most ? c->cols - col : most;
+    for (; col < end; col += most) {
+        int64_t cols = end - col < most ? end - col : most;
         kn_pixel_tile t = {.taps = 1,
                            .depth = c->depth * a->size / UNIT,
                            .panels = (int)(cols / KN_PANEL),
@@ -169,6 +176,10 @@ static void multiply(const run_args *a, int64_t f, int64_t count, const char *in
     }
 }
 
+static int64_t whole(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
 static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
@@ -179,13 +190,39 @@ static void run_block(const void *args, int worker, int64_t item) {
     for (int64_t i = 0; i < count; i++)
         transform_in(a, square_at(a, begin + i), in + i * c->depth * a->size);
     for (int64_t f = 0; f < KN_WINOGRAD; f++)
-        multiply(a, f, count, in + f * a->in_step * a->size, out + f * a->out_step);
+        multiply(a, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
     for (int64_t i = 0; i < count; i++)
         transform_out(a, square_at(a, begin + i), out + i * c->cols, room + a->waste_at);
 }
 
-static int64_t whole(int64_t n, int64_t unit) {
-    return (n + unit - 1) / unit * unit;
+/* ---- one block, shared ---- */
+
+static void in_of_square(const void *args, int worker, int64_t i) {
+    const run_args *a = args;
+    (void)worker;
+    transform_in(a, square_at(a, i), a->room + a->in_at + i * a->c->depth * a->size);
+}
+
+static void multiply_group(const void *args, int worker, int64_t item) {
+    const run_args *a = args;
+    int64_t cols = a->c->cols, groups = (cols + GROUP - 1) / GROUP, f = item / groups;
+    int64_t col = item % groups * GROUP, end = cols - col < GROUP ? cols : col + GROUP;
+    (void)worker;
+    multiply(a, f, a->squares, col, end, a->room + a->in_at + f * a->in_step * a->size,
+             (float *)(void *)a->room + f * a->out_step);
+}
+
+static void out_of_square(const void *args, int worker, int64_t i) {
+    const run_args *a = args;
+    int64_t pixel = whole(a->c->cols * a->size, KN_ALIGN);
+    transform_out(a, square_at(a, i), (float *)(void *)a->room + i * a->c->cols,
+                  a->room + a->waste_at + worker * pixel);
+}
+
+static void run_shared(kn_device *d, const run_args *a) {
+    kn_cpu_each(d, a->squares, in_of_square, a);
+    kn_cpu_each(d, KN_WINOGRAD * ((a->c->cols + GROUP - 1) / GROUP), multiply_group, a);
+    kn_cpu_each(d, a->squares, out_of_square, a);
 }
 
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
@@ -205,21 +242,26 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
     a.squares = c->n * a.across * a.down;
     if (a.squares == 0)
         return KN_OK;
-    int64_t most = kn_winograd_packed(c) >= LARGE ? LARGE_BLOCK : BLOCK;
-    int64_t blocks = whole((a.squares + most - 1) / most, d->threads);
+    bool large = kn_winograd_packed(c) >= LARGE, shared = large && a.squares <= FEW;
+    int64_t most = large ? LARGE_BLOCK : BLOCK;
+    int64_t blocks = shared ? 1 : whole((a.squares + most - 1) / most, d->threads);
     a.block = whole((a.squares + blocks - 1) / blocks, tile->rows);
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
     a.in_at = KN_WINOGRAD * a.out_step * (int64_t)sizeof(float);
     a.waste_at = a.in_at + KN_WINOGRAD * a.in_step * a.size;
-    a.room_size = whole(a.waste_at + c->cols * a.size, KN_ALIGN);
+    int64_t pixel = whole(c->cols * a.size, KN_ALIGN);
+    a.room_size = whole(a.waste_at, KN_ALIGN) + (shared ? d->threads : 1) * pixel;
     int64_t zeros = whole(c->depth * a.size, KN_ALIGN);
-    char *room = kn_cpu_scratch(d, (size_t)(zeros + d->threads * a.room_size));
+    char *room = kn_cpu_scratch(d, (size_t)(zeros + (shared ? 1 : d->threads) * a.room_size));
     if (room == NULL)
         return d->error->status;
     memset(room, 0, (size_t)zeros);
     a.zeros = room;
     a.room = room + zeros;
-    kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
+    if (shared)
+        run_shared(d, &a);
+    else
+        kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
     return KN_OK;
 }
