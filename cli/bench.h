@@ -43,7 +43,8 @@ typedef struct bench_net {
 } bench_net;
 kn_status bench_conv(bench *b, const bench_net *net);
 
-/* bench_step.c: a whole training step, in f32 and, where the device has it, in bf16. */
+/* bench_step.c: a whole training step, and the prediction of one picture, in f32 and, where the
+ * device has it, in bf16. */
 kn_status bench_step(bench *b, const bench_net *net);
 
 #endif

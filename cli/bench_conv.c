@@ -5,6 +5,8 @@
 
 #include "backend/backend.h"
 
+#include <kiln/random.h>
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -211,10 +213,12 @@ static kn_status time_layer(bench *b, const layer *l, job *j, kn_device *onednn)
     return status;
 }
 
-static float *some(kn_ctx *ctx, int64_t n) {
+/* At random: of numbers that repeat sums may be small, and what is rounded large beside them. */
+static float *some(kn_ctx *ctx, uint16_t stream, int64_t n) {
     float *x = kn_alloc(ctx, (size_t)n * sizeof *x, "a convolution's numbers");
+    kn_rng rng = kn_rng_at(1, KN_RANDOM_USER, stream, 0, 0);
     for (int64_t i = 0; x != NULL && i < n; i++)
-        x[i] = (float)(i * 7 % 13) / 13 - 0.5F;
+        x[i] = kn_rng_uniform(&rng) - 0.5F;
     return x;
 }
 
@@ -236,10 +240,10 @@ static kn_status bench_layer(bench *b, const layer *l, int batch, kn_device *one
     most = numbers_weights(&c) > most ? numbers_weights(&c) : most;
     job j = {.device = kn_device_default(ctx),
              .dims = c,
-             .x = some(ctx, numbers_in(&c)),
-             .w = some(ctx, numbers_weights(&c)),
-             .y = some(ctx, numbers_out(&c)),
-             .result = some(ctx, most)};
+             .x = some(ctx, 0, numbers_in(&c)),
+             .w = some(ctx, 1, numbers_weights(&c)),
+             .y = some(ctx, 2, numbers_out(&c)),
+             .result = some(ctx, 3, most)};
     kn_status status = kn_ctx_status(ctx);
     if (status == KN_OK)
         status = time_layer(b, l, &j, onednn);

@@ -121,8 +121,8 @@ static const command table[] = {
      .details =
          "Medians: decoding, every kernel of a training with its share of what copying moves,\n"
          "each convolution of two networks with its share of the FMA peak and oneDNN's time\n"
-         "beside it, and training steps. All but decoding is first checked against plain\n"
-         "loops. Other work on the machine shows in the figures.\n"},
+         "beside it, training steps, and the prediction of one picture. All but decoding is\n"
+         "first checked against plain loops. Other work on the machine shows in the figures.\n"},
 };
 
 const command *command_at(int i) {

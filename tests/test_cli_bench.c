@@ -32,7 +32,7 @@ static void test_pictures(void **state) {
     assert_null(strstr(out, "\"conv\""));
 }
 
-/* Eleven passes of four layers, then the step. */
+/* Eleven passes of four layers, then the step, then one picture. */
 static void test_network(void **state) {
     (void)state;
     static char out[65536];
@@ -42,8 +42,10 @@ static void test_network(void **state) {
         assert_true(number_in(out, "\"conv\"", i, "gflops") > 0);
     }
     int steps = strstr(out, "\"dtype\":\"bf16\"") != NULL ? 2 : 1; /* where the processor has it */
-    assert_int_equal(command_lines(out), 1 + 11 + steps + 1);
+    assert_int_equal(command_lines(out), 1 + 11 + 2 * steps + 1);
     for (int i = 0; i < steps; i++) {
+        assert_true(number_in(out, "\"predict\"", i, "ms") > 0);
+        assert_true(number_in(out, "\"predict\"", i, "batch") == 1);
         assert_true(number_in(out, "\"step\"", i, "ms") > 0);
         assert_true(number_in(out, "\"step\"", i, "convolutions_ms") > 0);
         assert_true(number_in(out, "\"step\"", i, "batch") == 128);
@@ -62,6 +64,21 @@ static void test_ops(void **state) {
     check_contains(out, "\"op\":\"batch norm, relu\",\"pass\":\"backward\"");
 }
 
+/* The deep networks, whose checks take long. */
+static void test_deep_networks(void **state) {
+    (void)state;
+    static char out[65536];
+    if (getenv("KILN_TEST_FULL") == NULL) {
+        print_message("SKIPPED: long (KILN_TEST_FULL)\n");
+        skip();
+    }
+    COMMAND_WELL(out, HERE, "bench", "--only", "resnet18", "--json");
+    assert_true(number_in(out, "\"conv\"", 31, "ms") > 0);
+    assert_true(number_in(out, "\"predict\"", 0, "ms") > 0);
+    COMMAND_WELL(out, HERE, "bench", "--only", "xresnet50", "--json");
+    assert_true(number_in(out, "\"predict\"", 0, "ms") > 0);
+}
+
 static void test_lines(void **state) {
     (void)state;
     char out[8192];
@@ -73,9 +90,8 @@ static void test_lines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_network),
-        cmocka_unit_test(test_ops),
+        cmocka_unit_test(test_pictures), cmocka_unit_test(test_network),
+        cmocka_unit_test(test_ops),      cmocka_unit_test(test_deep_networks),
         cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
