@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Kiln and PyTorch in turns: whole training steps, how they grow, and the chapter's job.
+"""Kiln and PyTorch in turns: training steps, predictions, how steps grow, and the chapter's job.
 
 usage: compare.py [--kiln BUILD] [--torch PYTHON]... [--runs N] [--growth]
-                  [--steps [--model NAME] [--arm ARM]...] [--pictures DATA]
+                  [--steps] [--predictions] [--model NAME] [--arm ARM]... [--pictures DATA]
                   [--chapter DATA --peer SCRIPT] [-o FILE]
 
 BUILD is Kiln's build folder (build); each PYTHON an interpreter that has torch (and, for the
@@ -29,6 +29,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ARMS = ("eager", "channels-last", "bf16", "compile", "compile-bf16")
 STEPS = [("simple_cnn", 128, 64), ("resnet18", 32, 128), ("xresnet50", 32, 128)]
+PREDICTIONS = [("simple_cnn", 1, 64), ("resnet18", 1, 224), ("resnet18", 32, 224),
+               ("xresnet50", 1, 224)]
 GROWTH = [("simple_cnn", "batch", [(b, 64) for b in (1, 4, 16, 64, 256, 512)]),
           ("resnet18", "batch", [(b, 64) for b in (1, 4, 16, 64, 128)]),
           ("resnet18", "size", [(16, s) for s in (32, 64, 96, 128, 192, 224)])]
@@ -53,19 +55,19 @@ def rounds(contenders, runs):
     return {name: values for name, values in taken.items() if values}
 
 
-def kiln_step(build, model, batch, size, dtype, threads=2, steps=20):
+def kiln_step(build, model, batch, size, dtype, threads=2, steps=20, opt="sgd"):
     def measure(_):
         text = run([build / "bench" / "step", str(steps), str(threads), model, str(batch),
-                    str(size), "sgd", dtype])
+                    str(size), opt, dtype])
         return float(re.search(r"step +([0-9.]+) ms", text).group(1))
     return measure
 
 
-def torch_step(python, arm, model, batch, size, threads=2, steps=10):
+def torch_step(python, arm, model, batch, size, threads=2, steps=10, more=()):
     def measure(_):
         line = json.loads(run([python, HERE / "torch_step.py", "--model", model, "--batch",
                                str(batch), "--size", str(size), "--threads", str(threads),
-                               "--steps", str(steps), "--arm", arm]).splitlines()[-1])
+                               "--steps", str(steps), "--arm", arm, *more]).splitlines()[-1])
         return line.get("ms")
     return measure
 
@@ -94,18 +96,19 @@ def table(title, unit, taken, base):
     return "\n".join(lines)
 
 
-def compare_steps(a, say):
-    for model, batch, size in STEPS:
+def compare_steps(a, say, jobs, what, opt, more):
+    for model, batch, size in jobs:
         if a.model not in (None, model):
             continue
-        contenders = {f"Kiln {d}": kiln_step(a.kiln, model, batch, size, d)
-                      for d in dtypes(a.kiln)}
+        steps = 100 if batch == 1 else 10
+        contenders = {f"Kiln {d}": kiln_step(a.kiln, model, batch, size, d, steps=2 * steps,
+                                             opt=opt) for d in dtypes(a.kiln)}
         for python in a.torch:
             for arm in a.arm or ARMS:
                 contenders[f"PyTorch {torch_version(python)} {arm}"] = torch_step(
-                    python, arm, model, batch, size)
-        say(table(f"{model}, {batch} pictures of {size} by {size}, a step", "ms",
-                  rounds(contenders, a.runs), "Kiln f32"))
+                    python, arm, model, batch, size, steps=steps, more=more)
+        say(table(f"{model}, {batch} picture{'s' * (batch > 1)} of {size} by {size}, a {what}",
+                  "ms", rounds(contenders, a.runs), "Kiln f32"))
 
 
 def exponent(points):
@@ -223,6 +226,7 @@ def main():
     ap.add_argument("--torch", action="append", default=[])
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--steps", action="store_true")
+    ap.add_argument("--predictions", action="store_true")
     ap.add_argument("--model", choices=[model for model, _, _ in STEPS])
     ap.add_argument("--arm", action="append", choices=ARMS)
     ap.add_argument("--growth", action="store_true")
@@ -242,7 +246,9 @@ def main():
     say(f"{machine()}; {run([a.kiln / 'kiln', '--version']).strip()}; "
         + ", ".join(f"PyTorch {torch_version(p)}" for p in a.torch))
     if a.steps:
-        compare_steps(a, say)
+        compare_steps(a, say, STEPS, "step", "sgd", [])
+    if a.predictions:
+        compare_steps(a, say, PREDICTIONS, "prediction", "none", ["--predict"])
     if a.growth:
         compare_growth(a, say)
     if a.pictures:

@@ -1,12 +1,12 @@
-/* step.c - where the time of a training step goes.
+/* step.c - where the time of a training step goes, or of a prediction.
  *
  *     build/bench/step [STEPS [THREADS [MODEL [BATCH [SIDE [OPT [DTYPE]]]]]]]
  *
- * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon),
- * DTYPE f32 (or bf16), if not given. Each part's median over STEPS steps (200), after a tenth as
- * many to warm up. Convolutions and normalisations are timed inside the step, by a device table
- * that notes the time around each pass; the share of the convolutions' arithmetic in the time is in
- * GFLOP/s. */
+ * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon;
+ * none: the pictures' classes are predicted), DTYPE f32 (or bf16), if not given. Each part's median
+ * over STEPS steps (200), after a tenth as many to warm up. Convolutions and normalisations are
+ * timed inside the step, by a device table that notes the time around each pass; the share of the
+ * convolutions' arithmetic in the time is in GFLOP/s. */
 #include "backend/backend.h"
 
 #include <kiln/data.h>
@@ -192,13 +192,14 @@ static kn_status step(kn_ctx *ctx, kn_module *model, kn_optimizer *opt, double s
         x = kn_cast(ctx, x, KN_BF16);
     kn_tensor *preds = kn_forward(model, x);
     spent[FORWARD] = lap(&began);
-    kn_tensor *loss = kn_cross_entropy(ctx, preds, y);
+    kn_tensor *loss = opt != NULL ? kn_cross_entropy(ctx, preds, y) : kn_softmax(ctx, preds);
     spent[LOSS] = lap(&began);
-    kn_status status = kn_backward(ctx, loss);
+    kn_status status = opt != NULL ? kn_backward(ctx, loss) : kn_ctx_status(ctx);
     spent[BACKWARD] = lap(&began);
-    if (status == KN_OK)
+    if (status == KN_OK && opt != NULL)
         status = kn_optimizer_step(opt);
-    kn_optimizer_zero_grad(opt);
+    if (opt != NULL)
+        kn_optimizer_zero_grad(opt);
     kn_step_end(ctx);
     spent[OPTIMIZER] = lap(&began);
     spent[STEP] = began - start;
@@ -259,7 +260,10 @@ static bool whole_number(const char *text, int most, int *out) {
     return true;
 }
 
+/* None where nothing is learned. */
 static kn_optimizer *make_optimizer(kn_module *model) {
+    if (strcmp(opt_name, "none") == 0)
+        return NULL;
     if (strcmp(opt_name, "muon") == 0)
         return kn_muon(model, 0.01, (kn_muon_opts){0});
     if (strcmp(opt_name, "adamw") == 0)
@@ -271,6 +275,10 @@ static kn_status measure(kn_ctx *ctx, int steps) {
     kn_module *model = kn_model_new(ctx, model_name, CLASSES);
     kn_optimizer *opt = make_optimizer(model);
     kn_status status = kn_ctx_status(ctx);
+    if (status == KN_OK && opt == NULL) {
+        kn_grad_enable(ctx, false);
+        kn_module_train(model, false);
+    }
     if (status == KN_OK) {
         time_passes(kn_device_default(ctx));
         status = run(ctx, model, opt, steps);

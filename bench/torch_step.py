@@ -2,16 +2,18 @@
 """A training step on PyTorch: what `bench/step` measures, by the program that people use today.
 
 usage: torch_step.py [--model NAME] [--batch N] [--size N] [--threads N] [--steps N] [--device D]
-                     [--arm ARM]...
+                     [--arm ARM]... [--predict]
        torch_step.py --peak --device D
 
 NAME is simple_cnn, resnet18 or xresnet50 (written here, layer for layer those of Kiln); an arm is
 eager, channels-last, bf16 (autocast, channels-last), compile or compile-bf16 (torch.compile of the
 same), all that run here if none is named; on a GPU also capture and capture-bf16 (the whole step,
-optimizer included, as a CUDA graph) and graph and graph-bf16 (the same of the compiled model). The step: normalise u8 pictures, forward, cross entropy,
-backward, plain SGD. Prints a JSON line for each arm: the median of N steps in milliseconds (on a GPU,
-whose data lies there, of N runs of 50 steps that end in waiting for it), and the process's peak memory
-so far in MiB. --peak: of products of bf16 matrices of 8192 x 8192, in TFLOP/s.
+optimizer included, as a CUDA graph) and graph and graph-bf16 (the same of the compiled model). The
+step: normalise u8 pictures, forward, cross entropy, backward, plain SGD; with --predict a prediction:
+normalise, forward of the trained kind, softmax (bf16: the whole model is; compiled: its weights are
+constants). Prints a JSON line for each arm: the median of N steps in milliseconds (on a GPU, whose
+data lies there, of N runs of 50 steps that end in waiting for it), and the process's peak memory so
+far in MiB. --peak: of products of bf16 matrices of 8192 x 8192, in TFLOP/s.
 """
 import argparse
 import json
@@ -118,6 +120,30 @@ def stepper(model, arm, batch, size, device):
     return step
 
 
+def predictor(model, arm, batch, size, device):
+    torch.manual_seed(1)
+    kind = torch.bfloat16 if arm.endswith("bf16") else torch.float32
+    net = MODELS[model]().to(device, kind).eval()
+    if arm != "eager":
+        net = net.to(memory_format=torch.channels_last)
+    run = net
+    if arm.startswith(("compile", "graph")):
+        import torch._inductor.config
+        torch._inductor.config.freezing = True
+        run = torch.compile(net)
+    pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
+
+    @torch.inference_mode()
+    def step():
+        x = ((pixels.float() / 255 - 0.5) / 0.29).permute(0, 3, 1, 2)
+        if arm == "eager":
+            x = x.contiguous()
+        best = torch.softmax(run(x.to(kind)).float(), 1).max()
+        return best if device.startswith("cuda") else best.item()
+
+    return step
+
+
 def captured(step):
     """The step as a CUDA graph."""
     side = torch.cuda.Stream()
@@ -179,6 +205,7 @@ def main():
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--device", default="cpu")
     ap.add_argument("--arm", action="append", choices=ARMS)
+    ap.add_argument("--predict", action="store_true")
     ap.add_argument("--peak", action="store_true")
     a = ap.parse_args()
     if a.peak:
@@ -190,8 +217,9 @@ def main():
         line = {"torch": torch.__version__, "model": a.model, "batch": a.batch, "size": a.size,
                 "threads": a.threads, "device": a.device, "arm": arm}
         try:
-            line["ms"], line["loss"] = measure(
-                stepper(a.model, arm, a.batch, a.size, a.device), a.steps, arm, cuda)
+            make = predictor if a.predict else stepper
+            line["ms"], line["loss"] = measure(make(a.model, arm, a.batch, a.size, a.device),
+                                               a.steps, arm, cuda)
         except Exception as error:  # an arm that this version or machine lacks
             line["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
         line["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
