@@ -128,8 +128,8 @@ def predictor(model, arm, batch, size, device):
         net = net.to(memory_format=torch.channels_last)
     run = net
     if arm.startswith(("compile", "graph")):
-        import torch._inductor.config
-        torch._inductor.config.freezing = True
+        from torch._inductor import config
+        config.freezing = True
         run = torch.compile(net)
     pixels = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
 
