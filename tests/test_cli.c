@@ -23,17 +23,6 @@ static char trained[8192]; /* the training's stdout */
 /* Small and the same everywhere: 36 training pictures in 5 batches, 18 to validate on in 2. */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2"
 
-static char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
 /* root holds d (the data) and run (a training of it), made once. */
 static int prepare(void **state) {
     (void)state;
@@ -105,10 +94,10 @@ static void test_run_folder(void **state) {
         "run/loss.svg",      "run/accuracy.svg", "run/schedule.svg",      "run/confusion.svg",
         "run/confusion.csv", "run/sheet.svg",    "run/report.html"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (!there(files[i]))
+        if (!root_has(files[i]))
             fail_msg("%s is missing", files[i]);
     char text[4096];
-    FILE *f = fopen(path_of("run/args.json"), "rb");
+    FILE *f = fopen(root_path("run/args.json"), "rb");
     assert_non_null(f);
     text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
@@ -166,7 +155,7 @@ static void sha_of(const char *seed, const char *workers, char value[COMMAND_VAL
     RUN_WELL(out, "train", "--recipe", "chapter", "d", "--epochs", "2", "-q", "--json", "--seed",
              seed, "-j", workers, "-o", "sha", SMALL);
     command_value(out, "\"event\":\"done\"", 0, "weights_sha256", value);
-    tree_remove(path_of("sha"));
+    tree_remove(root_path("sha"));
 }
 
 static void test_same_bits(void **state) {
@@ -231,8 +220,8 @@ static void strip(const char *from, const char *to) {
     char target[TREE_PATH + 256];
     kn_st_file *file;
     kn_error error = {0};
-    assert_int_equal(kn_st_open(&file, path_of(from), NULL, &error), KN_OK);
-    snprintf(target, sizeof target, "%s", path_of(to));
+    assert_int_equal(kn_st_open(&file, root_path(from), NULL, &error), KN_OK);
+    snprintf(target, sizeof target, "%s", root_path(to));
     assert_int_equal(kn_st_write(target, file->tensor, file->tensors, NULL, 0, NULL, &error),
                      KN_OK);
     kn_st_close(file);
@@ -403,12 +392,12 @@ static void test_never_overwritten(void **state) {
     (void)state;
     command_run run;
     struct stat before, after;
-    assert_int_equal(stat(path_of("run/model.safetensors"), &before), 0);
+    assert_int_equal(stat(root_path("run/model.safetensors"), &before), 0);
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "--epochs", "1", "-o", "run", SMALL);
     command_expect(&run, 2);
     assert_string_equal(run.err, "kiln: run: already holds something; a run is never "
                                  "overwritten\n");
-    assert_int_equal(stat(path_of("run/model.safetensors"), &after), 0);
+    assert_int_equal(stat(root_path("run/model.safetensors"), &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
     assert_int_equal(before.st_mtime, after.st_mtime);
     command_free(&run);
@@ -423,7 +412,7 @@ static void interrupt(const char *folder, const char *until, command_run *run) {
                   (const char *const[]){"train", "--recipe", "chapter", "d", "--epochs", "100000",
                                         "-o", folder, SMALL, NULL});
     snprintf(wait_for, sizeof wait_for, "%s/%s", folder, until);
-    for (int i = 0; i < 6000 && !there(wait_for); i++)
+    for (int i = 0; i < 6000 && !root_has(wait_for); i++)
         nanosleep(&moment, NULL);
     assert_int_equal(kill(run->pid, SIGINT), 0);
     command_wait(run);
@@ -439,7 +428,7 @@ static void test_interrupt(void **state) {
                    "kiln: interrupted and saved; stopped/model.safetensors is the best so far");
     command_free(&run);
     RUN_WELL(out, "eval", "stopped/model.safetensors", "d", "--json");
-    assert_true(there("stopped/history.csv"));
+    assert_true(root_has("stopped/history.csv"));
 }
 
 int main(void) {

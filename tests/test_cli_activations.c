@@ -18,13 +18,9 @@ static int prepare(void **state) {
     return 0;
 }
 
-static char *slurp(const char *relative) {
-    static char text[1 << 18], path[TREE_PATH + 64];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
+static const char *text_of(const char *relative) {
+    static char text[1 << 18];
+    root_read(relative, text, sizeof text);
     return text;
 }
 
@@ -42,9 +38,9 @@ static void files_are_there_and_the_weights_the_same(void **state) {
     command_free(&run);
     assert_string_equal(sha[0], sha[1]);
     /* Two epochs of 5 batches, 5 layers with parameters. */
-    assert_int_equal(command_lines(slurp("watched/activations.csv")), 1 + 10 * 5);
-    svg_contains(slurp("watched/activations.svg"), ">layers.5</text>");
-    svg_contains(slurp("watched/args.json"), "\"activations\":true");
+    assert_int_equal(command_lines(text_of("watched/activations.csv")), 1 + 10 * 5);
+    svg_contains(text_of("watched/activations.svg"), ">layers.5</text>");
+    svg_contains(text_of("watched/args.json"), "\"activations\":true");
 }
 
 int main(void) {

@@ -214,19 +214,6 @@ static const bool sanitized = true;
 static const bool sanitized = false;
 #endif
 
-static char *read_bad(const char *run) {
-    char path[TREE_PATH + 64];
-    snprintf(path, sizeof path, "%s/%s/bad_images.txt", root, run);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    size_t size = fread(text, 1, (1 << 20) - 1, f);
-    assert_true(size < (1 << 20) - 1);
-    fclose(f);
-    return text;
-}
-
 static int count_part(const char *text, const char *part) {
     int count = 0;
     for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
@@ -260,7 +247,7 @@ static void damaged_pictures_are_named_and_left_out(void **state) {
     assert_true(made_bad + made_any + places >= 2000);
     COMMAND(&run, HERE, TRAIN, "-o", "after", "--on-bad-image", "skip");
     command_expect(&run, 0);
-    char *text = read_bad("after");
+    char *text = root_text("after/bad_images.txt");
     assert_int_equal(count_part(text, "/bad-"), made_bad + places);
     assert_int_equal(count_part(text, "good-"), 0);
     assert_int_equal(command_lines(text), made_bad + places + count_part(text, "/any-"));
@@ -291,7 +278,7 @@ static void weights_do_not_depend_on_the_loader(void **state) {
         command_free(&run);
     }
     assert_string_equal(sha[0], sha[1]);
-    char *one = read_bad("one"), *four = read_bad("four");
+    char *one = root_text("one/bad_images.txt"), *four = root_text("four/bad_images.txt");
     assert_string_equal(one, four);
     free(one);
     free(four);

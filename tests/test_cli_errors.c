@@ -13,21 +13,10 @@
 
 #define SMALL "--epochs", "1", "-b", "4", "--img-size", "16", "--threads", "1", "-q"
 
-static char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
 /* The first bytes of a picture that is whole. */
 static void truncated(const char *from, const char *to, size_t bytes) {
     unsigned char data[4096];
-    FILE *f = fopen(path_of(from), "rb");
+    FILE *f = fopen(root_path(from), "rb");
     assert_non_null(f);
     assert_true(bytes <= sizeof data);
     assert_int_equal(fread(data, 1, bytes, f), bytes);
@@ -97,7 +86,7 @@ static void test_train(void **state) {
         COMMAND(&run, HERE, "train", "--recipe", "chapter", faults[i].data, "-o", "never", SMALL);
         assert_string_equal(run.out, "");
         check_line(&run, 3, faults[i].part);
-        assert_false(there("never")); /* so that the same command can be given again */
+        assert_false(root_has("never")); /* so that the same command can be given again */
     }
 }
 
@@ -162,7 +151,7 @@ static void test_models(void **state) {
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "never", "--weights",
             "gone.safetensors", SMALL);
     check_line(&run, 1, "gone.safetensors: cannot open: No such file");
-    assert_false(there("never"));
+    assert_false(root_has("never"));
 }
 
 /* ---- a full disk ---- */
@@ -179,29 +168,29 @@ static void test_file_limit(void **state) {
                             "write: File too large\n");
     assert_int_equal(command_lines(run.err), 2);
     command_free(&run);
-    assert_false(there("never"));
+    assert_false(root_has("never"));
     opts.file_limit = 100;
     COMMAND(&run, opts, "train", "--recipe", "chapter", "good", "-o", "never", SMALL);
     command_skip_if_openmp_stopped(&run);
     check_line(&run, 1, "never/args.json: cannot write: File too large");
-    assert_false(there("never"));
+    assert_false(root_has("never"));
 }
 
 /* A checkpoint fits, the model does not: what was saved stays, and with room again it goes on. */
 static void test_full_disk(void **state) {
     (void)state;
     tree_folder(root, "disk");
-    if (mount("none", path_of("disk"), "tmpfs", 0, "size=500k") != 0) {
+    if (mount("none", root_path("disk"), "tmpfs", 0, "size=500k") != 0) {
         print_message("SKIPPED: a small file system cannot be mounted here\n");
         skip();
     }
     command_run run, again, model;
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "good", "-o", "disk/run", SMALL);
-    bool kept = there("disk/run/last.ckpt") && !there("disk/run/model.safetensors");
-    assert_int_equal(mount("none", path_of("disk"), "tmpfs", MS_REMOUNT, "size=20m"), 0);
+    bool kept = root_has("disk/run/last.ckpt") && !root_has("disk/run/model.safetensors");
+    assert_int_equal(mount("none", root_path("disk"), "tmpfs", MS_REMOUNT, "size=20m"), 0);
     COMMAND(&again, HERE, "train", "--resume", "disk/run", "-q");
     COMMAND(&model, HERE, "eval", "disk/run/model.safetensors", "good");
-    assert_int_equal(umount(path_of("disk")), 0);
+    assert_int_equal(umount(root_path("disk")), 0);
     check_line(&run, 1, "disk/run/model.safetensors: cannot write: No space left on device");
     assert_true(kept);
     command_expect(&again, 0);
@@ -240,11 +229,11 @@ static void test_stdout(void **state) {
     /* A training that nobody listens to is finished all the same. */
     COMMAND(&run, full, "train", "--recipe", "chapter", "good", "-o", "unheard", "--json", SMALL);
     check_line(&run, 1, "standard output: No space left on device");
-    assert_true(there("unheard/model.safetensors") && there("unheard/schedule.svg"));
+    assert_true(root_has("unheard/model.safetensors") && root_has("unheard/schedule.svg"));
     COMMAND(&run, closed, "train", "--recipe", "chapter", "good", "-o", "unheard too", "--json",
             SMALL);
     check_line(&run, 1, "standard output: Bad file descriptor");
-    assert_true(there("unheard too/last.safetensors"));
+    assert_true(root_has("unheard too/last.safetensors"));
 }
 
 int main(void) {

@@ -17,26 +17,6 @@ enum { CLASSES = 7, TRAIN = 6, VALID = 5, ALL = CLASSES * VALID };
 
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 
-static const char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
-static void read_file(const char *relative, char *text, size_t size) {
-    FILE *f = fopen(path_of(relative), "rb");
-    assert_non_null(f);
-    size_t length = fread(text, 1, size - 1, f);
-    assert_true(length < size - 1);
-    text[length] = '\0';
-    fclose(f);
-}
-
 static int prepare(void **state) {
     (void)state;
     char out[8192];
@@ -68,7 +48,7 @@ static void test_lines(void **state) {
     check_contains(out, "\nweighted mean  ");
     check_contains(out, "\nmost confused\nlabel ");
     assert_null(strstr(out, "files"));
-    assert_false(there("eval")); /* nothing is written without -o */
+    assert_false(root_has("eval")); /* nothing is written without -o */
 }
 
 static double number_at(const char *json, const char *key, int n) {
@@ -164,7 +144,7 @@ static void test_top(void **state) {
 static void test_confusion_svg(void **state) {
     (void)state;
     static char svg[65536];
-    read_file("ev/confusion.svg", svg, sizeof svg);
+    root_read("ev/confusion.svg", svg, sizeof svg);
     svg_check(svg);
     check_contains(svg, ">Confusion matrix<");
     check_contains(svg, ">crescent<");
@@ -175,7 +155,7 @@ static void test_confusion_csv(void **state) {
     (void)state;
     char text[4096], json[16384];
     int sum = 0, right = 0, row = 0;
-    read_file("ev/confusion.csv", text, sizeof text);
+    root_read("ev/confusion.csv", text, sizeof text);
     assert_memory_equal(text, "label,arrow,bars,circle,", 24);
     assert_int_equal(command_lines(text), CLASSES + 1);
     for (char *line = strchr(text, '\n') + 1; *line != '\0'; line = strchr(line, '\n') + 1, row++) {
@@ -189,7 +169,7 @@ static void test_confusion_csv(void **state) {
     assert_int_equal(sum, ALL);
     RUN_WELL(json, "eval", "run/model.safetensors", "d", "--json");
     assert_int_equal(right, lround(number_at(json, "\"acc\":", 0) * ALL));
-    read_file("ev/per_class.csv", text, sizeof text);
+    root_read("ev/per_class.csv", text, sizeof text);
     assert_memory_equal(text, "label,precision,recall,f1,n\narrow,", 34);
     assert_int_equal(command_lines(text), CLASSES + 1);
 }
@@ -198,7 +178,7 @@ static void test_confusion_csv(void **state) {
 static void test_predictions_csv(void **state) {
     (void)state;
     char text[16384], out[16384], prob[COMMAND_VALUE], label[COMMAND_VALUE];
-    read_file("ev/predictions.csv", text, sizeof text);
+    root_read("ev/predictions.csv", text, sizeof text);
     RUN_WELL(out, "predict", "run/model.safetensors", "d/valid", "--json", "--threads", "2");
     assert_int_equal(command_lines(text), ALL + 1);
     assert_memory_equal(text, "path,label,predicted,prob,label_prob,rank,loss\n", 47);
@@ -227,10 +207,10 @@ static void test_predictions_csv(void **state) {
 static void test_confusion_of_training(void **state) {
     (void)state;
     char of_training[4096], of_eval[4096];
-    read_file("run/confusion.csv", of_training, sizeof of_training);
-    read_file("ev/confusion.csv", of_eval, sizeof of_eval);
+    root_read("run/confusion.csv", of_training, sizeof of_training);
+    root_read("ev/confusion.csv", of_eval, sizeof of_eval);
     assert_string_equal(of_training, of_eval);
-    assert_true(there("run/confusion.svg"));
+    assert_true(root_has("run/confusion.svg"));
 }
 
 static void test_never_overwritten(void **state) {
@@ -254,7 +234,7 @@ static void test_disk_full(void **state) {
     command_expect(&run, 1);
     check_contains(run.err, "kiln: full/");
     assert_string_equal(run.out, "");
-    assert_false(there("full"));
+    assert_false(root_has("full"));
     command_free(&run);
 }
 
@@ -274,9 +254,9 @@ static void test_odd_names(void **state) {
              "-b", "4", "--img-size", "16");
     RUN_WELL(out, "eval", "odd-run/model.safetensors", "odd", "-o", "odd-ev", "--json");
     check_contains(out, "\"output\":\"odd-ev\"");
-    read_file("odd-ev/confusion.csv", text, sizeof text);
+    root_read("odd-ev/confusion.csv", text, sizeof text);
     check_contains(text, "label,\"a \"\"b\"\", c\",bars\n");
-    read_file("odd-ev/predictions.csv", text, sizeof text);
+    root_read("odd-ev/predictions.csv", text, sizeof text);
     check_contains(text, "\"odd/valid/a \"\"b\"\", c/000.jpg\",\"a \"\"b\"\", c\",");
 }
 

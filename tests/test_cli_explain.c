@@ -21,26 +21,6 @@ static char page[PAGE];
 
 #define RUN_WELL(out, ...) COMMAND_WELL(out, HERE, __VA_ARGS__)
 
-static const char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
-static void read_file(const char *relative, char *text, size_t size) {
-    FILE *f = fopen(path_of(relative), "rb");
-    assert_non_null(f);
-    size_t length = fread(text, 1, size - 1, f);
-    assert_true(length < size - 1);
-    text[length] = '\0';
-    fclose(f);
-}
-
 static int count(const char *text, const char *part) {
     int n = 0;
     for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
@@ -68,7 +48,7 @@ static int prepare(void **state) {
              "7");
     check_contains(out, "15 pictures: loss ");
     check_contains(out, "\npage      ex/explain.html\n");
-    read_file("ex/explain.html", page, sizeof page);
+    root_read("ex/explain.html", page, sizeof page);
     return 0;
 }
 
@@ -111,7 +91,7 @@ static void test_top_losses(void **state) {
     double loss[ALL], shown;
     int rows = 0;
     RUN_WELL(out, "eval", "run/model.safetensors", "d", "-o", "ev", "--threads", "2");
-    read_file("ev/predictions.csv", table, sizeof table);
+    root_read("ev/predictions.csv", table, sizeof table);
     for (char *line = strchr(table, '\n') + 1; *line != '\0'; line = strchr(line, '\n') + 1) {
         char *end = strchr(line, '\n');
         while (end[-1] != ',')
@@ -192,15 +172,15 @@ static void test_folders(void **state) {
     check_contains(out, "\"page\":\"explain/1/explain.html\"}\n");
     RUN_WELL(out, "explain", "run/model.safetensors", "d", "--tta", "-k", "0");
     check_contains(out, "page      explain/2/explain.html\n");
-    read_file("explain/2/explain.html", page, sizeof page);
+    root_read("explain/2/explain.html", page, sizeof page);
     assert_null(strstr(page, "<figure>"));
     check_contains(page, "each also mirrored");
-    read_file("ex/explain.html", page, sizeof page); /* as it was, for the tests that follow */
+    root_read("ex/explain.html", page, sizeof page); /* as it was, for the tests that follow */
     command_opts opts = HERE;
     opts.file_limit = 5000;
     COMMAND(&run, opts, "explain", "run/model.safetensors", "d", "-o", "full");
     command_expect(&run, 1);
-    assert_false(there("full"));
+    assert_false(root_has("full"));
     command_free(&run);
 }
 
@@ -211,7 +191,7 @@ static void test_same_page(void **state) {
     char out[8192];
     RUN_WELL(out, "explain", "run/model.safetensors", "d", "-o", "again", "--threads", "2", "--top",
              "7", "-j", "5");
-    read_file("again/explain.html", again, sizeof again);
+    root_read("again/explain.html", again, sizeof again);
     assert_string_equal(again, page);
 }
 
@@ -229,14 +209,14 @@ static void test_browser(void **state) {
              "--user-data-dir=%s/chromium --window-size=500,2400 --screenshot=%s/shot.png "
              "file://%s/ex/explain.html >/dev/null 2>&1",
              root, root, root);
-    if (system(line) != 0 || !there("shot.png")) {
+    if (system(line) != 0 || !root_has("shot.png")) {
         print_message("SKIPPED: chromium does not start here\n");
         skip();
     }
     kn_image_reader reader = {0};
     kn_image shot;
     kn_error error = {0};
-    assert_int_equal(kn_image_read(&reader, path_of("shot.png"), &shot, &error), KN_OK);
+    assert_int_equal(kn_image_read(&reader, root_path("shot.png"), &shot, &error), KN_OK);
     /* The style is in force: the body's margin is back, the cards below hold many colours. */
     bool seen[4096] = {false};
     int colours = 0;

@@ -1,63 +1,23 @@
 /* test_cli_loss.c - kiln train with a loss of its own: --mixup, --cutmix, --smoothing,
  * --class-weights; and how it ends early: --patience, and a loss that is no number. */
+#include "support/check.h"
 #include "support/command.h"
+#include "support/root.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-static char root[] = "/tmp/kiln-cli-loss-XXXXXX";
-static command_opts here = {.folder = root};
-
-static int set_up(void **state) {
+static int prepare(void **state) {
     (void)state;
-    if (mkdtemp(root) == NULL)
-        return 1;
+    tree_make(root);
     command_data(root, "even", 3, 10, 4);
     return 0;
 }
 
-static int tear_down(void **state) {
-    char command[64];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command);
-}
-
-static bool there(const char *file) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", root, file);
-    return access(path, F_OK) == 0;
-}
-
-/* All of the file, to be freed. */
-static char *slurp(const char *file) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", root, file);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    long size = ftell(f);
-    assert_true(size > 0);
-    rewind(f);
-    char *text = malloc((size_t)size + 1);
-    assert_non_null(text);
-    assert_int_equal(fread(text, 1, (size_t)size, f), (size_t)size);
-    text[size] = '\0';
-    fclose(f);
-    return text;
-}
-
 /* Two epochs on pictures of 16x16; run: the folder to write. The words go on at arguments. */
 #define TRAIN(run, data, folder, ...)                                                              \
-    COMMAND(run, here, "train", "--recipe", "chapter", data, "-o", folder, "--json", "-q", "-b",   \
+    COMMAND(run, HERE, "train", "--recipe", "chapter", data, "-o", folder, "--json", "-q", "-b",   \
             "8", "--img-size", "16", __VA_ARGS__)
 
 typedef char value[COMMAND_VALUE];
@@ -96,7 +56,7 @@ static void loader_threads_change_no_bit(void **state) {
 /* Weights are 1 where all classes have as many pictures, and then change no bit. */
 static void weights_follow_the_counts_of_the_classes(void **state) {
     (void)state;
-    char command[256];
+    char command[3 * TREE_PATH + 256];
     value plain, balanced;
     fingerprint("even", "2", "--class-weights", "none", plain);
     fingerprint("even", "2", "--class-weights", "balanced", balanced);
@@ -122,7 +82,7 @@ static void eval_finds_the_validation_loss_again(void **state) {
     command_expect(&run, 0);
     command_value(run.out, "\"event\":\"epoch\"", 0, "valid_loss", trained);
     command_free(&run);
-    COMMAND(&run, here, "eval", "all/model.safetensors", "even", "--json");
+    COMMAND(&run, HERE, "eval", "all/model.safetensors", "even", "--json");
     command_expect(&run, 0);
     command_value(run.out, "\"event\":\"eval\"", 0, "loss", evaluated);
     assert_string_equal(trained, evaluated);
@@ -132,12 +92,11 @@ static void eval_finds_the_validation_loss_again(void **state) {
 /* The lines of log.jsonl are those of --json. */
 static void the_log_has_what_json_says(void **state) {
     (void)state;
-    char path[64], line[1024];
+    char line[1024];
     command_run run;
     TRAIN(&run, "even", "logged", "--epochs", "3");
     command_expect(&run, 0);
-    snprintf(path, sizeof path, "%s/logged/log.jsonl", root);
-    FILE *f = fopen(path, "r");
+    FILE *f = fopen(root_path("logged/log.jsonl"), "r");
     assert_non_null(f);
     int lines = 0;
     for (; fgets(line, sizeof line, f) != NULL; lines++)
@@ -168,7 +127,7 @@ static void patience_ends_it(void **state) {
     command_value(run.out, "\"event\":\"done\"", 0, "stopped_early", stopped);
     assert_string_equal(stopped, "false");
     command_free(&run);
-    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "told", "-b", "8",
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "even", "-o", "told", "-b", "8",
             "--img-size", "16", "--epochs", "9", "--lr", "1e-12", "--patience", "1");
     command_expect(&run, 0);
     assert_non_null(strstr(run.out, "stopped early: 1 epoch without a better accuracy"));
@@ -180,7 +139,7 @@ static void patience_ends_it(void **state) {
 static void a_loss_that_is_no_number_ends_it(void **state) {
     (void)state;
     command_run run;
-    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "diverged", "--json", "-b",
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "even", "-o", "diverged", "--json", "-b",
             "8", "--img-size", "16", "--epochs", "40", "--sched", "constant", "--lr", "0.003",
             "--wd", "1000");
     command_expect(&run, 1);
@@ -189,20 +148,20 @@ static void a_loss_that_is_no_number_ends_it(void **state) {
     assert_non_null(strstr(run.err, "diverged/model.safetensors is the best so far, of epoch "));
     assert_non_null(strstr(run.out, "\"event\":\"error\""));
     assert_null(strstr(run.out, "\"event\":\"done\""));
-    assert_true(there("diverged/model.safetensors") && there("diverged/log.jsonl"));
+    assert_true(root_has("diverged/model.safetensors") && root_has("diverged/log.jsonl"));
     command_free(&run);
-    char *page = slurp("diverged/report.html");
+    char *page = root_text("diverged/report.html");
     assert_non_null(strstr(page, "ended by a failure after "));
     assert_null(strstr(page, "http-equiv=\"refresh\"")); /* nothing more is to come */
     free(page);
     /* At once: nothing was saved, and the same command may be given again. */
-    COMMAND(&run, here, "train", "--recipe", "chapter", "even", "-o", "nothing", "-b", "8",
+    COMMAND(&run, HERE, "train", "--recipe", "chapter", "even", "-o", "nothing", "-b", "8",
             "--img-size", "16", "--epochs", "2", "--sched", "constant", "--lr", "1000", "--wd",
             "1000");
     command_expect(&run, 1);
     assert_non_null(strstr(run.err, "kiln: epoch 0, batch "));
     assert_null(strstr(run.err, "best so far"));
-    assert_false(there("nothing"));
+    assert_false(root_has("nothing"));
     command_free(&run);
 }
 
@@ -216,7 +175,7 @@ static void settings_out_of_range_are_refused(void **state) {
                                          {"--patience", "0"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         command_run run;
-        COMMAND(&run, here, "train", "--recipe", "chapter", "even", bad[i][0], bad[i][1]);
+        COMMAND(&run, HERE, "train", "--recipe", "chapter", "even", bad[i][0], bad[i][1]);
         command_expect(&run, 2);
         assert_non_null(strstr(run.err, bad[i][0]));
         command_free(&run);
@@ -233,5 +192,5 @@ int main(void) {
         cmocka_unit_test(a_loss_that_is_no_number_ends_it),
         cmocka_unit_test(settings_out_of_range_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }

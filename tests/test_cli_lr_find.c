@@ -24,23 +24,9 @@ static int prepare(void **state) {
     return 0;
 }
 
-static char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
-static char *slurp(const char *relative) {
+static const char *text_of(const char *relative) {
     static char text[1 << 18];
-    FILE *f = fopen(path_of(relative), "rb");
-    assert_non_null(f);
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
+    root_read(relative, text, sizeof text);
     return text;
 }
 
@@ -84,18 +70,18 @@ static void each_step_and_the_suggestions_are_events(void **state) {
 
     /* The table has the same curve, the picture the same words; nothing else is there but how it
      * was made. */
-    char *csv = slurp("a/lr_find.csv");
+    const char *csv = text_of("a/lr_find.csv");
     assert_int_equal(command_lines(csv), steps + 1);
     assert_memory_equal(csv, "step,lr,loss,smooth\n0,", 22);
-    char *svg = slurp("a/lr_find.svg");
+    const char *svg = text_of("a/lr_find.svg");
     svg_check(svg);
     svg_contains(svg, ">valley ");
     svg_contains(svg, ">slide ");
     svg_contains(svg, ">learning rate</text>");
     assert_int_equal(svg_count(svg, "class=\"mark\""), 4);
-    svg_contains(slurp("a/args.json"), "\"command\":\"lr-find\"");
-    assert_false(there("a/model.safetensors"));
-    assert_false(there("a/history.csv"));
+    svg_contains(text_of("a/args.json"), "\"command\":\"lr-find\"");
+    assert_false(root_has("a/model.safetensors"));
+    assert_false(root_has("a/history.csv"));
 }
 
 static void the_chapter_raises_by_a_fifth(void **state) {
@@ -121,7 +107,7 @@ static void people_read_lines(void **state) {
     check_contains(run.out, "\nminimum  ");
     check_contains(run.out, "curve    lr-find/1/lr_find.svg");
     assert_int_equal(command_lines(run.out), 5);
-    assert_true(there("lr-find/1/lr_find.csv"));
+    assert_true(root_has("lr-find/1/lr_find.csv"));
     command_free(&run);
     COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "d", "-o", "lr-find/1", SMALL);
     command_expect(&run, 2);
@@ -138,14 +124,14 @@ static void what_does_not_fit_is_refused(void **state) {
     command_free(&run);
     COMMAND(&run, HERE, "lr-find", "--recipe", "chapter", "none", "-o", "x");
     command_expect(&run, 3);
-    assert_false(there("x"));
+    assert_false(root_has("x"));
     command_free(&run);
     command_opts small = HERE;
     small.file_limit = 2000; /* the table has no room; what was begun goes away */
     COMMAND(&run, small, "lr-find", "--recipe", "chapter", "d", "-o", "x", SMALL);
     command_expect(&run, 1);
     check_contains(run.err, "x/lr_find.");
-    assert_false(there("x"));
+    assert_false(root_has("x"));
     command_free(&run);
 }
 
@@ -168,10 +154,10 @@ static void a_found_rate_trains_as_one_given(void **state) {
     command_free(&run);
     char want[COMMAND_VALUE + 16];
     snprintf(want, sizeof want, "\"lr\":%s", found);
-    check_contains(slurp("auto/args.json"), want); /* what was used */
-    check_contains(slurp("auto/lr_find.csv"), "step,lr,loss,smooth\n0,");
-    check_contains(slurp("auto/lr_find.svg"), "Learning rate finder");
-    check_contains(slurp("auto/report.html"), "Learning rate finder");
+    check_contains(text_of("auto/args.json"), want); /* what was used */
+    check_contains(text_of("auto/lr_find.csv"), "step,lr,loss,smooth\n0,");
+    check_contains(text_of("auto/lr_find.svg"), "Learning rate finder");
+    check_contains(text_of("auto/report.html"), "Learning rate finder");
     COMMAND(&run, HERE, "train", "--recipe", "chapter", "d", "-o", "given", "--json", "--epochs",
             "2", "--lr", found, SMALL);
     command_expect(&run, 0);
@@ -182,7 +168,7 @@ static void a_found_rate_trains_as_one_given(void **state) {
 
 /* Stops it when that file is there. */
 static void stop_after(command_run *run, const char *file) {
-    while (!there(file) && !command_ended(run))
+    while (!root_has(file) && !command_ended(run))
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     kill(run->pid, SIGTERM);
     command_wait(run);
@@ -196,14 +182,14 @@ static void the_curve_is_there_after_a_stop(void **state) {
     static const char *const damaged[] = {"s", "step,lr,loss,smooth\n0,1,2,3\n1,0.5,2,3\n",
                                           "step,lr,loss,smooth\n0,1,2,3", "step,lr\n0,1\n"};
     command_run run;
-    char *page;
+    const char *page;
     command_start(&run, HERE,
                   (const char *const[]){"train", "--recipe", "chapter", "d", "-o", "stopped",
                                         "--epochs", "100000", "--checkpoint-every", "0", "--lr",
                                         "auto", SMALL, NULL});
     stop_after(&run, "stopped/report.html");
     command_free(&run);
-    page = slurp("stopped/report.html");
+    page = text_of("stopped/report.html");
     const char *chart = strstr(page, "Learning rate finder");
     assert_non_null(chart);
     char want[600];
@@ -216,7 +202,7 @@ static void the_curve_is_there_after_a_stop(void **state) {
             tree_put(root, "stopped/lr_find.csv", damaged[i - 1], strlen(damaged[i - 1]));
         command_start(&run, HERE, (const char *const[]){"train", "--resume", "stopped", NULL});
         stop_after(&run, "stopped/report.html");
-        page = slurp("stopped/report.html");
+        page = text_of("stopped/report.html");
         assert_true((strstr(page, "Learning rate finder") != NULL) == (i == 0));
         assert_true((strstr(run.err, "warning: lr_find.csv") != NULL) == (i > 0));
         if (i == 0)

@@ -45,23 +45,11 @@ static int prepare(void **state) {
     return 0;
 }
 
-static char *slurp(const char *relative) {
-    char path[TREE_PATH + 128];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    FILE *f = fopen(path, "rb");
-    if (f == NULL)
-        fail_msg("%s is missing", path);
-    char *text = calloc(1, 1 << 22);
-    assert_true(fread(text, 1, (1 << 22) - 1, f) < (1 << 22) - 1);
-    fclose(f);
-    return text;
-}
-
 /* ---- what is in it ---- */
 
 static void the_page_is_sound(void **state) {
     (void)state;
-    char *page = slurp("it's <run>/report.html");
+    char *page = root_text("it's <run>/report.html");
     page_check(page);
     static const char line[] =
         "kiln train d --recipe chapter --epochs 3 --batch-size 8 --img-size 24 --threads 1 "
@@ -92,7 +80,7 @@ static void the_page_is_sound(void **state) {
 
 static void the_sheet_is_sound(void **state) {
     (void)state;
-    char *svg = slurp("it's <run>/sheet.svg");
+    char *svg = root_text("it's <run>/sheet.svg");
     svg_check(svg);
     assert_int_equal(svg_count(svg, "<image "), 8); /* a batch */
     assert_int_equal(svg_count(svg, "<script"), 0);
@@ -112,7 +100,7 @@ static void the_page_follows_the_training(void **state) {
                                         "1", "-q", NULL});
     for (int i = 0; i < 3000 && access(path, F_OK) != 0; i++)
         usleep(10000);
-    char *page = slurp("long/report.html");
+    char *page = root_text("long/report.html");
     kill(run.pid, SIGINT);
     command_wait(&run);
     command_expect(&run, 130);
@@ -121,7 +109,7 @@ static void the_page_follows_the_training(void **state) {
     svg_contains(page, "<p>training: 1 of 100000 epochs are done; ");
     svg_contains(page, "<meta http-equiv=\"refresh\" content=\"10\">");
     free(page);
-    page = slurp("long/report.html");
+    page = root_text("long/report.html");
     page_check(page);
     svg_contains(page, "<p>interrupted after ");
     assert_int_equal(svg_count(page, "http-equiv=\"refresh\""), 0);
@@ -149,7 +137,7 @@ static void browse(const char *options, const char *file) {
              ">dump.html 2>browser.log",
              root, root, browser(), root, options, file);
     if (system(line) != 0) { /* NOLINT(cert-env33-c): of our own words */
-        char *log = slurp("browser.log");
+        char *log = root_text("browser.log");
         fail_msg("%s: %s", line, log);
     }
 }
@@ -166,7 +154,7 @@ static void put_frame(int width) {
         "*')]"
         ".filter(e => !e.closest('.scroll, pre, figcaption, script'))"
         ".map(e => Math.ceil(e.getBoundingClientRect().right))), '*'))</script>\n</body>";
-    char *page = slurp("it's <run>/report.html"), *copy = calloc(1, 1 << 22), frame[512];
+    char *page = root_text("it's <run>/report.html"), *copy = calloc(1, 1 << 22), frame[512];
     char *at = strstr(page, policy), *end = strstr(page, "</body>");
     assert_true(at != NULL && end != NULL && end > at);
     memset(at, ' ', sizeof policy - 1); /* it would not let the script run */
@@ -196,7 +184,7 @@ static void nothing_is_wider_than_the_screen(void **state) {
         char want[64];
         put_frame(widths[i]);
         browse("--window-size=1300,1000 --virtual-time-budget=4000 --dump-dom", "frame.html");
-        char *dump = slurp("dump.html");
+        char *dump = root_text("dump.html");
         snprintf(want, sizeof want, "<p id=\"said\">frame %d page %d</p>", widths[i], widths[i]);
         if (strstr(dump, want) == NULL)
             fail_msg("%s is not in %.300s", want, dump);

@@ -18,25 +18,6 @@ static int prepare(void **state) {
     return 0;
 }
 
-static bool there(const char *relative) {
-    char path[TREE_PATH + 128];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return stat(path, &st) == 0;
-}
-
-static char *slurp(const char *relative) {
-    char path[TREE_PATH + 128];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    FILE *f = fopen(path, "rb");
-    if (f == NULL)
-        fail_msg("%s is missing", path);
-    char *text = calloc(1, 1 << 22);
-    assert_true(fread(text, 1, (1 << 22) - 1, f) < (1 << 22) - 1);
-    fclose(f);
-    return text;
-}
-
 /* The command ends so, and says that on stdout. */
 static void expect(int code, const char *said, const char *const *arguments) {
     command_run run;
@@ -70,7 +51,7 @@ static void it_is_what_training_sees(void **state) {
     command_free(&run);
     EXPECT(0, "\nsheet    seen/sheet.svg\n", "d", "--sheet", "-o", "seen", "--recipe", "chapter",
            "--img-size", "24", "--aug", "strong");
-    char *want = slurp("run/sheet.svg"), *have = slurp("seen/sheet.svg");
+    char *want = root_text("run/sheet.svg"), *have = root_text("seen/sheet.svg");
     svg_check(have);
     assert_int_equal(svg_count(have, "<image "), 18); /* all there are: a batch may hold 64 */
     for (int i = 0; i < 8; i++) {
@@ -86,10 +67,10 @@ static void it_is_what_training_sees(void **state) {
 static void nothing_is_overwritten(void **state) {
     (void)state;
     EXPECT(0, "\nsheet    sheet.svg\n", "d", "--sheet");
-    char *first = slurp("sheet.svg");
+    char *first = root_text("sheet.svg");
     EXPECT(0, "\nsheet    sheet-2.svg\n", "d", "--sheet", "--img-size", "32");
     EXPECT(0, ",\"sheet\":\"sheet-3.svg\"}\n", "d", "--sheet", "--json");
-    char *again = slurp("sheet.svg"), *third = slurp("sheet-3.svg");
+    char *again = root_text("sheet.svg"), *third = root_text("sheet-3.svg");
     assert_string_equal(again, first);
     assert_string_equal(third, first); /* the same words, the same bytes */
     free(first);
@@ -114,7 +95,7 @@ static void bad_pictures_are_left_out(void **state) {
     command_data(root, "some", 2, 3, 1);
     tree_touch(root, "some/train/arrow/0.jpg");
     EXPECT(3, "\nsheet    some-bad/sheet.svg\n", "some", "--sheet", "-o", "some-bad");
-    char *svg = slurp("some-bad/sheet.svg");
+    char *svg = root_text("some-bad/sheet.svg");
     svg_check(svg);
     assert_int_equal(svg_count(svg, "<image "), 6);
     free(svg);
@@ -122,7 +103,7 @@ static void bad_pictures_are_left_out(void **state) {
     tree_touch(root, "none/train/b/0.jpg");
     tree_touch(root, "none/valid/a/0.jpg");
     EXPECT(3, "bad      3\n", "none", "--sheet", "-o", "none-good");
-    assert_false(there("none-good"));
+    assert_false(root_has("none-good"));
 }
 
 static void a_failed_write_leaves_nothing(void **state) {
@@ -134,7 +115,7 @@ static void a_failed_write_leaves_nothing(void **state) {
     command_expect(&run, 1);
     check_contains(run.err, "full/sheet.svg: ");
     command_free(&run);
-    assert_false(there("full"));
+    assert_false(root_has("full"));
     EXPECT(1, "no/such: cannot make the folder: ", "d", "--sheet", "-o", "no/such");
     EXPECT(1, "d/train/arrow/000.jpg/sheet.svg: ", "d", "--sheet", "-o", "d/train/arrow/000.jpg");
 }

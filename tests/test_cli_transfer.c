@@ -16,32 +16,21 @@
 enum { MOST = 32768 }; /* numbers of a tensor */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"
 
-static char *path_of(const char *relative) {
-    static char path[TREE_PATH + 256];
-    snprintf(path, sizeof path, "%s/%s", root, relative);
-    return path;
-}
-
-static bool there(const char *relative) {
-    struct stat st;
-    return stat(path_of(relative), &st) == 0;
-}
-
 /* From other to d. */
 static void move_class(const char *part, int c) {
     char from[256], to[TREE_PATH + 256];
     snprintf(from, sizeof from, "d/%s", part);
     tree_folder(root, from);
     snprintf(from, sizeof from, "d/%s/%s", part, kn_shapes_class(c));
-    snprintf(to, sizeof to, "%s", path_of(from));
+    snprintf(to, sizeof to, "%s", root_path(from));
     snprintf(from, sizeof from, "other/%s/%s", part, kn_shapes_class(c));
-    assert_int_equal(rename(path_of(from), to), 0);
+    assert_int_equal(rename(root_path(from), to), 0);
 }
 
 /* The start of a text file of a run. */
 static const char *text_of(const char *relative) {
     static char text[4096];
-    FILE *f = fopen(path_of(relative), "r");
+    FILE *f = fopen(root_path(relative), "r");
     assert_non_null(f);
     text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
@@ -72,8 +61,8 @@ static void write_bare(const char *to, int leave_out) {
     char target[TREE_PATH + 256];
     kn_st_file *file;
     kn_error error = {0};
-    assert_int_equal(kn_st_open(&file, path_of("run/model.safetensors"), NULL, &error), KN_OK);
-    snprintf(target, sizeof target, "%s", path_of(to));
+    assert_int_equal(kn_st_open(&file, root_path("run/model.safetensors"), NULL, &error), KN_OK);
+    snprintf(target, sizeof target, "%s", root_path(to));
     assert_int_equal(
         kn_st_write(target, file->tensor, file->tensors - leave_out, NULL, 0, NULL, &error), KN_OK);
     kn_st_close(file);
@@ -85,7 +74,7 @@ static int read_tensor(const char *run, const char *file_name, const char *name,
     kn_st_file *file;
     kn_error error = {0};
     snprintf(path, sizeof path, "%s/%s.safetensors", run, file_name);
-    assert_int_equal(kn_st_open(&file, path_of(path), NULL, &error), KN_OK);
+    assert_int_equal(kn_st_open(&file, root_path(path), NULL, &error), KN_OK);
     const kn_st_entry *e = kn_st_find(file, name);
     assert_non_null(e);
     int count = (int)kn_shape_numel(&e->shape);
@@ -160,7 +149,7 @@ static void test_what_does_not_fit(void **state) {
     check_contains(run.err, "part.st: does not fit the model (2 missing, 0 unknown, 0 of another "
                             "shape or type): missing layers.");
     command_free(&run);
-    assert_false(there("never"));
+    assert_false(root_has("never"));
 }
 
 /* ---- fine-tuning ---- */
