@@ -6,6 +6,7 @@
 #include "core/ctx.h"
 #include "core/file.h"
 #include "formats/chart_parts.h"
+#include "support/counted.h"
 #include "support/svg.h"
 
 #include <errno.h>
@@ -307,23 +308,6 @@ static void a_failed_write_leaves_the_old_file(void **state) {
     free(after);
 }
 
-typedef struct {
-    int made, live, fail_at;
-} counter;
-
-static void *count_alloc(void *user, size_t bytes, size_t align) {
-    counter *c = user;
-    if (++c->made == c->fail_at)
-        return NULL;
-    c->live++;
-    return kn_default_allocator.alloc(NULL, bytes, align);
-}
-
-static void count_free(void *user, void *p) {
-    ((counter *)user)->live--;
-    kn_default_allocator.free(NULL, p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     const kn_series series = {"s", epochs, train, 8, false};
@@ -331,8 +315,8 @@ static void every_allocation_may_fail(void **state) {
     kn_status status = KN_ERR_MEMORY;
     int at = 0;
     while (status != KN_OK) {
-        counter c = {.fail_at = ++at};
-        kn_allocator allocator = {count_alloc, count_free, &c};
+        counted c = {.fail_at = ++at};
+        kn_allocator allocator = counted_allocator(&c);
         kn_error error = {0};
         status = kn_chart_write(&chart, path, &allocator, &error);
         assert_true(status == KN_OK || (status == KN_ERR_MEMORY && error.status == status));

@@ -4,6 +4,7 @@
 
 #include "core/ctx.h"
 #include "core/file.h"
+#include "support/counted.h"
 
 #include <errno.h>
 #include <math.h>
@@ -19,24 +20,6 @@
 #define GOLDEN(name) KN_TEST_DIR "/data/safetensors/" name ".safetensors"
 
 /* ---- helpers ---- */
-
-/* Counts blocks in use, and refuses the one numbered fail_at (from 1; 0: none). */
-typedef struct {
-    int made, live, fail_at;
-} counter;
-
-static void *count_alloc(void *user, size_t bytes, size_t align) {
-    counter *c = user;
-    if (++c->made == c->fail_at)
-        return NULL;
-    c->live++;
-    return kn_default_allocator.alloc(NULL, bytes, align);
-}
-
-static void count_free(void *user, void *p) {
-    ((counter *)user)->live--;
-    kn_default_allocator.free(NULL, p);
-}
 
 static void *room(void *user, size_t bytes) {
     return *(void **)user = malloc(bytes);
@@ -312,8 +295,8 @@ static void every_allocation_may_fail(void **state) {
     kn_status status = KN_ERR_MEMORY;
     int at = 0;
     while (status != KN_OK) {
-        counter c = {.fail_at = ++at};
-        kn_allocator allocator = {count_alloc, count_free, &c};
+        counted c = {.fail_at = ++at};
+        kn_allocator allocator = counted_allocator(&c);
         kn_error error = {0};
         status = kn_st_write(path, golden, GOLDEN_TENSORS, golden_meta, GOLDEN_METAS, &allocator,
                              &error);
@@ -322,8 +305,8 @@ static void every_allocation_may_fail(void **state) {
     }
     assert_true(at > 4);
     for (at = 0, status = KN_ERR_MEMORY; status != KN_OK;) {
-        counter c = {.fail_at = ++at};
-        kn_allocator allocator = {count_alloc, count_free, &c};
+        counted c = {.fail_at = ++at};
+        kn_allocator allocator = counted_allocator(&c);
         kn_error error = {0};
         kn_st_file *file;
         status = kn_st_open(&file, path, &allocator, &error);

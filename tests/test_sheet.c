@@ -6,6 +6,7 @@
 #include "core/base64.h"
 #include "core/file.h"
 #include "formats/sheet.h"
+#include "support/counted.h"
 #include "support/svg.h"
 
 #include <setjmp.h>
@@ -165,23 +166,6 @@ static void it_is_written_or_refused(void **state) {
     free(pixels);
 }
 
-typedef struct {
-    int made, live, fail_at;
-} counter;
-
-static void *count_alloc(void *user, size_t bytes, size_t align) {
-    counter *c = user;
-    if (++c->made == c->fail_at)
-        return NULL;
-    c->live++;
-    return kn_default_allocator.alloc(NULL, bytes, align);
-}
-
-static void count_free(void *user, void *p) {
-    ((counter *)user)->live--;
-    kn_default_allocator.free(NULL, p);
-}
-
 static void every_allocation_may_fail(void **state) {
     (void)state;
     uint8_t *pixels = colours(2, BIG, BIG);
@@ -192,8 +176,8 @@ static void every_allocation_may_fail(void **state) {
     kn_status status = KN_ERR_MEMORY;
     int at = 0;
     while (status != KN_OK) {
-        counter c = {.fail_at = ++at};
-        kn_allocator allocator = {count_alloc, count_free, &c};
+        counted c = {.fail_at = ++at};
+        kn_allocator allocator = counted_allocator(&c);
         kn_error error = {0};
         status = kn_sheet_write(&sheet, path, &allocator, &error);
         assert_true(status == KN_OK || (status == KN_ERR_MEMORY && error.status == status));
