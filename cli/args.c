@@ -185,6 +185,10 @@ bool args_given(const args *a, const char *name) {
     return false;
 }
 
+bool args_fast_decode(const args *a) {
+    return a->decode != NULL && strcmp(a->decode, "fast") == 0;
+}
+
 /* ---- the command, and what goes together ---- */
 
 static const char *next_command(const void *user, int i) {

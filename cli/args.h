@@ -119,6 +119,9 @@ kn_status args_parse(int argc, char **argv, args *a, kn_error *error);
 /* Whether the option stood on the line. */
 bool args_given(const args *a, const char *name);
 
+/* --decode fast. */
+bool args_fast_decode(const args *a);
+
 /* Whether --json is among the arguments, however wrong the rest: errors then go to stdout too. */
 bool args_want_json(int argc, char **argv);
 

@@ -27,8 +27,9 @@ static kn_status open_data(evaluation *e) {
                     "%s has no validation folder: all its pictures count; with --valid-pct 20 "
                     "those that train held out",
                     folder);
-    e->set = kn_image_dataset(ctx, e->split.valid, e->split.valid_count, e->m.size,
-                              (kn_image_opts){.resize = e->m.resize});
+    e->set = kn_image_dataset(
+        ctx, e->split.valid, e->split.valid_count, e->m.size,
+        (kn_image_opts){.resize = e->m.resize, .fast_decode = args_fast_decode(a)});
     if (e->set == NULL)
         return kn_ctx_status(ctx);
     kn_loader_opts loading = {.workers = a->workers,

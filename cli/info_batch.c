@@ -43,7 +43,8 @@ static kn_tensor *read_batch(session *s, const kn_loaded_model *m, char *folder)
     kn_tensor *x = NULL;
     kn_loader_opts opts = {.workers = s->a.workers,
                            .max_image_memory = (size_t)s->a.max_image_memory << 20};
-    kn_status status = predict_files_open(&files, ctx, &folder, 1, m->size, m->resize);
+    kn_image_opts fit = {.resize = m->resize};
+    kn_status status = predict_files_open(&files, ctx, &folder, 1, m->size, fit);
     if (status == KN_OK && files.count == 0)
         status = kn_fail(ctx, KN_ERR_DATA, "%s: holds no pictures", folder);
     if (status == KN_OK)

@@ -57,6 +57,15 @@ static const option table[] = {
      .value = "HOW",
      .help = "exact, or fast: training JPEGs more than twice as large as needed are decoded "
              "smaller, which changes their pixels a little"},
+    {.name = "decode",
+     .commands = CMD_PREDICT | CMD_EVAL,
+     .kind = KIND_CHOICE,
+     .at = AT(decode),
+     .start = "exact",
+     .choices = "exact|fast",
+     .value = "HOW",
+     .help = "exact, or fast: JPEGs more than twice as large as needed are decoded smaller, which "
+             "changes their pixels, and so probabilities, a little"},
     {.name = "cache",
      .commands = FIT_COMMANDS,
      .kind = KIND_CHOICE,

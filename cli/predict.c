@@ -167,7 +167,8 @@ static kn_status prepare(predict *p, char *const *word, int words) {
     for (int i = 0; i < p->m.vocab.count; i++)
         if (column_width(p->m.vocab.name[i]) > p->width)
             p->width = column_width(p->m.vocab.name[i]);
-    kn_status status = predict_files_open(&p->files, ctx, word, words, p->m.size, p->m.resize);
+    kn_image_opts opts = {.resize = p->m.resize, .fast_decode = args_fast_decode(a)};
+    kn_status status = predict_files_open(&p->files, ctx, word, words, p->m.size, opts);
     if (status != KN_OK)
         return status;
     kn_loader_opts loading = {.workers = a->workers,

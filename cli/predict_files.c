@@ -17,11 +17,12 @@ static kn_status read_picture(const kn_dataset *ds, kn_sample *s, const char *pa
     const predict_files *f = (const predict_files *)ds;
     kn_image image;
     kn_error resizing = {0}; /* which knows no path */
+    s->reader->least_side = f->opts.fast_decode ? ds->height : 0;
     kn_status status = kn_image_read(s->reader, path, &image, error);
     if (status != KN_OK)
         return status;
-    status = kn_image_fit(s->reader, image.pixels, image.height, image.width, f->resize, s->slot,
-                          ds->height, ds->width, &resizing);
+    status = kn_image_fit(s->reader, image.pixels, image.height, image.width, f->opts.resize,
+                          s->slot, ds->height, ds->width, &resizing);
     return status == KN_OK ? KN_OK : kn_error_set(error, status, "%s: %s", path, resizing.message);
 }
 
@@ -83,9 +84,9 @@ static kn_status add_folder(predict_files *f, const char *path) {
 }
 
 kn_status predict_files_open(predict_files *f, kn_ctx *ctx, char *const *word, int words, int size,
-                             kn_resize_method resize) {
+                             kn_image_opts opts) {
     *f = (predict_files){
-        .base = {.cls = &files_class, .height = size, .width = size}, .ctx = ctx, .resize = resize};
+        .base = {.cls = &files_class, .height = size, .width = size}, .ctx = ctx, .opts = opts};
     kn_status status = KN_OK;
     for (int i = 0; i < words && status == KN_OK; i++) {
         struct stat st;

@@ -13,7 +13,7 @@ typedef struct predict_item {
 typedef struct predict_files {
     kn_dataset base; /* a sample that cannot be read is black, and its item says why */
     kn_ctx *ctx;
-    kn_resize_method resize;
+    kn_image_opts opts;
     predict_item *item;
     size_t count, room;
     kn_files *scan; /* [scans]: what the folders hold */
@@ -21,9 +21,10 @@ typedef struct predict_files {
 } predict_files;
 
 /* Lists the words, folders in sorted order; one that cannot be listed is an item with an error.
- * KN_ERR_MEMORY alone fails. predict_files_free must follow in any case. */
+ * opts: without augmentation. KN_ERR_MEMORY alone fails. predict_files_free must follow in any
+ * case. */
 kn_status predict_files_open(predict_files *f, kn_ctx *ctx, char *const *word, int words, int size,
-                             kn_resize_method resize);
+                             kn_image_opts opts);
 void predict_files_free(predict_files *f);
 
 #endif

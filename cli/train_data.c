@@ -31,9 +31,8 @@ kn_resize_method train_resize(const train *t) {
 kn_dataset *train_set(train *t, const kn_labelled *items, int count) {
     args *a = &t->s->a;
     settle_resize(a);
-    kn_image_opts opts = {.resize = train_resize(t),
-                          .augment = augmentation(a),
-                          .fast_decode = a->decode != NULL && strcmp(a->decode, "fast") == 0};
+    kn_image_opts opts = {
+        .resize = train_resize(t), .augment = augmentation(a), .fast_decode = args_fast_decode(a)};
     return kn_image_dataset(t->s->ctx, items, count, a->img_size, opts);
 }
 
@@ -119,7 +118,7 @@ void train_tell_room(const train *t) {
     kn_cache_state s = kn_cached_dataset_state(t->train_kept);
     double side = t->s->a.img_size, wanted = 4 * side * 4 * side;
     bool large = (double)s.bytes / 3 >= wanted * (double)s.pictures; /* or none fits */
-    if (!s.crowded || !large || strcmp(t->s->a.decode, "exact") != 0)
+    if (!s.crowded || !large || args_fast_decode(&t->s->a))
         return;
     report_note(&t->s->r,
                 "%lld of %lld training pictures fit into --cache-memory, decoded; --decode fast "

@@ -51,6 +51,29 @@ static void test_lines(void **state) {
     assert_false(root_has("eval")); /* nothing is written without -o */
 }
 
+/* Pictures of 64 by 64 become 32 by 32: by decoding them so, or by resizing. */
+static void test_fast_decoding(void **state) {
+    (void)state;
+    static char exact[16384], fast[16384];
+    char loss[2][COMMAND_VALUE], prob[2][COMMAND_VALUE];
+    RUN_WELL(exact, "eval", "run/model.safetensors", "d", "--json", "--decode", "exact");
+    RUN_WELL(fast, "eval", "run/model.safetensors", "d", "--json", "--decode", "fast");
+    command_value(exact, "eval", 0, "loss", loss[0]);
+    command_value(fast, "eval", 0, "loss", loss[1]);
+    assert_string_not_equal(loss[0], loss[1]);
+    assert_true(fabs(atof(loss[0]) - atof(loss[1])) < 0.05);
+    RUN_WELL(exact, "predict", "run/model.safetensors", "d/valid", "--json");
+    RUN_WELL(fast, "predict", "run/model.safetensors", "d/valid", "--json", "--decode", "fast");
+    int differ = 0;
+    for (int i = 0; i < ALL; i++) {
+        command_value(exact, "{\"path\"", i, "prob", prob[0]);
+        command_value(fast, "{\"path\"", i, "prob", prob[1]);
+        differ += strcmp(prob[0], prob[1]) != 0;
+        assert_true(fabs(atof(prob[0]) - atof(prob[1])) < 0.05);
+    }
+    assert_true(differ > 0);
+}
+
 static double number_at(const char *json, const char *key, int n) {
     const char *at = json;
     for (int i = 0; i <= n; i++) {
@@ -263,6 +286,7 @@ static void test_odd_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_fast_decoding),
         cmocka_unit_test(test_figures_agree),
         cmocka_unit_test(test_few_classes),
         cmocka_unit_test(test_tta),
