@@ -100,13 +100,14 @@ static bool is_fresh(const packed *p, kn_weights w) {
 
 /* Which of the two methods: that which takes fewer products. In units. */
 static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k) {
-    return kn_winograd_can(k) ? kn_winograd_packed(k) / tile->unit : kn_correlation_packed(tile, k);
+    return kn_winograd_can(tile, k) ? kn_winograd_packed(k) / tile->unit
+                                    : kn_correlation_packed(tile, k);
 }
 
 static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
                      const void *in, const float *weights, float *to, const float *bias, bool relu,
                      void *out) {
-    if (kn_winograd_can(k)) {
+    if (kn_winograd_can(tile, k)) {
         if (weights != NULL)
             kn_winograd_pack(d, tile, k, weights, to);
         return kn_winograd_run(d, tile, k, in, to, bias, relu, out);
@@ -124,7 +125,7 @@ bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
                               const float *bias, bool relu, void *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, kn_winograd_can(&k), packed_size(o->tile, &k));
+    packed *p = pack_for(o, w.id, c, true, kn_winograd_can(o->tile, &k), packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -143,7 +144,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         size += packed_size(o->tile, &k);
-        winograd = kn_winograd_can(&k); /* of a stride of 1: there is one */
+        winograd = kn_winograd_can(o->tile, &k); /* of a stride of 1: there is one */
     }
     packed *p = pack_for(o, w.id, c, false, winograd, size > 0 ? size : 1);
     if (p == NULL)

@@ -8,7 +8,7 @@
 /* Whether a correlation, and a weight gradient, can be done so, and are big enough: n images of
  * h x w results. */
 bool kn_winograd_pays(int64_t n, int64_t h, int64_t w);
-bool kn_winograd_can(const kn_correlation *c);
+bool kn_winograd_can(const kn_tile_kernels *tile, const kn_correlation *c);
 bool kn_winograd_gradient_can(const kn_conv_dims *c);
 
 /* As their namesakes in correlation.h; packed is [16, cols / 16, depth, 16] numbers. */
