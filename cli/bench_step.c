@@ -167,26 +167,35 @@ static double apart(const result *got, const result *want) {
     return sqrt(difference / size);
 }
 
-/* How far a gradient may be from that of plain loops. In f32 it is by 1e-5, but one rounding that
- * takes a number across relu's 0 makes 2 % of it where norms divide by the spread of few numbers.
- * In bf16 such roundings are many: either is 0.15 to 0.5 from f32's, and from each other. */
-static const struct {
-    double loss, gradient;
-} allowed[] = {{1e-3, 5e-2}, {2e-2, 0.75}}; /* f32, bf16 */
+typedef struct limits {
+    double loss, gradient; /* of the size of each */
+} limits;
+
+/* How far from plain loops. In f32 gradients are off by 1e-5, but one rounding that takes a number
+ * across relu's 0 makes 2 % of it where norms divide by the spread of few numbers. A device whose
+ * engines round more has more of these: an input off by 1e-4 changes the gradient of xresnet50 by
+ * 2.5 %, that of resnet18 by 4 %. In bf16 they are many: either is 0.15 to 0.5 from f32's, and from
+ * each other. */
+static limits allowed(const kn_device *d, kn_dtype dtype) {
+    return dtype != KN_F32        ? (limits){2e-2, 0.75}
+           : kn_device_is_host(d) ? (limits){1e-3, 5e-2}
+                                  : (limits){1e-2, 0.2};
+}
 
 static kn_status check(bench *b, const bench_net *net, kn_dtype dtype, bool predicts) {
     kn_ctx *ctx = b->s->ctx;
-    const char *device = kn_device_name(kn_device_default(ctx));
+    const kn_device *d = kn_device_default(ctx);
+    const char *device = kn_device_name(d);
+    limits most = allowed(d, dtype);
     result got = {0}, want = {0};
     kn_status status = result_on(b, net, "reference", dtype, predicts, &want);
     if (status == KN_OK)
         status = result_on(b, net, device, dtype, predicts, &got);
     double off = status == KN_OK ? apart(&got, &want) : 0;
-    if (status == KN_OK &&
-        !(fabs(got.loss - want.loss) <= allowed[dtype != KN_F32].loss * want.loss))
+    if (status == KN_OK && !(fabs(got.loss - want.loss) <= most.loss * want.loss))
         status = kn_fail(ctx, KN_ERR_DEVICE, "%s: %s in %s has a loss of %g, expected %g", device,
                          net->model, kn_dtype_name(dtype), got.loss, want.loss);
-    if (status == KN_OK && !(off <= allowed[dtype != KN_F32].gradient))
+    if (status == KN_OK && !(off <= most.gradient))
         status =
             kn_fail(ctx, KN_ERR_DEVICE, "%s: the gradient of %s in %s is off by %g of its size",
                     device, net->model, kn_dtype_name(dtype), off);

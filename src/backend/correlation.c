@@ -436,6 +436,8 @@ kn_status kn_correlation_run(kn_device *d, const kn_tile_kernels *tile, const kn
                   .size = UNIT / tile->unit,
                   .pixels = c->n * c->grid_h * c->grid_w,
                   .rows = tile->rows};
+    if (a.pixels == 0 || c->cols == 0)
+        return KN_OK;
     a.group = group_of(&a, d->threads);
     a.groups = (panels(c) + a.group - 1) / a.group;
     a.block = block_of(&a, d->threads);
