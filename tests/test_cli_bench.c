@@ -68,8 +68,12 @@ static void test_ops(void **state) {
 static void test_deep_networks(void **state) {
     (void)state;
     static char out[65536];
+#ifdef __SANITIZE_ADDRESS__
+    print_message("SKIPPED: plain loops of deep networks with sanitizers\n");
+    skip();
+#endif
     if (getenv("KILN_TEST_FULL") == NULL) {
-        print_message("SKIPPED: long (KILN_TEST_FULL)\n");
+        print_message("SKIPPED: deep networks by plain loops: for ./test.sh --full\n");
         skip();
     }
     COMMAND_WELL(out, HERE, "bench", "--only", "resnet18", "--json");
