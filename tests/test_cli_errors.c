@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SMALL "--epochs", "1", "-b", "4", "--img-size", "16", "--threads", "1", "-q"

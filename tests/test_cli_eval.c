@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { CLASSES = 7, TRAIN = 6, VALID = 5, ALL = CLASSES * VALID };
 

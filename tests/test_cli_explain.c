@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { CLASSES = 3, TRAIN = 8, VALID = 5, ALL = CLASSES * VALID, PAGE = 1 << 20 };
 

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MOST = 32768 }; /* numbers of a tensor */
 #define SMALL "-b", "8", "--img-size", "32", "--threads", "2", "--model", "simple_cnn"

@@ -111,10 +111,10 @@ typedef struct run_args {
     int64_t size;                         /* bytes of a number of in and out */
     int64_t across, down, squares, block; /* squares across and down an image, in all, of a block */
     int64_t in_step, out_step;            /* between two places */
-    /* Of each worker, or of one block for all: the sums, what they are of, and a pixel for results
-     * outside the image. */
-    char *room;
-    int64_t in_at, waste_at, room_size; /* bytes */
+    /* Of each worker, or of one block for all: the sums, and what they are of. Of each worker: a
+     * pixel for results outside the image. */
+    char *room, *waste;
+    int64_t in_at, room_size, waste_size; /* bytes */
 } run_args;
 
 typedef struct square {
@@ -140,7 +140,7 @@ static void transform_in(const run_args *a, square s, void *to) {
     a->kernels->in(&w);
 }
 
-static void transform_out(const run_args *a, square s, const float *from, char *waste) {
+static void transform_out(const run_args *a, square s, const float *from, int worker) {
     const kn_correlation *c = a->c;
     int64_t pixel = c->cols * a->size;
     char *image = a->out + s.image * c->out_h * c->out_w * pixel;
@@ -149,7 +149,7 @@ static void transform_out(const run_args *a, square s, const float *from, char *
     for (int64_t i = 0; i < 4; i++) {
         int64_t y = s.y + i / 2, x = s.x + i % 2;
         bool inside = y < c->out_h && x < c->out_w;
-        w.out[i] = inside ? image + (y * c->out_w + x) * pixel : waste;
+        w.out[i] = inside ? image + (y * c->out_w + x) * pixel : a->waste + worker * a->waste_size;
     }
     a->kernels->out(&w);
 }
@@ -182,10 +182,6 @@ static void multiply(const run_args *a, int64_t f, int64_t count, int64_t col, i
     }
 }
 
-static int64_t whole(int64_t n, int64_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-
 static void run_block(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
@@ -198,7 +194,7 @@ static void run_block(const void *args, int worker, int64_t item) {
     for (int64_t f = 0; f < KN_WINOGRAD; f++)
         multiply(a, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
     for (int64_t i = 0; i < count; i++)
-        transform_out(a, square_at(a, begin + i), out + i * c->cols, room + a->waste_at);
+        transform_out(a, square_at(a, begin + i), out + i * c->cols, worker);
 }
 
 /* ---- one block, shared ---- */
@@ -209,10 +205,15 @@ static void in_of_square(const void *args, int worker, int64_t i) {
     transform_in(a, square_at(a, i), a->room + a->in_at + i * a->c->depth * a->size);
 }
 
+static int64_t groups_of(const run_args *a) {
+    return (a->c->cols + GROUP - 1) / GROUP;
+}
+
+/* Item: a place and a group of columns. */
 static void multiply_group(const void *args, int worker, int64_t item) {
     const run_args *a = args;
-    int64_t cols = a->c->cols, groups = (cols + GROUP - 1) / GROUP, f = item / groups;
-    int64_t col = item % groups * GROUP, end = cols - col < GROUP ? cols : col + GROUP;
+    int64_t groups = groups_of(a), f = item / groups, col = item % groups * GROUP;
+    int64_t end = a->c->cols - col < GROUP ? a->c->cols : col + GROUP;
     (void)worker;
     multiply(a, f, a->squares, col, end, a->room + a->in_at + f * a->in_step * a->size,
              (float *)(void *)a->room + f * a->out_step);
@@ -220,15 +221,17 @@ static void multiply_group(const void *args, int worker, int64_t item) {
 
 static void out_of_square(const void *args, int worker, int64_t i) {
     const run_args *a = args;
-    int64_t pixel = whole(a->c->cols * a->size, KN_ALIGN);
-    transform_out(a, square_at(a, i), (float *)(void *)a->room + i * a->c->cols,
-                  a->room + a->waste_at + worker * pixel);
+    transform_out(a, square_at(a, i), (float *)(void *)a->room + i * a->c->cols, worker);
 }
 
 static void run_shared(kn_device *d, const run_args *a) {
     kn_cpu_each(d, a->squares, in_of_square, a);
-    kn_cpu_each(d, KN_WINOGRAD * ((a->c->cols + GROUP - 1) / GROUP), multiply_group, a);
+    kn_cpu_each(d, KN_WINOGRAD * groups_of(a), multiply_group, a);
     kn_cpu_each(d, a->squares, out_of_square, a);
+}
+
+static int64_t whole(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
 }
 
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
@@ -255,16 +258,17 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
     a.in_at = KN_WINOGRAD * a.out_step * (int64_t)sizeof(float);
-    a.waste_at = a.in_at + KN_WINOGRAD * a.in_step * a.size;
-    int64_t pixel = whole(c->cols * a.size, KN_ALIGN);
-    a.room_size = whole(a.waste_at, KN_ALIGN) + (shared ? d->threads : 1) * pixel;
+    a.room_size = whole(a.in_at + KN_WINOGRAD * a.in_step * a.size, KN_ALIGN);
+    a.waste_size = whole(c->cols * a.size, KN_ALIGN);
     int64_t zeros = whole(c->depth * a.size, KN_ALIGN);
-    char *room = kn_cpu_scratch(d, (size_t)(zeros + (shared ? 1 : d->threads) * a.room_size));
+    int64_t rooms = (shared ? 1 : d->threads) * a.room_size;
+    char *room = kn_cpu_scratch(d, (size_t)(zeros + rooms + d->threads * a.waste_size));
     if (room == NULL)
         return d->error->status;
     memset(room, 0, (size_t)zeros);
     a.zeros = room;
     a.room = room + zeros;
+    a.waste = a.room + rooms;
     if (shared)
         run_shared(d, &a);
     else

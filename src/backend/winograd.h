@@ -5,8 +5,8 @@
 #include "backend/correlation.h"
 #include "backend/winograd_tile.h"
 
-/* Whether a correlation, and a weight gradient, can be done so, and are big enough: n images of
- * h x w results. */
+/* Whether a correlation with these tiles, and a weight gradient, can be done so, and are big
+ * enough: n images of h x w results. */
 bool kn_winograd_pays(int64_t n, int64_t h, int64_t w);
 bool kn_winograd_can(const kn_tile_kernels *tile, const kn_correlation *c);
 bool kn_winograd_gradient_can(const kn_conv_dims *c);
