@@ -1,8 +1,8 @@
 /* spin.c - see spin.h. By default libgomp's threads turn in a loop for milliseconds after each
- * piece of work, on processors that the loader's threads need. Sleeping at once costs a wake-up at
- * every convolution. In between lies a wait about as long as the gap between two pieces: an epoch
- * on Imagenette with two loader and two compute threads on two processors took 3.5 s and more with
- * the default, 3.1 s without any wait, 2.85 s with this one. */
+ * piece of work, on processors that the loader's threads and other programs need. Sleeping at once
+ * costs a wake-up at every convolution. In between lies a wait about as long as the gap between two
+ * pieces; ten times this one costs a training beside a busy program half its speed again
+ * (docs/performance.md). */
 #include "spin.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 void spin_less(char **argv) {
     if (getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL)
         return;
-    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0)
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0)
         execv("/proc/self/exe",
               argv); /* where it cannot, the run is slower and otherwise the same */
 }
