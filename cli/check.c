@@ -71,6 +71,7 @@ static kn_status gather(check *c, const char *folder) {
         kn_split_folder(ctx, folder, (kn_split_opts){.valid_pct = a->valid_pct}, &c->split);
     if (status != KN_OK)
         return status;
+    data_warn_passed_over(c->s, &c->split.files);
     size_t files = (size_t)c->split.files.count, classes = (size_t)c->split.vocab.count;
     c->result = kn_calloc(ctx, files, sizeof *c->result, "the pictures' sizes");
     c->size = kn_calloc(ctx, files, sizeof *c->size, "the pictures' sizes");
@@ -139,6 +140,8 @@ static void tell_json(const check *c, kn_text *t) {
     for (int i = 0; i < FORMS; i++)
         line_int(t, kn_image_form_name((kn_image_form)i), c->form[i]);
     line_object_close(t);
+    line_int(t, "other_pictures", c->split.files.other_pictures);
+    line_int(t, "folder_links", c->split.files.folder_links);
     line_int(t, "deep", c->deep);
     line_int(t, "turned", c->turned);
     json_bad(c, t);

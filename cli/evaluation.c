@@ -22,6 +22,7 @@ static kn_status open_data(evaluation *e) {
                          e->split.vocab.count, a->weights, e->m.vocab.count);
     if (status != KN_OK)
         return status;
+    data_warn_passed_over(e->s, &e->split.files);
     if (!e->split.by_folder && a->valid_pct == 0)
         report_note(&e->s->r,
                     "%s has no validation folder: all its pictures count; with --valid-pct 20 "

@@ -169,6 +169,8 @@ static kn_status prepare(predict *p, char *const *word, int words) {
             p->width = column_width(p->m.vocab.name[i]);
     kn_image_opts opts = {.resize = p->m.resize, .fast_decode = args_fast_decode(a)};
     kn_status status = predict_files_open(&p->files, ctx, word, words, p->m.size, opts);
+    for (size_t i = 0; i < p->files.scans; i++)
+        data_warn_passed_over(p->s, &p->files.scan[i]);
     if (status != KN_OK)
         return status;
     kn_loader_opts loading = {.workers = a->workers,

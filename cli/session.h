@@ -5,7 +5,7 @@
 #include "args.h"
 #include "report.h"
 
-#include <kiln/tensor.h>
+#include <kiln/data.h>
 
 #include <limits.h>
 
@@ -40,5 +40,9 @@ kn_dtype session_dtype(session *s);
 /* The folder that DATA means; shapes are drawn before, a known data set is fetched. EXIT_DONE or
  * the exit code, reported. */
 int data_folder(session *s, const char *name, char path[PATH_MAX]);
+
+/* Warns of what a scan of folders passed over: nobody should train on half of his pictures without
+ * knowing. */
+void data_warn_passed_over(session *s, const kn_files *files);
 
 #endif

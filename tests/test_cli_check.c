@@ -1,5 +1,5 @@
 /* test_cli_check.c - kiln check finds pictures that are the same, pixel for pixel, and says what is
- * wrong with that. */
+ * wrong with that; every command tells what it does not read. */
 #include "support/check.h"
 #include "support/command.h"
 #include "support/root.h"
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int prepare(void **state) {
     (void)state;
@@ -72,7 +73,51 @@ static void doubles_are_found(void **state) {
     command_free(&run);
 }
 
+/* Pictures of other kinds, and a class that is a link, are never passed over in silence. */
+static void passed_over_is_told(void **state) {
+    (void)state;
+    static const char *const others = "kiln: warning: o/arrow/a.HEIC and 1 more are passed over: "
+                                      "only JPEG and PNG files are read\n",
+                             *const link = "kiln: warning: o/circle: is passed over: links to "
+                                           "folders are not followed\n";
+    char path[TREE_PATH + 16];
+    command_run run;
+    copy_with_comment("d/train/arrow/000.jpg", "o/arrow/0.jpg");
+    copy_with_comment("d/train/arrow/002.jpg", "o/arrow/1.jpg");
+    copy_with_comment("d/train/bars/000.jpg", "o/bars/0.jpg");
+    copy_with_comment("d/train/bars/001.jpg", "o/bars/1.jpg");
+    tree_touch(root, "o/bars/b.webp");
+    tree_touch(root, "o/arrow/a.HEIC");
+    snprintf(path, sizeof path, "%s/o/circle", root);
+    assert_int_equal(symlink("../d/train/circle", path), 0);
+
+    COMMAND(&run, HERE, "check", "o", "--json");
+    command_expect(&run, 0);
+    check_contains(run.out, "\"other_pictures\":2,\"folder_links\":1,");
+    command_free(&run);
+    COMMAND(&run, HERE, "check", "o");
+    command_expect(&run, 0);
+    check_contains(run.err, others);
+    check_contains(run.err, link);
+    command_free(&run);
+    COMMAND(&run, HERE, "train", "o", "--recipe", "chapter", "--epochs", "1", "--img-size", "16",
+            "--output", "run", "-q");
+    command_expect(&run, 0);
+    check_contains(run.err, others);
+    check_contains(run.err, link);
+    command_free(&run);
+    static const char *const using[] = {"predict", "eval"};
+    for (int i = 0; i < 2; i++) {
+        COMMAND(&run, HERE, using[i], "run/model.safetensors", "o");
+        command_expect(&run, 0);
+        check_contains(run.err, others);
+        check_contains(run.err, link);
+        command_free(&run);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found),
+                                       cmocka_unit_test(passed_over_is_told)};
     return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -70,14 +70,46 @@ static void test_sorted_bytewise(void **state) {
 
 static void test_endings(void **state) {
     fixture *f = *state;
-    const char *const want[] = {"1.jpg", "2.JPG", "3.jpeg",  "4.JpEg",
-                                "5.png", "6.PNG", "7.a.png", "a b\n.jpg"};
+    const char *const want[] = {"1.jpg", "2.JPG",   "3.jpeg", "4.JpEg", "5.png",
+                                "6.PNG", "7.a.png", "8.jfif", "9.JPE",  "a b\n.jpg"};
     const char *const others[] = {"jpg", "a.gif", "a.jpg.txt", "a.jpgx", "b.tar.gz", "png", "c."};
     for (size_t i = 0; i < KN_COUNT(want); i++)
         tree_touch(f->root, want[i]);
     for (size_t i = 0; i < KN_COUNT(others); i++)
         tree_touch(f->root, others[i]);
     check_found(f, f->root, want, KN_COUNT(want));
+}
+
+/* Whatever order the folder has: the first is the first by path. */
+static void test_passed_over(void **state) {
+    fixture *f = *state;
+    char path[TREE_PATH + 16];
+    kn_files files;
+    static const char *const others[] = {"b/3.WebP", "b/1.heic", "b/2.gif", "c/1.tiff"};
+    tree_touch(f->root, "a/1.jpg");
+    tree_touch(f->root, "a/notes.txt");
+    tree_touch(f->root, "a/.hidden.heic");
+    assert_int_equal(kn_files_scan(f->ctx, f->root, &files), KN_OK);
+    assert_int_equal(files.other_pictures + files.folder_links, 0);
+    assert_null(files.other_picture);
+    assert_null(files.folder_link);
+    kn_files_free(f->ctx, &files);
+
+    for (size_t i = 0; i < KN_COUNT(others); i++)
+        tree_touch(f->root, others[i]);
+    for (char name = 'z'; name > 'w'; name--) {
+        snprintf(path, sizeof path, "%s/a/%c", f->root, name);
+        assert_int_equal(symlink("..", path), 0);
+    }
+    assert_int_equal(kn_files_scan(f->ctx, f->root, &files), KN_OK);
+    assert_int_equal(files.count, 1);
+    assert_int_equal(files.other_pictures, KN_COUNT(others));
+    assert_int_equal(files.folder_links, 3);
+    assert_string_equal(files.other_picture + files.root_length + 1, "b/1.heic");
+    assert_string_equal(files.folder_link + files.root_length + 1, "a/x");
+    kn_files_free(f->ctx, &files);
+    snprintf(path, sizeof path, "%s/b", f->root);
+    scan_fails(f, path, KN_ERR_DATA, "holds no picture (.jpg, .jpeg or .png); pictures of other");
 }
 
 static void test_hidden_is_skipped(void **state) {
@@ -258,6 +290,7 @@ static void test_every_allocation_fails(void **state) {
         snprintf(name, sizeof name, "%d.jpg", i);
         tree_touch(f->root, name);
     }
+    tree_touch(f->root, "other.webp");
     int failures = 0;
     for (;; failures++) {
         f->memory.refused = 0;
@@ -278,6 +311,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_sorted_bytewise, begin, end),
         cmocka_unit_test_setup_teardown(test_endings, begin, end),
+        cmocka_unit_test_setup_teardown(test_passed_over, begin, end),
         cmocka_unit_test_setup_teardown(test_hidden_is_skipped, begin, end),
         cmocka_unit_test_setup_teardown(test_links, begin, end),
         cmocka_unit_test_setup_teardown(test_only_links_to_folders, begin, end),

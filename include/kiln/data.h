@@ -11,12 +11,17 @@ extern "C" {
 
 /* ---- files ---- */
 
-/* The pictures below a folder: paths sorted bytewise, endings .jpg .jpeg .png in any case; hidden
- * folders and files and .ipynb_checkpoints are skipped, links to folders are not followed. */
+/* The pictures below a folder: paths sorted bytewise, endings .jpg .jpeg .jpe .jfif .png in any
+ * case; hidden folders and files and .ipynb_checkpoints are skipped, links to folders are not
+ * followed. */
 typedef struct kn_files {
     char **path; /* root joined with the relative path */
     int count;
     size_t root_length; /* path[i] + root_length + 1 is relative to the root */
+    /* What was passed over: pictures of other kinds by their endings (.heic, .webp, ...), and links
+     * to folders; how many, and the first by path (NULL: none). */
+    int other_pictures, folder_links;
+    char *other_picture, *folder_link;
 } kn_files;
 
 /* KN_ERR_DATA when root is missing, is no folder or holds no picture; KN_ERR_IO when a folder

@@ -22,8 +22,7 @@ typedef struct scan {
     kn_ctx *ctx;
     kn_files *files;
     size_t capacity;
-    int skipped_links; /* to folders: worth a word when nothing was found */
-    size_t length;     /* of path */
+    size_t length; /* of path */
     char path[PATH_MAX];
 } scan;
 
@@ -32,13 +31,26 @@ static kn_status fail_errno(scan *s, const char *verb) {
     return kn_fail(s->ctx, status, "%s: cannot %s: %s", s->path, verb, strerror(errno));
 }
 
-static bool is_picture(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+static bool ends_in(const char *name, const char *const *endings, size_t count) {
     const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot != NULL && i < KN_COUNT(endings); i++)
+    for (size_t i = 0; dot != NULL && i < count; i++)
         if (strcasecmp(dot, endings[i]) == 0)
             return true;
     return false;
+}
+
+static bool is_picture(const char *name) {
+    static const char *const endings[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
+    return ends_in(name, endings, KN_COUNT(endings));
+}
+
+/* What somebody would miss: cameras' and browsers' formats that are not read. */
+static bool is_other_picture(const char *name) {
+    static const char *const endings[] = {
+        ".arw",  ".avif", ".bmp", ".cr2", ".cr3", ".dng",  ".gif",  ".heic",
+        ".heif", ".jp2",  ".jxl", ".nef", ".tif", ".tiff", ".webp",
+    };
+    return ends_in(name, endings, KN_COUNT(endings));
 }
 
 /* Appends "/name" to the path. The caller puts back the length it had. */
@@ -76,6 +88,23 @@ static kn_status add_file(scan *s) {
     return KN_OK;
 }
 
+/* Keeps the first by path, whatever the folder's order. Here a path may be too long: it is counted.
+ */
+static kn_status pass_over(scan *s, const char *name, int *count, char **first) {
+    *count += *count < INT_MAX;
+    if (s->length + 1 + strlen(name) >= sizeof s->path)
+        return KN_OK;
+    size_t length = s->length;
+    kn_status status = enter(s, name);
+    if (status == KN_OK && (*first == NULL || strcmp(s->path, *first) < 0)) {
+        kn_free(s->ctx, *first);
+        *first = kn_strdup(s->ctx, s->path);
+        status = *first != NULL ? KN_OK : KN_ERR_MEMORY;
+    }
+    leave(s, length);
+    return status;
+}
+
 typedef enum kind { KIND_FOLDER, KIND_FOLDER_LINK, KIND_OTHER } kind;
 
 /* A link that leads nowhere, a pipe or a socket counts as a file: reading it will fail and say so,
@@ -102,9 +131,12 @@ static kn_status scan_entry(scan *s, int folder, const struct dirent *entry, int
     if (name[0] == '.') /* hidden, .ipynb_checkpoints, and the folder itself */
         return KN_OK;
     kind what = kind_of(folder, entry);
+    kn_files *files = s->files;
     if (what == KIND_FOLDER_LINK)
-        s->skipped_links++;
-    if (what == KIND_FOLDER_LINK || (what == KIND_OTHER && !is_picture(name)))
+        return pass_over(s, name, &files->folder_links, &files->folder_link);
+    if (what == KIND_OTHER && is_other_picture(name))
+        return pass_over(s, name, &files->other_pictures, &files->other_picture);
+    if (what == KIND_OTHER && !is_picture(name))
         return KN_OK;
     size_t length = s->length;
     kn_status status = enter(s, name);
@@ -143,9 +175,18 @@ static kn_status scan_folder(scan *s, int fd, int depth) {
     return status;
 }
 
+static kn_status no_picture(scan *s, const char *path, bool others, bool links) {
+    const char *why = "";
+    if (others)
+        why = "; pictures of other kinds are not read";
+    else if (links)
+        why = "; links to folders are not followed";
+    return kn_fail(s->ctx, KN_ERR_DATA, "%s: holds no picture (.jpg, .jpeg or .png)%s", path, why);
+}
+
 /* The folder in s->path, which the user named and which may be a link. */
 static kn_status scan_top(scan *s) {
-    int before = s->files->count, links = s->skipped_links;
+    int before = s->files->count, links = s->files->folder_links, others = s->files->other_pictures;
     const char *path = s->length > 0 ? s->path : "/";
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
@@ -156,8 +197,8 @@ static kn_status scan_top(scan *s) {
         return fail_errno(s, "open the folder");
     kn_status status = scan_folder(s, fd, 1);
     if (status == KN_OK && s->files->count == before)
-        status = kn_fail(s->ctx, KN_ERR_DATA, "%s: holds no picture (.jpg, .jpeg or .png)%s", path,
-                         s->skipped_links > links ? "; links to folders are not followed" : "");
+        status =
+            no_picture(s, path, s->files->other_pictures > others, s->files->folder_links > links);
     return status;
 }
 
@@ -169,7 +210,6 @@ static kn_status begin(scan *s, kn_ctx *ctx, const char *root, kn_files *out) {
     s->ctx = ctx;
     s->files = out;
     s->capacity = 0;
-    s->skipped_links = 0;
     leave(s, 0);
     if (length == 0)
         return kn_fail(ctx, KN_ERR_DATA, "the folder's name is empty");
@@ -221,5 +261,7 @@ void kn_files_free(kn_ctx *ctx, kn_files *files) {
     for (int i = 0; i < files->count; i++)
         kn_free(ctx, files->path[i]);
     kn_free(ctx, files->path);
+    kn_free(ctx, files->other_picture);
+    kn_free(ctx, files->folder_link);
     *files = (kn_files){0};
 }
