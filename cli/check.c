@@ -69,9 +69,10 @@ static kn_status gather(check *c, const char *folder) {
     kn_ctx *ctx = c->s->ctx;
     kn_status status =
         kn_split_folder(ctx, folder, (kn_split_opts){.valid_pct = a->valid_pct}, &c->split);
+    if (status == KN_OK)
+        status = data_warn_of_split(c->s, &c->split);
     if (status != KN_OK)
         return status;
-    data_warn_passed_over(c->s, &c->split.files);
     size_t files = (size_t)c->split.files.count, classes = (size_t)c->split.vocab.count;
     c->result = kn_calloc(ctx, files, sizeof *c->result, "the pictures' sizes");
     c->size = kn_calloc(ctx, files, sizeof *c->size, "the pictures' sizes");

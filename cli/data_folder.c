@@ -3,7 +3,6 @@
 #include "datasets.h"
 #include "fetch.h"
 #include "home.h"
-#include "number.h"
 #include "session.h"
 
 #include "core/file.h"
@@ -74,26 +73,6 @@ static int named_folder(session *s, const char *name, char path[PATH_MAX]) {
     if (datasets_find(&known, name) == NULL)
         return no_folder(s, name, &known);
     return fetched_folder(s, name, path);
-}
-
-/* first is NULL where its path was too long to keep. */
-static void warn_of(session *s, int count, const char *one, const char *several,
-                    const char *first) {
-    char text[sizeof((kn_error *)0)->message], number[NUMBER_TEXT];
-    const char *path = first != NULL ? first : "a path that is too long";
-    if (count == 1)
-        snprintf(text, sizeof text, "%s: %s", path, one);
-    else
-        snprintf(text, sizeof text, "%s and %s %s", path, number_text(count - 1, number), several);
-    if (count > 0)
-        report_warning(&s->r, text);
-}
-
-void data_warn_passed_over(session *s, const kn_files *files) {
-    warn_of(s, files->other_pictures, "is passed over: only JPEG and PNG files are read",
-            "more are passed over: only JPEG and PNG files are read", files->other_picture);
-    warn_of(s, files->folder_links, "is passed over: links to folders are not followed",
-            "more are passed over: links to folders are not followed", files->folder_link);
 }
 
 int data_folder(session *s, const char *name, char path[PATH_MAX]) {

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 enum { MOST_CLASSES = 1000000 };
 
@@ -83,10 +84,19 @@ static kn_status open_bare(session *s, kn_loaded_model *m) {
     return status;
 }
 
+static kn_status open_model(session *s, kn_loaded_model *m) {
+    const char *path = s->a.word[0];
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return kn_fail(s->ctx, KN_ERR_IO,
+                       "%s: is a folder, expected a model file: a run's is model.safetensors",
+                       path);
+    return kn_model_load(s->ctx, path, m);
+}
+
 int model_open(session *s, kn_loaded_model *m) {
     *m = (kn_loaded_model){0};
-    kn_status status =
-        s->a.weights != NULL ? open_bare(s, m) : kn_model_load(s->ctx, s->a.word[0], m);
+    kn_status status = s->a.weights != NULL ? open_bare(s, m) : open_model(s, m);
     if (status != KN_OK)
         return session_fail(s);
     if (s->a.img_size > 0)

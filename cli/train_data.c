@@ -145,9 +145,10 @@ kn_status train_open_data(train *t, const char *folder) {
     kn_ctx *ctx = t->s->ctx;
     kn_split_opts opts = {.valid_pct = t->s->a.valid_pct};
     kn_status status = kn_split_folder(ctx, folder, opts, &t->split);
+    if (status == KN_OK)
+        status = data_warn_of_split(t->s, &t->split);
     if (status != KN_OK)
         return status;
-    data_warn_passed_over(t->s, &t->split.files);
     args *a = &t->s->a;
     if (!args_given(a, "batch-size"))
         a->batch_size = recipe_batch(a->recipe, t->split.train_count, a->batch_size);

@@ -116,8 +116,39 @@ static void passed_over_is_told(void **state) {
     }
 }
 
+/* A split under other names is none: that pictures to validate on lie among the others is told. */
+static void several_folders_are_told(void **state) {
+    (void)state;
+    static const char *const one = "kiln: warning: t/Train/arrow and t/Val/arrow are one class, ";
+    static const char *const where[] = {"Train", "Val"};
+    static const char *const classes[] = {"arrow", "bars"};
+    char from[64], to[64];
+    command_run run;
+    for (int i = 0; i < 4; i++) {
+        snprintf(from, sizeof from, "d/train/%s/00%d.jpg", classes[i % 2], i / 2);
+        snprintf(to, sizeof to, "t/%s/%s/%d.jpg", where[i / 2], classes[i % 2], i / 2);
+        copy_with_comment(from, to);
+    }
+    COMMAND(&run, HERE, "check", "t");
+    command_expect(&run, 0);
+    check_contains(run.err, one);
+    command_free(&run);
+    COMMAND(&run, HERE, "train", "t", "--recipe", "chapter", "--epochs", "1", "--img-size", "16",
+            "--output", "several", "-q");
+    command_expect(&run, 0);
+    check_contains(run.err, one);
+    command_free(&run);
+    COMMAND(&run, HERE, "check", "t/Train", "--json"); /* a folder a class */
+    assert_null(strstr(run.out, "\"warning\""));
+    command_free(&run);
+    COMMAND(&run, HERE, "check", "d"); /* a split that is one */
+    assert_null(strstr(run.err, "are one class"));
+    command_free(&run);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found),
-                                       cmocka_unit_test(passed_over_is_told)};
+                                       cmocka_unit_test(passed_over_is_told),
+                                       cmocka_unit_test(several_folders_are_told)};
     return cmocka_run_group_tests(tests, prepare, root_remove);
 }

@@ -103,6 +103,20 @@ static void test_eval(void **state) {
     }
 }
 
+static void test_run_as_model(void **state) {
+    (void)state;
+    static const char *const commands[] = {"predict", "eval", "info", "explain"};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        command_run run;
+        if (strcmp(commands[i], "info") == 0)
+            COMMAND(&run, HERE, "info", "run");
+        else
+            COMMAND(&run, HERE, commands[i], "run", "good");
+        check_line(&run, 2,
+                   "run: is a folder, expected a model file: a run's is model.safetensors");
+    }
+}
+
 static void test_json(void **state) {
     (void)state;
     command_run run;
@@ -237,11 +251,12 @@ static void test_stdout(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),        cmocka_unit_test(test_train),
-        cmocka_unit_test(test_eval),         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_image_memory), cmocka_unit_test(test_models),
-        cmocka_unit_test(test_file_limit),   cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_unwritable),   cmocka_unit_test(test_stdout),
+        cmocka_unit_test(test_check),     cmocka_unit_test(test_train),
+        cmocka_unit_test(test_eval),      cmocka_unit_test(test_run_as_model),
+        cmocka_unit_test(test_json),      cmocka_unit_test(test_image_memory),
+        cmocka_unit_test(test_models),    cmocka_unit_test(test_file_limit),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_stdout),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);
 }
