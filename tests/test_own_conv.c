@@ -65,6 +65,7 @@ static const kn_conv_dims shapes[] = {
     {2, 3, 3, 144, 200, 3, 3, 1, 1, 0, 0}, /* and few pixels: threads share columns */
     {1, 5, 4, 96, 250, 1, 1, 1, 0, 0, 0},  /* likewise */
     {40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0},  /* several blocks */
+    {7, 45, 39, 32, 16, 3, 3, 1, 1, 0, 0}, /* enough for parts of the weights' gradient */
     {2, 33, 31, 3, 16, 3, 3, 2, 1, 0, 0},  /* a first layer */
     {1, 37, 41, 3, 20, 7, 7, 2, 3, 0, 0},  /* another */
     {2, 9, 9, 1, 7, 5, 5, 3, 2, 0, 0},     /* grey */
@@ -236,8 +237,8 @@ static void a_pass_gives_the_same_bits_again(void **state) {
     (void)state;
     place p;
     assert_true(open_place(&p, kn_tile_best(), 3));
-    kn_conv_dims c = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0});
-    kn_conv_dims strided = sized((kn_conv_dims){40, 8, 8, 32, 32, 3, 3, 2, 1, 0, 0});
+    kn_conv_dims c = sized((kn_conv_dims){40, 16, 16, 32, 32, 3, 3, 1, 1, 0, 0});
+    kn_conv_dims strided = sized((kn_conv_dims){40, 16, 16, 32, 32, 3, 3, 2, 1, 0, 0});
     int64_t pixels = c.n * c.h * c.w * c.in, weights = c.out * c.in * 9;
     float *x = some(1, pixels), *dy = some(2, pixels);
     float *once = some(3, pixels), *again = some(4, pixels);

@@ -1,6 +1,8 @@
 /* winograd_gradient.c - the gradient of 3x3 weights by Winograd's method, see winograd_tile.h. Some
  * squares at a time are transformed, then each of the 16 places is a matrix product of its own,
- * [out,squares] x [squares,in], which the threads share by panels of 16 input channels.
+ * [out,squares] x [squares,in]. Where there are many squares and few channels, each thread does
+ * that alone, with a part of the squares and sums of its own: nobody waits, and what one processor
+ * laid out no other reads. Else the threads share the products by panels of 16 input channels.
  *
  * A unit, see conv_tile.h, is a number of one square, or in bf16 those of two. */
 #include "backend/cpu_loops.h"
@@ -9,9 +11,12 @@
 #include <string.h>
 
 /* Units that are laid out at a time: as many as fit so many, but no fewer than a tile wants to run
- * on. Units, and channels, of an item that transforms. Units that keep what is read together out of
- * one set of the cache. */
-enum { LAID_OUT = 1 << 19, LEAST = 256, SOME = 8, CHANNELS = 64, PAD = 16 };
+ * on. The same for who does it alone, whose sums are of that many weights at most, and whose part
+ * is no smaller. Units, and channels, of an item that transforms. Units that keep what is read
+ * together out of one set of the cache. */
+enum { LAID_OUT = 1 << 19, LEAST = 256 };
+enum { ALONE_LAID_OUT = 1 << 17, ALONE_LEAST = 64, ALONE_WEIGHTS = 1 << 14, ALONE_PART = 512 };
+enum { SOME = 8, CHANNELS = 64, PAD = 16 };
 
 typedef struct gradient {
     const kn_conv_dims *c;
@@ -22,6 +27,8 @@ typedef struct gradient {
     int64_t size;                  /* bytes of a number of x and dy */
     int64_t across, down, units;   /* squares across and down an image; units in all */
     int64_t at_once, first, count; /* laid out at most; of those at hand: the first, how many */
+    int64_t parts;                 /* with sums of their own */
+    bool alone;                    /* each by one thread; else the threads share one */
     int64_t laid_panel, laid_step; /* units from panel to panel, from place to place */
     int64_t grad_unit, grad_step;  /* from unit to unit, from place to place */
     int64_t sums_step;             /* from place to place */
@@ -155,6 +162,33 @@ static void multiply(const void *args, int worker, int64_t item) {
         multiply_panels(g, f, begin, panel, left < g->tile->panels ? (int)left : g->tile->panels);
 }
 
+/* Item: a part, from the transforms to its sums. */
+static void do_part(const void *args, int worker, int64_t part) {
+    gradient g = *(const gradient *)args;
+    int64_t begin = g.units * part / g.parts, end = g.units * (part + 1) / g.parts;
+    g.laid += worker * KN_WINOGRAD * g.laid_step;
+    g.grad += worker * KN_WINOGRAD * g.grad_step;
+    g.sums += part * KN_WINOGRAD * g.sums_step;
+    for (g.first = begin; g.first < end; g.first += g.at_once) {
+        g.count = end - g.first < g.at_once ? end - g.first : g.at_once;
+        g.add = g.first > begin;
+        for (int64_t item = 0; item * SOME < g.count; item++)
+            transform_some(&g, worker, item);
+        for (int64_t item = 0; item < KN_WINOGRAD * groups_of(&g); item++)
+            multiply(&g, worker, item);
+    }
+}
+
+/* The parts' sums of some channels of a panel, added up in the first's. */
+static void add_parts(const gradient *g, int64_t panel, int64_t begin, int64_t end) {
+    for (int64_t f = 0; f < KN_WINOGRAD; f++) {
+        float *sum = g->sums + f * g->sums_step + (panel * g->c->out + begin) * KN_PANEL;
+        for (int64_t part = 1; part < g->parts; part++)
+            for (int64_t i = 0; i < (end - begin) * KN_PANEL; i++)
+                sum[i] += sum[part * KN_WINOGRAD * g->sums_step + i];
+    }
+}
+
 /* Item: a panel and some output channels. */
 static void transform_back(const void *args, int worker, int64_t item) {
     const gradient *g = args;
@@ -162,6 +196,7 @@ static void transform_back(const void *args, int worker, int64_t item) {
     int64_t panels = c->in / KN_PANEL, panel = item % panels, begin = item / panels * CHANNELS;
     int64_t end = c->out - begin < CHANNELS ? c->out : begin + CHANNELS;
     (void)worker;
+    add_parts(g, panel, begin, end);
     for (int64_t channel = begin; channel < end; channel++) {
         float dg[9 * KN_PANEL];
         g->kernels->weights_grad(g->sums + (panel * c->out + channel) * KN_PANEL, g->sums_step, dg);
@@ -182,9 +217,10 @@ static int64_t lines(int64_t bytes) {
 static kn_status make_room(kn_device *d, gradient *g) {
     const kn_conv_dims *c = g->c;
     int64_t channels = c->in > c->out ? c->in : c->out, unit = (int64_t)sizeof(float);
-    int64_t zeros = lines(channels * g->size), laid = lines(KN_WINOGRAD * g->laid_step * unit);
-    int64_t grad = lines(KN_WINOGRAD * g->grad_step * unit);
-    int64_t sums = lines(KN_WINOGRAD * g->sums_step * unit);
+    int64_t zeros = lines(channels * g->size), places = KN_WINOGRAD * (g->alone ? d->threads : 1);
+    int64_t laid = lines(places * g->laid_step * unit);
+    int64_t grad = lines(places * g->grad_step * unit);
+    int64_t sums = lines(g->parts * KN_WINOGRAD * g->sums_step * unit);
     g->room_step = channels + 2 * PAD;
     g->room_size = g->tile->unit > 1 ? lines(2 * KN_WINOGRAD * g->room_step * g->size) : 0;
     int64_t rooms = d->threads * g->room_size;
@@ -198,6 +234,29 @@ static kn_status make_room(kn_device *d, gradient *g) {
     g->sums = (float *)(void *)(room + zeros + laid + grad);
     g->room = room + zeros + laid + grad + sums;
     return KN_OK;
+}
+
+/* What is laid out at a time, and by whom. */
+static void divide(const kn_device *d, gradient *g) {
+    int64_t channels = KN_WINOGRAD * (g->c->in + g->c->out), parts = g->units / ALONE_PART;
+    g->alone = g->c->in * g->c->out <= ALONE_WEIGHTS && parts >= d->threads;
+    g->parts = 1;
+    if (g->alone && d->threads > 1) /* more than threads: nobody waits long for the last */
+        g->parts = parts < 4 * d->threads ? parts : 4 * d->threads;
+    int64_t least = g->alone ? ALONE_LEAST : LEAST;
+    int64_t fit = (g->alone ? ALONE_LAID_OUT : LAID_OUT) / channels;
+    g->at_once = fit > least ? fit / least * least : least;
+    g->at_once = g->at_once < g->units ? g->at_once : g->units;
+}
+
+/* All threads, some units after the other. */
+static void do_shared(kn_device *d, gradient *g) {
+    for (g->first = 0; g->first < g->units; g->first += g->at_once) {
+        g->count = g->units - g->first < g->at_once ? g->units - g->first : g->at_once;
+        g->add = g->first > 0;
+        kn_cpu_each(d, (g->count + SOME - 1) / SOME, transform_some, g);
+        kn_cpu_each(d, KN_WINOGRAD * groups_of(g), multiply, g);
+    }
 }
 
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
@@ -214,22 +273,19 @@ kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const 
     g.units = (c->n * g.across * g.down + tile->unit - 1) / tile->unit;
     for (int i = 0; i < LEAST; i++)
         g.at[i] = i * KN_PANEL;
-    int64_t fit = LAID_OUT / (KN_WINOGRAD * (c->in + c->out));
-    g.at_once = fit > LEAST ? fit / LEAST * LEAST : LEAST;
-    g.at_once = g.at_once < g.units ? g.at_once : g.units;
+    divide(d, &g);
     g.laid_panel = g.at_once * KN_PANEL + PAD;
     g.laid_step = c->in / KN_PANEL * g.laid_panel + PAD;
     g.grad_unit = c->out + PAD;
     g.grad_step = g.at_once * g.grad_unit + PAD;
     g.sums_step = c->in * c->out + PAD;
     kn_status status = make_room(d, &g);
-    for (g.first = 0; g.first < g.units && status == KN_OK; g.first += g.at_once) {
-        g.count = g.units - g.first < g.at_once ? g.units - g.first : g.at_once;
-        g.add = g.first > 0;
-        kn_cpu_each(d, (g.count + SOME - 1) / SOME, transform_some, &g);
-        kn_cpu_each(d, KN_WINOGRAD * groups_of(&g), multiply, &g);
-    }
-    if (status == KN_OK)
-        kn_cpu_each(d, c->in / KN_PANEL * ((c->out + CHANNELS - 1) / CHANNELS), transform_back, &g);
-    return status;
+    if (status != KN_OK)
+        return status;
+    if (g.alone)
+        kn_cpu_each(d, g.parts, do_part, &g);
+    else
+        do_shared(d, &g);
+    kn_cpu_each(d, c->in / KN_PANEL * ((c->out + CHANNELS - 1) / CHANNELS), transform_back, &g);
+    return KN_OK;
 }
