@@ -213,12 +213,20 @@ typedef struct mirror_args {
     int64_t n;
 } mirror_args;
 
-/* Item: a row, of which the part beyond the diagonal is a column's. */
-static void mirror(const void *args, int worker, int64_t row) {
+enum { BLOCK = 16 }; /* rows and columns: a line of the cache */
+
+/* Item: some rows, of which the part beyond the diagonal is a column's; in blocks, as going down a
+ * column takes a line of the cache for each number. */
+static void mirror(const void *args, int worker, int64_t item) {
     const mirror_args *m = args;
+    int64_t n = m->n, begin = item * BLOCK, end = n - begin < BLOCK ? n : begin + BLOCK;
     (void)worker;
-    for (int64_t i = row + 1; i < m->n; i++)
-        m->c[row * m->n + i] = m->c[i * m->n + row];
+    for (int64_t from = begin; from < n; from += BLOCK) {
+        int64_t until = n - from < BLOCK ? n : from + BLOCK;
+        for (int64_t row = begin; row < end; row++)
+            for (int64_t i = from > row ? from : row + 1; i < until; i++)
+                m->c[row * n + i] = m->c[i * n + row];
+    }
 }
 
 /* One product of the batch, some of k at a time: a row of a is a pixel with k channels, b a 1x1
@@ -254,7 +262,7 @@ static kn_status product(kn_own_conv *o, const kn_matmul_dims *m, const float *r
     }
     mirror_args args = {c, m->n};
     if (status == KN_OK && m->symmetric)
-        kn_cpu_each(d, m->n, mirror, &args);
+        kn_cpu_each(d, (m->n + BLOCK - 1) / BLOCK, mirror, &args);
     return status;
 }
 
