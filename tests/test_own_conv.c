@@ -64,7 +64,10 @@ static const kn_conv_dims shapes[] = {
     {5, 4, 4, 128, 144, 3, 3, 1, 1, 0, 0}, /* weights beyond the cache */
     {2, 3, 3, 144, 200, 3, 3, 1, 1, 0, 0}, /* and few pixels: threads share columns */
     {1, 5, 4, 96, 250, 1, 1, 1, 0, 0, 0},  /* likewise */
-    {40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0},  /* several blocks */
+    {40, 8, 8, 32, 32, 3, 3, 1, 1, 0, 0},  /* squares of four by four */
+    {6, 22, 17, 16, 32, 3, 3, 1, 0, 0, 0}, /* over the border, no padding */
+    {6, 13, 14, 32, 16, 3, 3, 1, 3, 0, 0}, /* more than the kernel needs */
+    {8, 8, 7, 144, 128, 3, 3, 1, 1, 0, 0}, /* deep: one block, shared */
     {7, 45, 39, 32, 16, 3, 3, 1, 1, 0, 0}, /* enough for parts of the weights' gradient */
     {2, 33, 31, 3, 16, 3, 3, 2, 1, 0, 0},  /* a first layer */
     {1, 37, 41, 3, 20, 7, 7, 2, 3, 0, 0},  /* another */
@@ -179,7 +182,7 @@ static void check_shape_bf16(place *p, size_t i, const char *name) {
     if (!kn_own_conv_can(p->own, &c))
         return;
     kn_device *d = kn_device_open(p->ctx, "reference");
-    bool winograd = kn_winograd_gradient_can(&c);
+    bool winograd = kn_winograd_gradient_side(kn_tile_bf16_best(), &c) > 0;
     int64_t xs = c.n * c.h * c.w * c.in, ys = c.n * c.out_h * c.out_w * c.out;
     int64_t ws = c.out * c.in * c.kernel_h * c.kernel_w;
     float *wide_x = some(1, xs), *w = some(2, ws), *wide_dy = some(3, ys), *bias = some(4, c.out);

@@ -64,10 +64,10 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
 }
 
 /* The place for a pass's packed weights. NULL with the error set. */
-static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward,
-                        bool winograd, int64_t size) {
+static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward, int side,
+                        int64_t size) {
     int64_t shape[] = {forward,
-                       winograd,
+                       side,
                        c->out,
                        c->in,
                        c->kernel_h,
@@ -98,19 +98,20 @@ static bool is_fresh(const packed *p, kn_weights w) {
     return w.id != 0 && p->version == w.version;
 }
 
-/* Which of the two methods: that which takes fewer products. In units. */
+/* By Winograd's method or plainly. In units. */
 static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k) {
-    return kn_winograd_can(tile, k) ? kn_winograd_packed(k) / tile->unit
-                                    : kn_correlation_packed(tile, k);
+    int side = kn_winograd_side(tile, k);
+    return side > 0 ? kn_winograd_packed(k, side) / tile->unit : kn_correlation_packed(tile, k);
 }
 
 static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
                      const void *in, const float *weights, float *to, const float *bias, bool relu,
                      void *out) {
-    if (kn_winograd_can(tile, k)) {
+    int side = kn_winograd_side(tile, k);
+    if (side > 0) {
         if (weights != NULL)
-            kn_winograd_pack(d, tile, k, weights, to);
-        return kn_winograd_run(d, tile, k, in, to, bias, relu, out);
+            kn_winograd_pack(d, tile, k, side, weights, to);
+        return kn_winograd_run(d, tile, k, side, in, to, bias, relu, out);
     }
     if (weights != NULL)
         kn_correlation_pack(d, tile, k, weights, to);
@@ -125,7 +126,7 @@ bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
                               const float *bias, bool relu, void *y) {
     kn_correlation k = kn_correlation_forward(c);
-    packed *p = pack_for(o, w.id, c, true, kn_winograd_can(o->tile, &k), packed_size(o->tile, &k));
+    packed *p = pack_for(o, w.id, c, true, kn_winograd_side(o->tile, &k), packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -140,13 +141,13 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
     /* A stride beyond the image leaves no more places than there are pixels. */
     int64_t down = c->stride < c->h ? c->stride : c->h;
     int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
-    bool winograd = false;
+    int side = 0;
     for (int64_t i = 0; i < count; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         size += packed_size(o->tile, &k);
-        winograd = kn_winograd_can(o->tile, &k); /* of a stride of 1: there is one */
+        side = kn_winograd_side(o->tile, &k); /* of a stride of 1: there is one */
     }
-    packed *p = pack_for(o, w.id, c, false, winograd, size > 0 ? size : 1);
+    packed *p = pack_for(o, w.id, c, false, side, size > 0 ? size : 1);
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -163,8 +164,9 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
 
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const void *x,
                                    const void *dy, float *dw, float *db) {
-    if (db == NULL && kn_winograd_gradient_can(c))
-        return kn_winograd_gradient(o->device, o->tile, c, x, dy, dw);
+    int side = db == NULL ? kn_winograd_gradient_side(o->tile, c) : 0;
+    if (side > 0)
+        return kn_winograd_gradient(o->device, o->tile, c, side, x, dy, dw);
     return kn_conv_gradient(o->device, o->tile, c, x, dy, dw, db);
 }
 

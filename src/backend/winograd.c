@@ -1,8 +1,8 @@
-/* winograd.c - see winograd.h: forward and the gradient of the input. Squares of two by two results
- * are cut into blocks, which the threads take in turn. A block's windows are transformed, then each
- * of the 16 places is a matrix product of its own, [squares,depth] x [depth,cols], then the results
- * are transformed back. Few squares of a deep layer are one block, and the threads share its
- * products, so that each reads a part of the weights, not all. */
+/* winograd.c - see winograd.h: forward and the gradient of the input. Squares of results are cut
+ * into blocks, which the threads take in turn. A block's windows are transformed, then each of
+ * their 16 or 36 places is a matrix product of its own, [squares,depth] x [depth,cols], then the
+ * results are transformed back. Few squares of a deep layer are one block, and the threads share
+ * its products, so that each reads a part of the weights, not all. */
 #include "backend/winograd.h"
 
 #include "backend/cpu_loops.h"
@@ -11,7 +11,7 @@
 
 /* Squares of a block: few, so that both sides of the products stay in the cache, or more where the
  * weights do not fit there and are read anew for each block. Numbers between two places beyond what
- * is there, so that the 16 places of a channel do not meet in one set of the cache. */
+ * is there, so that the places of a channel do not meet in one set of the cache. */
 enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* bytes */ };
 
 /* Squares that are one block for all threads, where the weights are LARGE; and the columns of a
@@ -19,28 +19,24 @@ enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* byte
 enum { FEW = 64, GROUP = 128 };
 
 /* Transforming the weights, and reading nearly twice as many, costs about as much as so many
- * squares save: in bf16 more, whose products take half the time. */
-enum { LEAST_SQUARES = 16, LEAST_SQUARES_BF16 = 32 };
+ * squares save: in bf16 more, whose products take half the time. Those of squares of four by four
+ * are twice as many again, which so many products have to be worth. */
+enum { LEAST_SQUARES = 16, LEAST_SQUARES_BF16 = 32, LEAST_SAVED = 800 };
 
-static int64_t squares_of(int64_t n, int64_t h, int64_t w) {
-    return n * ((h + 1) / 2) * ((w + 1) / 2);
-}
-
-bool kn_winograd_pays(int64_t n, int64_t h, int64_t w) {
-    return squares_of(n, h, w) >= LEAST_SQUARES;
-}
-
-bool kn_winograd_can(const kn_tile_kernels *tile, const kn_correlation *c) {
+int kn_winograd_side(const kn_tile_kernels *tile, const kn_correlation *c) {
     int64_t least = tile->unit > 1 ? LEAST_SQUARES_BF16 : LEAST_SQUARES;
-    return c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
-           c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0 &&
-           squares_of(c->n, c->grid_h, c->grid_w) >= least;
+    bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
+               c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0;
+    if (!can || kn_winograd_squares(c->n, c->grid_h, c->grid_w, 2) < least)
+        return 0;
+    bool large = tile->unit == 1 && kn_winograd_saved(c->n, c->grid_h, c->grid_w) >= LEAST_SAVED;
+    return large ? 4 : 2;
 }
 
 /* ---- weights ---- */
 
-int64_t kn_winograd_packed(const kn_correlation *c) {
-    return KN_WINOGRAD * c->cols * c->depth;
+int64_t kn_winograd_packed(const kn_correlation *c, int side) {
+    return (side + 2) * (side + 2) * c->cols * c->depth;
 }
 
 typedef struct pack_args {
@@ -48,6 +44,7 @@ typedef struct pack_args {
     const float *weights;
     char *packed;
     const kn_tile_kernels *tile;
+    const kn_winograd_kernels *kernels;
 } pack_args;
 
 /* The 3x3 weights of 16 columns and some depths, read column by column, as they lie. */
@@ -64,13 +61,13 @@ static void gather(const pack_args *a, int64_t col, int64_t k, int64_t count, fl
                              c->place_step * x];
 }
 
-/* What 16 columns and some depths become, u [16 places][SOME][16], to their place in packed. */
+/* What 16 columns and some depths become, u [places][SOME][16], to their place in packed. */
 enum { SOME = 16 };
 
 static void put(const pack_args *a, const float *u, int64_t col, int64_t k) {
     const kn_correlation *c = a->c;
     int64_t unit = a->tile->unit;
-    for (int64_t f = 0; f < KN_WINOGRAD; f++, u += SOME * KN_PANEL) {
+    for (int64_t f = 0; f < a->kernels->places; f++, u += SOME * KN_PANEL) {
         char *to = a->packed + ((f * c->cols + col) * c->depth + k * KN_PANEL) / unit * UNIT;
         if (a->tile->narrow != NULL)
             a->tile->narrow(u, SOME, to);
@@ -81,20 +78,19 @@ static void put(const pack_args *a, const float *u, int64_t col, int64_t k) {
 
 static void pack_panel(const void *args, int worker, int64_t panel) {
     const pack_args *a = args;
-    const kn_winograd_kernels *kernels = kn_winograd_for(a->tile);
-    float g[SOME * 9 * KN_PANEL], u[KN_WINOGRAD * SOME * KN_PANEL];
+    float g[SOME * 9 * KN_PANEL], u[KN_PLACES * SOME * KN_PANEL];
     (void)worker;
     for (int64_t k = 0; k < a->c->depth; k += SOME) { /* depth is a multiple */
         gather(a, panel * KN_PANEL, k, SOME, g);
         for (int64_t i = 0; i < SOME; i++)
-            kernels->weights(g + i * 9 * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
+            a->kernels->weights(g + i * 9 * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
         put(a, u, panel * KN_PANEL, k);
     }
 }
 
-void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c, int side,
                       const float *weights, void *packed) {
-    pack_args args = {c, weights, packed, tile};
+    pack_args args = {c, weights, packed, tile, kn_winograd_for(tile, side)};
     kn_cpu_each(d, c->cols / KN_PANEL, pack_panel, &args);
 }
 
@@ -123,8 +119,8 @@ typedef struct square {
 
 static square square_at(const run_args *a, int64_t i) {
     return (square){.image = i / (a->across * a->down),
-                    .y = i / a->across % a->down * 2,
-                    .x = i % a->across * 2};
+                    .y = i / a->across % a->down * a->kernels->side,
+                    .x = i % a->across * a->kernels->side};
 }
 
 static void transform_in(const run_args *a, square s, void *to) {
@@ -132,11 +128,12 @@ static void transform_in(const run_args *a, square s, void *to) {
     int64_t pixel = c->depth * a->size;
     const char *image = a->in + s.image * c->in_h * c->in_w * pixel;
     kn_winograd_in w = {.channels = c->depth, .step = a->in_step, .panel = KN_PANEL, .out = to};
-    for (int64_t i = 0; i < KN_WINOGRAD; i++) {
-        int64_t y = c->in_y + s.y + i / 4, x = c->in_x + s.x + i % 4;
-        bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
-        w.in[i] = inside ? image + (y * c->in_w + x) * pixel : a->zeros;
-    }
+    int i = 0;
+    for (int64_t y = c->in_y + s.y; y < c->in_y + s.y + a->kernels->window; y++)
+        for (int64_t x = c->in_x + s.x; x < c->in_x + s.x + a->kernels->window; x++) {
+            bool inside = y >= 0 && y < c->in_h && x >= 0 && x < c->in_w;
+            w.in[i++] = inside ? image + (y * c->in_w + x) * pixel : a->zeros;
+        }
     a->kernels->in(&w);
 }
 
@@ -146,11 +143,13 @@ static void transform_out(const run_args *a, square s, const float *from, int wo
     char *image = a->out + s.image * c->out_h * c->out_w * pixel;
     kn_winograd_out w = {
         .in = from, .channels = c->cols, .step = a->out_step, .bias = a->bias, .relu = a->relu};
-    for (int64_t i = 0; i < 4; i++) {
-        int64_t y = s.y + i / 2, x = s.x + i % 2;
-        bool inside = y < c->out_h && x < c->out_w;
-        w.out[i] = inside ? image + (y * c->out_w + x) * pixel : a->waste + worker * a->waste_size;
-    }
+    char *waste = a->waste + worker * a->waste_size;
+    int i = 0;
+    for (int64_t y = s.y; y < s.y + a->kernels->side; y++)
+        for (int64_t x = s.x; x < s.x + a->kernels->side; x++) {
+            bool inside = y < c->out_h && x < c->out_w;
+            w.out[i++] = inside ? image + (y * c->out_w + x) * pixel : waste;
+        }
     a->kernels->out(&w);
 }
 
@@ -191,7 +190,7 @@ static void run_block(const void *args, int worker, int64_t item) {
     int64_t count = left < a->block ? left : a->block;
     for (int64_t i = 0; i < count; i++)
         transform_in(a, square_at(a, begin + i), in + i * c->depth * a->size);
-    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+    for (int64_t f = 0; f < a->kernels->places; f++)
         multiply(a, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
     for (int64_t i = 0; i < count; i++)
         transform_out(a, square_at(a, begin + i), out + i * c->cols, worker);
@@ -226,7 +225,7 @@ static void out_of_square(const void *args, int worker, int64_t i) {
 
 static void run_shared(kn_device *d, const run_args *a) {
     kn_cpu_each(d, a->squares, in_of_square, a);
-    kn_cpu_each(d, KN_WINOGRAD * groups_of(a), multiply_group, a);
+    kn_cpu_each(d, a->kernels->places * groups_of(a), multiply_group, a);
     kn_cpu_each(d, a->squares, out_of_square, a);
 }
 
@@ -235,30 +234,31 @@ static int64_t whole(int64_t n, int64_t unit) {
 }
 
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                          const void *in, const void *packed, const float *bias, bool relu,
-                          void *out) {
+                          int side, const void *in, const void *packed, const float *bias,
+                          bool relu, void *out) {
     run_args a = {.c = c,
                   .tile = tile,
-                  .kernels = kn_winograd_for(tile),
+                  .kernels = kn_winograd_for(tile, side),
                   .in = in,
                   .packed = packed,
                   .bias = bias,
                   .out = out,
                   .relu = relu,
                   .size = UNIT / tile->unit,
-                  .across = (c->grid_w + 1) / 2,
-                  .down = (c->grid_h + 1) / 2};
-    a.squares = c->n * a.across * a.down;
+                  .across = (c->grid_w + side - 1) / side,
+                  .down = (c->grid_h + side - 1) / side,
+                  .squares = kn_winograd_squares(c->n, c->grid_h, c->grid_w, side)};
     if (a.squares == 0)
         return KN_OK;
-    bool large = kn_winograd_packed(c) >= LARGE, shared = large && a.squares <= FEW;
+    int64_t places = a.kernels->places;
+    bool large = kn_winograd_packed(c, side) >= LARGE, shared = large && a.squares <= FEW;
     int64_t most = large ? LARGE_BLOCK : BLOCK;
     int64_t blocks = shared ? 1 : whole((a.squares + most - 1) / most, d->threads);
     a.block = whole((a.squares + blocks - 1) / blocks, tile->rows);
     a.in_step = a.block * c->depth + PAD;
     a.out_step = a.block * c->cols + PAD;
-    a.in_at = KN_WINOGRAD * a.out_step * (int64_t)sizeof(float);
-    a.room_size = whole(a.in_at + KN_WINOGRAD * a.in_step * a.size, KN_ALIGN);
+    a.in_at = places * a.out_step * (int64_t)sizeof(float);
+    a.room_size = whole(a.in_at + places * a.in_step * a.size, KN_ALIGN);
     a.waste_size = whole(c->cols * a.size, KN_ALIGN);
     int64_t zeros = whole(c->depth * a.size, KN_ALIGN);
     int64_t rooms = (shared ? 1 : d->threads) * a.room_size;

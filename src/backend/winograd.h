@@ -5,22 +5,31 @@
 #include "backend/correlation.h"
 #include "backend/winograd_tile.h"
 
-/* Whether a correlation with these tiles, and a weight gradient, can be done so, and are big
- * enough: n images of h x w results. */
-bool kn_winograd_pays(int64_t n, int64_t h, int64_t w);
-bool kn_winograd_can(const kn_tile_kernels *tile, const kn_correlation *c);
-bool kn_winograd_gradient_can(const kn_conv_dims *c);
+/* The side of the squares, 2 or 4, by which a correlation with these tiles, and a weight gradient,
+ * are best done; 0: they cannot be done so, or are too small. */
+int kn_winograd_side(const kn_tile_kernels *tile, const kn_correlation *c);
+int kn_winograd_gradient_side(const kn_tile_kernels *tile, const kn_conv_dims *c);
 
-/* As their namesakes in correlation.h; packed is [16, cols / 16, depth, 16] numbers. */
-int64_t kn_winograd_packed(const kn_correlation *c);
-void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+/* As their namesakes in correlation.h; packed is [places, cols / 16, depth, 16] numbers. */
+int64_t kn_winograd_packed(const kn_correlation *c, int side);
+void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c, int side,
                       const float *weights, void *packed);
 kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                          const void *in, const void *packed, const float *bias, bool relu,
-                          void *out);
+                          int side, const void *in, const void *packed, const float *bias,
+                          bool relu, void *out);
 
 /* dw [out,in,3,3]. */
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                               const void *x, const void *dy, float *dw);
+                               int side, const void *x, const void *dy, float *dw);
+
+/* Squares of n images of h x w results. */
+static inline int64_t kn_winograd_squares(int64_t n, int64_t h, int64_t w, int side) {
+    return n * ((h + side - 1) / side) * ((w + side - 1) / side);
+}
+
+/* What squares of four by four save: products for each input and output channel. */
+static inline int64_t kn_winograd_saved(int64_t n, int64_t h, int64_t w) {
+    return 16 * kn_winograd_squares(n, h, w, 2) - 36 * kn_winograd_squares(n, h, w, 4);
+}
 
 #endif

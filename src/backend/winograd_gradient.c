@@ -18,6 +18,10 @@ enum { LAID_OUT = 1 << 19, LEAST = 256 };
 enum { ALONE_LAID_OUT = 1 << 17, ALONE_LEAST = 64, ALONE_WEIGHTS = 1 << 14, ALONE_PART = 512 };
 enum { SOME = 8, CHANNELS = 64, PAD = 16 };
 
+/* Squares that pay; and products that squares of four by four have to save, as their sums are twice
+ * as many. */
+enum { LEAST_SQUARES = 16, LEAST_SAVED = 640 };
+
 typedef struct gradient {
     const kn_conv_dims *c;
     const kn_tile_kernels *tile;
@@ -39,9 +43,12 @@ typedef struct gradient {
     bool add;
 } gradient;
 
-bool kn_winograd_gradient_can(const kn_conv_dims *c) {
-    return c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
-           c->out % KN_PANEL == 0 && kn_winograd_pays(c->n, c->out_h, c->out_w);
+int kn_winograd_gradient_side(const kn_tile_kernels *tile, const kn_conv_dims *c) {
+    bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
+               c->out % KN_PANEL == 0;
+    if (!can || kn_winograd_squares(c->n, c->out_h, c->out_w, 2) < LEAST_SQUARES)
+        return 0;
+    return tile->unit == 1 && kn_winograd_saved(c->n, c->out_h, c->out_w) >= LEAST_SAVED ? 4 : 2;
 }
 
 /* ---- transforms ---- */
@@ -52,26 +59,32 @@ static const void *pixel(const gradient *g, const char *image, int64_t h, int64_
     return inside ? image + (y * w + x) * channels * g->size : g->zeros;
 }
 
-/* The input's window of a square. A square beyond the last is one outside its image. */
-static void find_window(const gradient *g, int64_t square, const void *in[KN_WINOGRAD]) {
-    const kn_conv_dims *c = g->c;
-    int64_t image = square / (g->across * g->down);
-    int64_t y = square / g->across % g->down * 2, x = square % g->across * 2;
-    const char *from = g->x + image * c->h * c->w * c->in * g->size;
-    for (int64_t p = 0; p < KN_WINOGRAD; p++)
-        in[p] = image < c->n ? pixel(g, from, c->h, c->w, c->in, y + p / 4 - c->padding,
-                                     x + p % 4 - c->padding)
-                             : g->zeros;
+/* A square of pixels of an image [h,w,channels], from (y, x) on. */
+static void find(const gradient *g, const char *image, const int64_t of[3], int64_t y, int64_t x,
+                 int side, const void **in) {
+    for (int64_t i = y; i < y + side; i++)
+        for (int64_t j = x; j < x + side; j++)
+            *in++ = pixel(g, image, of[0], of[1], of[2], i, j);
 }
 
-static void find_grad(const gradient *g, int64_t square, const void *in[4]) {
+/* The input's window of a square. A square beyond the last is one outside its image. */
+static void find_window(const gradient *g, int64_t square, const void *in[KN_PLACES]) {
     const kn_conv_dims *c = g->c;
-    int64_t image = square / (g->across * g->down);
-    int64_t y = square / g->across % g->down * 2, x = square % g->across * 2;
+    int64_t image = square / (g->across * g->down), side = g->kernels->side;
+    int64_t y = square / g->across % g->down * side, x = square % g->across * side;
+    const char *from = g->x + image * c->h * c->w * c->in * g->size;
+    int64_t none[3] = {0, 0, 0}, all[3] = {c->h, c->w, c->in};
+    find(g, from, image < c->n ? all : none, y - c->padding, x - c->padding, g->kernels->window,
+         in);
+}
+
+static void find_grad(const gradient *g, int64_t square, const void *in[KN_SIDE * KN_SIDE]) {
+    const kn_conv_dims *c = g->c;
+    int64_t image = square / (g->across * g->down), side = g->kernels->side;
+    int64_t y = square / g->across % g->down * side, x = square % g->across * side;
     const char *from = g->dy + image * c->out_h * c->out_w * c->out * g->size;
-    for (int64_t p = 0; p < 4; p++)
-        in[p] = image < c->n ? pixel(g, from, c->out_h, c->out_w, c->out, y + p / 2, x + p % 2)
-                             : g->zeros;
+    int64_t none[3] = {0, 0, 0}, all[3] = {c->out_h, c->out_w, c->out};
+    find(g, from, image < c->n ? all : none, y, x, g->kernels->side, in);
 }
 
 /* Unit i of those at hand is a square. */
@@ -92,14 +105,14 @@ static void transform_one(const gradient *g, int64_t i) {
 static void transform_two(const gradient *g, int64_t i, char *room) {
     const kn_conv_dims *c = g->c;
     int64_t square = (g->first + i) * 2, step = g->room_step * g->size;
-    char *half[2] = {room, room + KN_WINOGRAD * step};
+    char *half[2] = {room, room + g->kernels->places * step};
     for (int s = 0; s < 2; s++) {
         kn_winograd_in in = {
             .channels = c->in, .step = g->room_step, .panel = KN_PANEL, .out = half[s]};
         find_window(g, square + s, in.in);
         g->kernels->in(&in);
     }
-    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+    for (int64_t f = 0; f < g->kernels->places; f++)
         g->tile->pair(half[0] + f * step, half[1] + f * step, c->in, g->laid_panel,
                       g->laid + f * g->laid_step + i * KN_PANEL);
     for (int s = 0; s < 2; s++) {
@@ -107,7 +120,7 @@ static void transform_two(const gradient *g, int64_t i, char *room) {
         find_grad(g, square + s, dy.in);
         g->kernels->grad(&dy);
     }
-    for (int64_t f = 0; f < KN_WINOGRAD; f++)
+    for (int64_t f = 0; f < g->kernels->places; f++)
         g->tile->pair(half[0] + f * step, half[1] + f * step, c->out, KN_PANEL,
                       g->grad + f * g->grad_step + i * g->grad_unit);
 }
@@ -166,26 +179,26 @@ static void multiply(const void *args, int worker, int64_t item) {
 static void do_part(const void *args, int worker, int64_t part) {
     gradient g = *(const gradient *)args;
     int64_t begin = g.units * part / g.parts, end = g.units * (part + 1) / g.parts;
-    g.laid += worker * KN_WINOGRAD * g.laid_step;
-    g.grad += worker * KN_WINOGRAD * g.grad_step;
-    g.sums += part * KN_WINOGRAD * g.sums_step;
+    g.laid += worker * g.kernels->places * g.laid_step;
+    g.grad += worker * g.kernels->places * g.grad_step;
+    g.sums += part * g.kernels->places * g.sums_step;
     for (g.first = begin; g.first < end; g.first += g.at_once) {
         g.count = end - g.first < g.at_once ? end - g.first : g.at_once;
         g.add = g.first > begin;
         for (int64_t item = 0; item * SOME < g.count; item++)
             transform_some(&g, worker, item);
-        for (int64_t item = 0; item < KN_WINOGRAD * groups_of(&g); item++)
+        for (int64_t item = 0; item < g.kernels->places * groups_of(&g); item++)
             multiply(&g, worker, item);
     }
 }
 
 /* The parts' sums of some channels of a panel, added up in the first's. */
 static void add_parts(const gradient *g, int64_t panel, int64_t begin, int64_t end) {
-    for (int64_t f = 0; f < KN_WINOGRAD; f++) {
+    for (int64_t f = 0; f < g->kernels->places; f++) {
         float *sum = g->sums + f * g->sums_step + (panel * g->c->out + begin) * KN_PANEL;
         for (int64_t part = 1; part < g->parts; part++)
             for (int64_t i = 0; i < (end - begin) * KN_PANEL; i++)
-                sum[i] += sum[part * KN_WINOGRAD * g->sums_step + i];
+                sum[i] += sum[part * g->kernels->places * g->sums_step + i];
     }
 }
 
@@ -217,12 +230,13 @@ static int64_t lines(int64_t bytes) {
 static kn_status make_room(kn_device *d, gradient *g) {
     const kn_conv_dims *c = g->c;
     int64_t channels = c->in > c->out ? c->in : c->out, unit = (int64_t)sizeof(float);
-    int64_t zeros = lines(channels * g->size), places = KN_WINOGRAD * (g->alone ? d->threads : 1);
-    int64_t laid = lines(places * g->laid_step * unit);
-    int64_t grad = lines(places * g->grad_step * unit);
-    int64_t sums = lines(g->parts * KN_WINOGRAD * g->sums_step * unit);
+    int64_t zeros = lines(channels * g->size), places = g->kernels->places;
+    int64_t laid_out = g->alone ? d->threads : 1;
+    int64_t laid = lines(laid_out * places * g->laid_step * unit);
+    int64_t grad = lines(laid_out * places * g->grad_step * unit);
+    int64_t sums = lines(g->parts * places * g->sums_step * unit);
     g->room_step = channels + 2 * PAD;
-    g->room_size = g->tile->unit > 1 ? lines(2 * KN_WINOGRAD * g->room_step * g->size) : 0;
+    g->room_size = g->tile->unit > 1 ? lines(2 * places * g->room_step * g->size) : 0;
     int64_t rooms = d->threads * g->room_size;
     char *room = kn_cpu_scratch(d, (size_t)(zeros + laid + grad + sums + rooms));
     if (room == NULL)
@@ -238,7 +252,7 @@ static kn_status make_room(kn_device *d, gradient *g) {
 
 /* What is laid out at a time, and by whom. */
 static void divide(const kn_device *d, gradient *g) {
-    int64_t channels = KN_WINOGRAD * (g->c->in + g->c->out), parts = g->units / ALONE_PART;
+    int64_t channels = g->kernels->places * (g->c->in + g->c->out), parts = g->units / ALONE_PART;
     g->alone = g->c->in * g->c->out <= ALONE_WEIGHTS && parts >= d->threads;
     g->parts = 1;
     if (g->alone && d->threads > 1) /* more than threads: nobody waits long for the last */
@@ -255,21 +269,21 @@ static void do_shared(kn_device *d, gradient *g) {
         g->count = g->units - g->first < g->at_once ? g->units - g->first : g->at_once;
         g->add = g->first > 0;
         kn_cpu_each(d, (g->count + SOME - 1) / SOME, transform_some, g);
-        kn_cpu_each(d, KN_WINOGRAD * groups_of(g), multiply, g);
+        kn_cpu_each(d, g->kernels->places * groups_of(g), multiply, g);
     }
 }
 
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
-                               const void *x, const void *dy, float *dw) {
+                               int side, const void *x, const void *dy, float *dw) {
     gradient g = {.c = c,
                   .tile = tile,
-                  .kernels = kn_winograd_for(tile),
+                  .kernels = kn_winograd_for(tile, side),
                   .x = x,
                   .dy = dy,
                   .dw = dw,
                   .size = (int64_t)sizeof(float) / tile->unit,
-                  .across = (c->out_w + 1) / 2,
-                  .down = (c->out_h + 1) / 2};
+                  .across = (c->out_w + side - 1) / side,
+                  .down = (c->out_h + side - 1) / side};
     g.units = (c->n * g.across * g.down + tile->unit - 1) / tile->unit;
     for (int i = 0; i < LEAST; i++)
         g.at[i] = i * KN_PANEL;

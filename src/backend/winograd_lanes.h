@@ -1,34 +1,33 @@
 /* winograd_lanes.h - the transforms of winograd_tile.h for one width of vectors and one kind of
  * pixels; winograd_tile.c includes this once for each. It defines ISA, VECTOR, LANES,
  * NAME(function), NUMBER (of a pixel), READ and WRITE of those, LOAD and STORE of f32, SET, ADD,
- * SUB, MUL and MAX. No guard: it is meant to be read in several times. */
+ * SUB, MUL, MAX, FMA(a, b, c) = a b + c, and LARGE where there are squares of four by four, too. No
+ * guard: it is meant to be read in several times. */
 
-/* ---- one vector through each matrix ---- */
+#define INLINE ISA static inline __attribute__((always_inline))
 
-ISA static inline __attribute__((always_inline)) void NAME(times_b)(const VECTOR d[4],
-                                                                    VECTOR t[4]) {
+/* ---- one vector through each matrix: two by two ---- */
+
+INLINE void NAME(times_b_2)(const VECTOR d[4], VECTOR t[4]) {
     t[0] = SUB(d[0], d[2]);
     t[1] = ADD(d[1], d[2]);
     t[2] = SUB(d[2], d[1]);
     t[3] = SUB(d[1], d[3]);
 }
 
-ISA static inline __attribute__((always_inline)) void NAME(times_a)(const VECTOR m[4],
-                                                                    VECTOR y[2]) {
+INLINE void NAME(times_a_2)(const VECTOR m[4], VECTOR y[2]) {
     y[0] = ADD(ADD(m[0], m[1]), m[2]);
     y[1] = SUB(SUB(m[1], m[2]), m[3]);
 }
 
-ISA static inline __attribute__((always_inline)) void NAME(times_a_back)(const VECTOR y[2],
-                                                                         VECTOR m[4]) {
+INLINE void NAME(times_a_back_2)(const VECTOR y[2], VECTOR m[4]) {
     m[0] = y[0];
     m[1] = ADD(y[0], y[1]);
     m[2] = SUB(y[0], y[1]);
     m[3] = SUB(SET(0), y[1]);
 }
 
-ISA static inline __attribute__((always_inline)) void NAME(times_g)(const VECTOR g[3],
-                                                                    VECTOR u[4]) {
+INLINE void NAME(times_g_2)(const VECTOR g[3], VECTOR u[4]) {
     VECTOR half = SET(0.5f), ends = ADD(g[0], g[2]);
     u[0] = g[0];
     u[1] = MUL(half, ADD(ends, g[1]));
@@ -36,8 +35,7 @@ ISA static inline __attribute__((always_inline)) void NAME(times_g)(const VECTOR
     u[3] = g[2];
 }
 
-ISA static inline __attribute__((always_inline)) void NAME(times_g_back)(const VECTOR u[4],
-                                                                         VECTOR g[3]) {
+INLINE void NAME(times_g_back_2)(const VECTOR u[4], VECTOR g[3]) {
     VECTOR half = SET(0.5f);
     VECTOR sum = MUL(half, ADD(u[1], u[2]));
     g[0] = ADD(u[0], sum);
@@ -45,142 +43,75 @@ ISA static inline __attribute__((always_inline)) void NAME(times_g_back)(const V
     g[2] = ADD(sum, u[3]);
 }
 
-/* ---- squares: the rows through the matrix, then the columns ---- */
+#define SIDE     2
+#define OF(what) NAME(what##_2)
+#include "backend/winograd_square.h"
 
-ISA static void NAME(in)(const kn_winograd_in *w) {
-    NUMBER *to = w->out;
-    int64_t step = w->step, next = w->panel - (KN_PANEL - LANES);
-    for (int64_t k = 0; k < w->channels; k += LANES) {
-        VECTOR t[4][4];
-#pragma GCC unroll 4
-        for (int x = 0; x < 4; x++) {
-            VECTOR d[4], column[4];
-#pragma GCC unroll 4
-            for (int y = 0; y < 4; y++)
-                d[y] = READ((const NUMBER *)w->in[4 * y + x] + k);
-            NAME(times_b)(d, column);
-#pragma GCC unroll 4
-            for (int y = 0; y < 4; y++)
-                t[y][x] = column[y];
-        }
-#pragma GCC unroll 4
-        for (int y = 0; y < 4; y++) {
-            VECTOR row[4];
-            NAME(times_b)(t[y], row);
-#pragma GCC unroll 4
-            for (int x = 0; x < 4; x++)
-                WRITE(to + (4 * y + x) * step, row[x]);
-        }
-        to += LANES < KN_PANEL && k % KN_PANEL == 0 ? LANES : next;
-    }
+#ifdef LARGE
+
+/* ---- four by four: with p = 3/4 and q = 4/3, p q = 1 ---- */
+
+INLINE void NAME(times_b_4)(const VECTOR d[6], VECTOR t[6]) {
+    VECTOR p = SET(P1), q = SET(Q1), pp = SET(-P2), qq = SET(-Q2), both = SET(-P2 - Q2);
+    VECTOR even = FMA(qq, d[2], d[4]), odd = MUL(p, FMA(qq, d[1], d[3]));
+    t[0] = ADD(d[0], FMA(both, d[2], d[4]));
+    t[1] = ADD(even, odd);
+    t[2] = SUB(even, odd);
+    even = FMA(pp, d[2], d[4]);
+    odd = MUL(q, FMA(pp, d[1], d[3]));
+    t[3] = ADD(even, odd);
+    t[4] = SUB(even, odd);
+    t[5] = ADD(d[1], FMA(both, d[3], d[5]));
 }
 
-ISA static void NAME(out)(const kn_winograd_out *w) {
-    for (int64_t k = 0; k < w->channels; k += LANES) {
-        VECTOR t[2][4];
-#pragma GCC unroll 4
-        for (int x = 0; x < 4; x++) {
-            VECTOR m[4], column[2];
-#pragma GCC unroll 4
-            for (int y = 0; y < 4; y++)
-                m[y] = LOAD(w->in + (4 * y + x) * w->step + k);
-            NAME(times_a)(m, column);
-            t[0][x] = column[0];
-            t[1][x] = column[1];
-        }
-        VECTOR bias = w->bias != NULL ? LOAD(w->bias + k) : SET(0);
-#pragma GCC unroll 2
-        for (int y = 0; y < 2; y++) {
-            VECTOR row[2];
-            NAME(times_a)(t[y], row);
-#pragma GCC unroll 2
-            for (int x = 0; x < 2; x++) {
-                row[x] = ADD(row[x], bias);
-                if (w->relu)
-                    row[x] = MAX(SET(0), row[x]);
-                WRITE((NUMBER *)w->out[2 * y + x] + k, row[x]);
-            }
-        }
-    }
+INLINE void NAME(times_a_4)(const VECTOR m[6], VECTOR y[4]) {
+    VECTOR sum = ADD(m[1], m[2]), sum_q = ADD(m[3], m[4]);
+    VECTOR difference = SUB(m[1], m[2]), difference_q = SUB(m[3], m[4]);
+    y[0] = ADD(m[0], ADD(sum, sum_q));
+    y[1] = FMA(SET(P1), difference, MUL(SET(Q1), difference_q));
+    y[2] = FMA(SET(P2), sum, MUL(SET(Q2), sum_q));
+    y[3] = ADD(m[5], FMA(SET(P3), difference, MUL(SET(Q3), difference_q)));
 }
 
-ISA static void NAME(grad)(const kn_winograd_grad *w) {
-    for (int64_t k = 0; k < w->channels; k += LANES) {
-        VECTOR t[4][2];
-#pragma GCC unroll 2
-        for (int x = 0; x < 2; x++) {
-            VECTOR y[2] = {READ((const NUMBER *)w->in[x] + k),
-                           READ((const NUMBER *)w->in[2 + x] + k)};
-            VECTOR column[4];
-            NAME(times_a_back)(y, column);
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                t[i][x] = column[i];
-        }
-#pragma GCC unroll 4
-        for (int y = 0; y < 4; y++) {
-            VECTOR row[4];
-            NAME(times_a_back)(t[y], row);
-#pragma GCC unroll 4
-            for (int x = 0; x < 4; x++)
-                WRITE((NUMBER *)w->out + (4 * y + x) * w->step + k, row[x]);
-        }
-    }
+INLINE void NAME(times_a_back_4)(const VECTOR y[4], VECTOR m[6]) {
+    VECTOR even = FMA(SET(P2), y[2], y[0]), odd = FMA(SET(P3), y[3], MUL(SET(P1), y[1]));
+    m[0] = y[0];
+    m[1] = ADD(even, odd);
+    m[2] = SUB(even, odd);
+    even = FMA(SET(Q2), y[2], y[0]);
+    odd = FMA(SET(Q3), y[3], MUL(SET(Q1), y[1]));
+    m[3] = ADD(even, odd);
+    m[4] = SUB(even, odd);
+    m[5] = y[3];
 }
 
-ISA static void NAME(weights)(const float *g, int64_t step, float *u) {
-    for (int k = 0; k < KN_PANEL; k += LANES) {
-        VECTOR t[4][3];
-#pragma GCC unroll 3
-        for (int x = 0; x < 3; x++) {
-            VECTOR d[3], column[4];
-#pragma GCC unroll 3
-            for (int y = 0; y < 3; y++)
-                d[y] = LOAD(g + (3 * y + x) * KN_PANEL + k);
-            NAME(times_g)(d, column);
-#pragma GCC unroll 4
-            for (int y = 0; y < 4; y++)
-                t[y][x] = column[y];
-        }
-#pragma GCC unroll 4
-        for (int y = 0; y < 4; y++) {
-            VECTOR row[4];
-            NAME(times_g)(t[y], row);
-#pragma GCC unroll 4
-            for (int x = 0; x < 4; x++)
-                STORE(u + (4 * y + x) * step + k, row[x]);
-        }
-    }
+INLINE void NAME(times_g_4)(const VECTOR g[3], VECTOR u[6]) {
+    VECTOR even = MUL(SET(GP), FMA(SET(P2), g[2], g[0])), odd = MUL(SET(GP * P1), g[1]);
+    u[0] = g[0];
+    u[1] = ADD(even, odd);
+    u[2] = SUB(even, odd);
+    even = MUL(SET(GQ), FMA(SET(Q2), g[2], g[0]));
+    odd = MUL(SET(GQ * Q1), g[1]);
+    u[3] = ADD(even, odd);
+    u[4] = SUB(even, odd);
+    u[5] = g[2];
 }
 
-ISA static void NAME(weights_grad)(const float *u, int64_t step, float *g) {
-    for (int k = 0; k < KN_PANEL; k += LANES) {
-        VECTOR t[3][4];
-#pragma GCC unroll 4
-        for (int x = 0; x < 4; x++) {
-            VECTOR d[4], column[3];
-#pragma GCC unroll 4
-            for (int y = 0; y < 4; y++)
-                d[y] = LOAD(u + (4 * y + x) * step + k);
-            NAME(times_g_back)(d, column);
-#pragma GCC unroll 3
-            for (int y = 0; y < 3; y++)
-                t[y][x] = column[y];
-        }
-#pragma GCC unroll 3
-        for (int y = 0; y < 3; y++) {
-            VECTOR row[3];
-            NAME(times_g_back)(t[y], row);
-#pragma GCC unroll 3
-            for (int x = 0; x < 3; x++)
-                STORE(g + (3 * y + x) * KN_PANEL + k, row[x]);
-        }
-    }
+INLINE void NAME(times_g_back_4)(const VECTOR u[6], VECTOR g[3]) {
+    VECTOR sum = MUL(SET(GP), ADD(u[1], u[2])), sum_q = MUL(SET(GQ), ADD(u[3], u[4]));
+    VECTOR difference = SUB(u[1], u[2]), difference_q = SUB(u[3], u[4]);
+    g[0] = ADD(u[0], ADD(sum, sum_q));
+    g[1] = FMA(SET(GP * P1), difference, MUL(SET(GQ * Q1), difference_q));
+    g[2] = ADD(u[5], FMA(SET(P2), sum, MUL(SET(Q2), sum_q)));
 }
 
-static const kn_winograd_kernels NAME(kernels) = {NAME(in), NAME(out), NAME(grad), NAME(weights),
-                                                  NAME(weights_grad)};
+#define SIDE     4
+#define OF(what) NAME(what##_4)
+#include "backend/winograd_square.h"
 
+#endif
+
+#undef INLINE
 #undef ISA
 #undef VECTOR
 #undef LANES
@@ -195,3 +126,5 @@ static const kn_winograd_kernels NAME(kernels) = {NAME(in), NAME(out), NAME(grad
 #undef SUB
 #undef MUL
 #undef MAX
+#undef FMA
+#undef LARGE

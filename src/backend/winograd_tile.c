@@ -10,6 +10,17 @@
 
 #include <immintrin.h>
 
+/* Of squares of four by four: the points p = 3/4 and q = 4/3, their powers, and what G divides by:
+ * the product of a point's differences from the others. */
+#define P1 0.75f
+#define P2 0.5625f
+#define P3 0.421875f
+#define Q1 (4.0f / 3)
+#define Q2 (16.0f / 9)
+#define Q3 (64.0f / 27)
+#define GP (1 / (2 * P2 * (P2 - Q2)))
+#define GQ (1 / (2 * Q2 * (Q2 - P2)))
+
 #define ISA        __attribute__((target("avx2,fma")))
 #define VECTOR     __m256
 #define LANES      8
@@ -24,6 +35,8 @@
 #define SUB        _mm256_sub_ps
 #define MUL        _mm256_mul_ps
 #define MAX        _mm256_max_ps
+#define FMA        _mm256_fmadd_ps
+#define LARGE
 #include "backend/winograd_lanes.h"
 
 #define ISA        __attribute__((target("avx512f")))
@@ -40,6 +53,8 @@
 #define SUB        _mm512_sub_ps
 #define MUL        _mm512_mul_ps
 #define MAX        _mm512_max_ps
+#define FMA        _mm512_fmadd_ps
+#define LARGE
 #include "backend/winograd_lanes.h"
 
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
@@ -68,18 +83,22 @@ BF16 static inline __attribute__((always_inline)) void write_halves(kn_bf16 *at,
 #define SUB        _mm512_sub_ps
 #define MUL        _mm512_mul_ps
 #define MAX        _mm512_max_ps
+#define FMA        _mm512_fmadd_ps
 #include "backend/winograd_lanes.h"
 
-const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile) {
+const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile, int side) {
     if (tile->unit > 1)
-        return &kernels_bf16;
-    return tile->wide ? &kernels_16 : &kernels_8;
+        return &kernels_2_bf16;
+    if (tile->wide)
+        return side == 4 ? &kernels_4_16 : &kernels_2_16;
+    return side == 4 ? &kernels_4_8 : &kernels_2_8;
 }
 
 #else
 
-const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile) {
+const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile, int side) {
     (void)tile;
+    (void)side;
     return NULL;
 }
 
