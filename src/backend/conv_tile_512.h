@@ -161,12 +161,13 @@ INLINE void gradient(const kn_gradient_tile *t, const int panels) {
                 sum[1][r] = PRODUCT(sum[1][r], a[r] + at, second);
         }
     }
+    /* Loops that always run to their end: else clang keeps the sums in memory. */
 #pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
+    for (int p = 0; p < 2; p++)
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
-            if (r >= t->rows)
-                break;
+            if (p >= panels || r >= t->rows)
+                continue;
             float *to = t->sums[p] + r * KN_PANEL;
             _mm512_store_ps(to, t->add ? _mm512_add_ps(sum[p][r], _mm512_load_ps(to)) : sum[p][r]);
         }

@@ -53,8 +53,10 @@ KN_MULTIVERSION static void relu(int64_t n, const kn_bf16 *restrict x, kn_bf16 *
 
 KN_MULTIVERSION static void relu_grad(int64_t n, const kn_bf16 *restrict y,
                                       const kn_bf16 *restrict dy, kn_bf16 *restrict dx) {
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = kn_bf16_value(y[i]) <= 0 ? 0 : dy[i];
+    for (int64_t i = 0; i < n; i++) {
+        kn_bf16 g = dy[i]; /* read in any case: else clang makes no vectors of it */
+        dx[i] = kn_bf16_value(y[i]) <= 0 ? 0 : g;
+    }
 }
 
 KN_MULTIVERSION static void add(int64_t n, const kn_bf16 *a, const kn_bf16 *b, kn_bf16 *y) {

@@ -133,8 +133,10 @@ kn_status kn_cpu_unary(kn_device *d, kn_unary_kind kind, int64_t n, const float 
 }
 
 KN_MULTIVERSION static void relu_grad_range(const float *y, const float *dy, float *dx, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = y[i] <= 0 ? 0 : dy[i];
+    for (int64_t i = 0; i < n; i++) {
+        float g = dy[i]; /* read in any case: else clang makes no vectors of it */
+        dx[i] = y[i] <= 0 ? 0 : g;
+    }
 }
 
 KN_MULTIVERSION static void swish_grad_range(const float *x, const float *dy, float *dx,
