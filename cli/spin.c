@@ -1,7 +1,7 @@
 /* spin.c - see spin.h. By default libgomp's threads turn in a loop for milliseconds after each
  * piece of work, on processors that the loader's threads and other programs need. Sleeping at once
  * costs a wake-up at every convolution. In between lies a wait about as long as the gap between two
- * pieces; ten times this one costs a training beside a busy program half its speed again
+ * pieces; with ten times this one an epoch beside a busy program takes a third longer
  * (docs/performance.md). */
 #include "spin.h"
 
