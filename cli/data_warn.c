@@ -13,12 +13,13 @@ static void warn_of(session *s, int count, const char *one, const char *several,
                     const char *first) {
     char text[sizeof((kn_error *)0)->message], number[NUMBER_TEXT];
     const char *path = first != NULL ? first : "a path that is too long";
+    if (count == 0)
+        return;
     if (count == 1)
         snprintf(text, sizeof text, "%s: %s", path, one);
     else
         snprintf(text, sizeof text, "%s and %s %s", path, number_text(count - 1, number), several);
-    if (count > 0)
-        report_warning(&s->r, text);
+    report_warning(&s->r, text);
 }
 
 void data_warn_passed_over(session *s, const kn_files *files) {

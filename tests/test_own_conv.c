@@ -123,6 +123,23 @@ static void check_shape(place *p, size_t i, const char *name) {
         free(all[a]);
 }
 
+/* Squares of four by four are among the shapes, in all passes; in bf16 those of two by two. */
+static void shapes_take_both_squares(void **state) {
+    (void)state;
+    int passes[5] = {0}, halves[5] = {0};
+    need_tiles();
+    for (size_t i = 0; i < KN_COUNT(shapes); i++) {
+        kn_conv_dims c = sized(shapes[i]);
+        kn_correlation k = kn_correlation_forward(&c);
+        int forward = kn_winograd_side(kn_tile_best(), &k);
+        passes[forward] += forward == kn_winograd_gradient_side(kn_tile_best(), &c);
+        if (kn_tile_bf16_best() != NULL)
+            halves[kn_winograd_gradient_side(kn_tile_bf16_best(), &c)]++;
+    }
+    assert_true(passes[0] > 0 && passes[2] > 0 && passes[4] > 0);
+    assert_int_equal(halves[4], 0);
+}
+
 static void every_shape_gives_the_references_numbers(void **state) {
     (void)state;
     static const int threads[] = {1, 2, 5};
@@ -377,6 +394,7 @@ static void every_product_gives_the_references_numbers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shapes_take_both_squares),
         cmocka_unit_test(every_shape_gives_the_references_numbers),
         cmocka_unit_test(every_shape_gives_the_references_numbers_in_bf16),
         cmocka_unit_test(a_pass_gives_the_same_bits_again),

@@ -30,7 +30,7 @@ KN_MULTIVERSION static void NAME(add_masked)(int64_t rows, int64_t channels,
                                              float *restrict sum, float *restrict product) {
     for (int64_t r = 0; r < rows; r++, x += channels, y += channels, dy += channels)
         for (int64_t c = 0; c < channels; c++) {
-            float all = GET(dy[c]), g = GET(y[c]) <= 0 ? 0 : all;
+            float grad = GET(dy[c]), g = GET(y[c]) <= 0 ? 0 : grad;
             sum[c] += g;
             product[c] += g * (GET(x[c]) - mean[c]);
         }
@@ -39,8 +39,8 @@ KN_MULTIVERSION static void NAME(add_masked)(int64_t rows, int64_t channels,
 KN_MULTIVERSION static void NAME(mask)(int64_t n, const NUMBER *restrict y,
                                        const NUMBER *restrict dy, NUMBER *restrict g) {
     for (int64_t i = 0; i < n; i++) {
-        float all = GET(dy[i]); /* read in any case: else clang makes no vectors of it */
-        g[i] = PUT(GET(y[i]) <= 0 ? 0 : all);
+        float grad = GET(dy[i]); /* read in any case: else clang makes no vectors of it */
+        g[i] = PUT(GET(y[i]) <= 0 ? 0 : grad);
     }
 }
 
@@ -96,7 +96,7 @@ KN_MULTIVERSION static void NAME(grad_masked_rows)(int64_t rows, const norm_job 
     int64_t channels = job->dims->channels;
     for (int64_t r = 0; r < rows; r++, x += channels, y += channels, dy += channels, dx += channels)
         for (int64_t c = 0; c < channels; c++) {
-            float all = GET(dy[c]), g = GET(y[c]) <= 0 ? 0 : all;
+            float grad = GET(dy[c]), g = GET(y[c]) <= 0 ? 0 : grad;
             dx[c] = PUT(a[c] * g - (b[c] * (GET(x[c]) - mean[c]) + k[c]));
         }
 }

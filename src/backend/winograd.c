@@ -23,14 +23,23 @@ enum { FEW = 64, GROUP = 128 };
  * are twice as many again, which so many products have to be worth. */
 enum { LEAST_SQUARES = 16, LEAST_SQUARES_BF16 = 32, LEAST_SAVED = 800 };
 
+static int64_t squares_of(int64_t n, int64_t h, int64_t w, int side) {
+    return n * ((h + side - 1) / side) * ((w + side - 1) / side);
+}
+
+int kn_winograd_choose(const kn_tile_kernels *tile, int64_t n, int64_t h, int64_t w,
+                       int64_t squares, int64_t saved) {
+    int64_t two = squares_of(n, h, w, 2), four = squares_of(n, h, w, 4);
+    if (two < squares)
+        return 0;
+    return tile->unit == 1 && 16 * two - 36 * four >= saved ? 4 : 2;
+}
+
 int kn_winograd_side(const kn_tile_kernels *tile, const kn_correlation *c) {
     int64_t least = tile->unit > 1 ? LEAST_SQUARES_BF16 : LEAST_SQUARES;
     bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
                c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0;
-    if (!can || kn_winograd_squares(c->n, c->grid_h, c->grid_w, 2) < least)
-        return 0;
-    bool large = tile->unit == 1 && kn_winograd_saved(c->n, c->grid_h, c->grid_w) >= LEAST_SAVED;
-    return large ? 4 : 2;
+    return can ? kn_winograd_choose(tile, c->n, c->grid_h, c->grid_w, least, LEAST_SAVED) : 0;
 }
 
 /* ---- weights ---- */
@@ -247,7 +256,7 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
                   .size = UNIT / tile->unit,
                   .across = (c->grid_w + side - 1) / side,
                   .down = (c->grid_h + side - 1) / side,
-                  .squares = kn_winograd_squares(c->n, c->grid_h, c->grid_w, side)};
+                  .squares = squares_of(c->n, c->grid_h, c->grid_w, side)};
     if (a.squares == 0)
         return KN_OK;
     int64_t places = a.kernels->places;

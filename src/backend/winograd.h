@@ -22,14 +22,9 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
                                int side, const void *x, const void *dy, float *dw);
 
-/* Squares of n images of h x w results. */
-static inline int64_t kn_winograd_squares(int64_t n, int64_t h, int64_t w, int side) {
-    return n * ((h + side - 1) / side) * ((w + side - 1) / side);
-}
-
-/* What squares of four by four save: products for each input and output channel. */
-static inline int64_t kn_winograd_saved(int64_t n, int64_t h, int64_t w) {
-    return 16 * kn_winograd_squares(n, h, w, 2) - 36 * kn_winograd_squares(n, h, w, 4);
-}
+/* Of n images of h x w results: 4 where squares of four by four save so many products for each
+ * input and output channel, 2 where there are so many of two by two, else 0. */
+int kn_winograd_choose(const kn_tile_kernels *tile, int64_t n, int64_t h, int64_t w,
+                       int64_t squares, int64_t saved);
 
 #endif

@@ -46,9 +46,7 @@ typedef struct gradient {
 int kn_winograd_gradient_side(const kn_tile_kernels *tile, const kn_conv_dims *c) {
     bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
                c->out % KN_PANEL == 0;
-    if (!can || kn_winograd_squares(c->n, c->out_h, c->out_w, 2) < LEAST_SQUARES)
-        return 0;
-    return tile->unit == 1 && kn_winograd_saved(c->n, c->out_h, c->out_w) >= LEAST_SAVED ? 4 : 2;
+    return can ? kn_winograd_choose(tile, c->n, c->out_h, c->out_w, LEAST_SQUARES, LEAST_SAVED) : 0;
 }
 
 /* ---- transforms ---- */
@@ -73,9 +71,8 @@ static void find_window(const gradient *g, int64_t square, const void *in[KN_PLA
     int64_t image = square / (g->across * g->down), side = g->kernels->side;
     int64_t y = square / g->across % g->down * side, x = square % g->across * side;
     const char *from = g->x + image * c->h * c->w * c->in * g->size;
-    int64_t none[3] = {0, 0, 0}, all[3] = {c->h, c->w, c->in};
-    find(g, from, image < c->n ? all : none, y - c->padding, x - c->padding, g->kernels->window,
-         in);
+    int64_t of[3] = {image < c->n ? c->h : 0, c->w, c->in}; /* none: all of it is outside */
+    find(g, from, of, y - c->padding, x - c->padding, g->kernels->window, in);
 }
 
 static void find_grad(const gradient *g, int64_t square, const void *in[KN_SIDE * KN_SIDE]) {
@@ -83,8 +80,8 @@ static void find_grad(const gradient *g, int64_t square, const void *in[KN_SIDE 
     int64_t image = square / (g->across * g->down), side = g->kernels->side;
     int64_t y = square / g->across % g->down * side, x = square % g->across * side;
     const char *from = g->dy + image * c->out_h * c->out_w * c->out * g->size;
-    int64_t none[3] = {0, 0, 0}, all[3] = {c->out_h, c->out_w, c->out};
-    find(g, from, image < c->n ? all : none, y, x, g->kernels->side, in);
+    int64_t of[3] = {image < c->n ? c->out_h : 0, c->out_w, c->out};
+    find(g, from, of, y, x, g->kernels->side, in);
 }
 
 /* Unit i of those at hand is a square. */

@@ -1,7 +1,7 @@
 /* winograd_lanes.h - the transforms of winograd_tile.h for one width of vectors and one kind of
  * pixels; winograd_tile.c includes this once for each. It defines ISA, VECTOR, LANES,
  * NAME(function), NUMBER (of a pixel), READ and WRITE of those, LOAD and STORE of f32, SET, ADD,
- * SUB, MUL, MAX, FMA(a, b, c) = a b + c, and LARGE where there are squares of four by four, too. No
+ * SUB, MUL and MAX; and, where there are squares of four by four, too, FMA(a, b, c) = a b + c. No
  * guard: it is meant to be read in several times. */
 
 #define INLINE ISA static inline __attribute__((always_inline))
@@ -47,7 +47,7 @@ INLINE void NAME(times_g_back_2)(const VECTOR u[4], VECTOR g[3]) {
 #define OF(what) NAME(what##_2)
 #include "backend/winograd_square.h"
 
-#ifdef LARGE
+#ifdef FMA
 
 /* ---- four by four: with p = 3/4 and q = 4/3, p q = 1 ---- */
 
@@ -127,4 +127,3 @@ INLINE void NAME(times_g_back_4)(const VECTOR u[6], VECTOR g[3]) {
 #undef MUL
 #undef MAX
 #undef FMA
-#undef LARGE

@@ -36,7 +36,6 @@
 #define MUL        _mm256_mul_ps
 #define MAX        _mm256_max_ps
 #define FMA        _mm256_fmadd_ps
-#define LARGE
 #include "backend/winograd_lanes.h"
 
 #define ISA        __attribute__((target("avx512f")))
@@ -54,7 +53,6 @@
 #define MUL        _mm512_mul_ps
 #define MAX        _mm512_max_ps
 #define FMA        _mm512_fmadd_ps
-#define LARGE
 #include "backend/winograd_lanes.h"
 
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
@@ -83,7 +81,6 @@ BF16 static inline __attribute__((always_inline)) void write_halves(kn_bf16 *at,
 #define SUB        _mm512_sub_ps
 #define MUL        _mm512_mul_ps
 #define MAX        _mm512_max_ps
-#define FMA        _mm512_fmadd_ps
 #include "backend/winograd_lanes.h"
 
 const kn_winograd_kernels *kn_winograd_for(const kn_tile_kernels *tile, int side) {
