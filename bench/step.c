@@ -4,9 +4,10 @@
  *
  * MODEL is simple_cnn, on BATCH (128) pictures of SIDE x SIDE (64), OPT is sgd (or adamw, muon;
  * none: the pictures' classes are predicted), DTYPE f32 (or bf16), if not given. Each part's median
- * over STEPS steps (200), after a tenth as many to warm up. Convolutions and normalisations are
- * timed inside the step, by a device table that notes the time around each pass; the share of the
- * convolutions' arithmetic in the time is in GFLOP/s. */
+ * over STEPS steps (200), after a tenth as many to warm up. Convolutions ("normed": with the
+ * normalisation that follows) and normalisations are timed inside the step, by a device table that
+ * notes the time around each pass; the share of the convolutions' arithmetic in the time is in
+ * GFLOP/s. */
 #include "backend/backend.h"
 
 #include <kiln/data.h>
@@ -101,12 +102,18 @@ static kn_status normalised(double began, kn_status status) {
     return status;
 }
 
-/* The five passes for one type of activations, around those of a table. */
+/* The six passes for one type of activations, around those of a table. */
 #define TIMED(name, table, number)                                                                 \
     static kn_status name##_conv(kn_device *d, const kn_conv_dims *c, const number *x,             \
                                  kn_weights w, const float *bias, bool relu, number *y) {          \
         double began = now();                                                                      \
         return convolved("forward", began, c, table->conv(d, c, x, w, bias, relu, y));             \
+    }                                                                                              \
+    static kn_status name##_conv_norm(                                                             \
+        kn_device *d, const kn_conv_dims *c, const number *x, kn_weights w, const kn_norm_dims *n, \
+        const kn_norm_state *state, const number *residual, number *y) {                           \
+        double began = now();                                                                      \
+        return convolved("normed", began, c, table->conv_norm(d, c, x, w, n, state, residual, y)); \
     }                                                                                              \
     static kn_status name##_conv_data(kn_device *d, const kn_conv_dims *c, const number *dy,       \
                                       kn_weights w, number *dx) {                                  \
@@ -137,6 +144,7 @@ static void time_passes(kn_device *d) {
     plain = d->ops;
     timed = *plain;
     timed.conv = f32_conv;
+    timed.conv_norm = plain->conv_norm != NULL ? f32_conv_norm : NULL;
     timed.conv_grad_data = f32_conv_data;
     timed.conv_grad_weights = f32_conv_weights;
     timed.batch_norm = f32_norm;
@@ -147,6 +155,7 @@ static void time_passes(kn_device *d) {
     plain_bf16 = d->bf16;
     timed_bf16 = *plain_bf16;
     timed_bf16.conv = bf16_conv;
+    timed_bf16.conv_norm = plain_bf16->conv_norm != NULL ? bf16_conv_norm : NULL;
     timed_bf16.conv_grad_data = bf16_conv_data;
     timed_bf16.conv_grad_weights = bf16_conv_weights;
     timed_bf16.batch_norm = bf16_norm;

@@ -204,21 +204,35 @@ static void add_everywhere(kn_module *m, int *calls, int *modules) {
         add_everywhere(kn_module_child_at(m, i), calls, modules);
 }
 
-/* Watched everywhere, every module is called and every fusion is off: the bits are the same. */
+static void answer(kn_ctx *ctx, kn_module *model, bool training, float *out) {
+    bool was = kn_grad_enable(ctx, training);
+    kn_module_train(model, training);
+    check_read(ctx, kn_forward(model, pictures(ctx, 2)), 2 * CLASSES, out);
+    kn_grad_enable(ctx, was);
+    kn_step_end(ctx);
+}
+
+/* Watched everywhere, every module is called and every fusion is off, those of training and those
+ * of predicting: the bits are the same. */
 static void hooks_see_every_module_and_change_no_bit(void **state) {
     kn_ctx *ctx = *state;
     static const char *const names[] = {"resnet18", "xresnet50"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        float plain[2 * CLASSES], watched[2 * CLASSES];
+        float plain[2][2 * CLASSES], watched[2][2 * CLASSES];
         int calls = 0, modules = 0;
+        kn_named_list all;
         kn_module *model = kn_model_new(ctx, names[i], CLASSES);
-        check_read(ctx, kn_forward(model, pictures(ctx, 2)), 2 * CLASSES, plain);
-        kn_step_end(ctx);
+        assert_int_equal(kn_module_state_list(model, &all), KN_OK);
+        fill(ctx, &all);
+        answer(ctx, model, false, plain[0]);
+        answer(ctx, model, true, plain[1]);
+        fill(ctx, &all); /* the running statistics */
         add_everywhere(model, &calls, &modules);
-        check_read(ctx, kn_forward(model, pictures(ctx, 2)), 2 * CLASSES, watched);
-        kn_step_end(ctx);
+        answer(ctx, model, false, watched[0]);
+        answer(ctx, model, true, watched[1]);
         assert_memory_equal(plain, watched, sizeof plain);
-        assert_int_equal(calls, modules);
+        assert_int_equal(calls, 2 * modules);
+        kn_named_free(ctx, &all);
         kn_module_free(model);
     }
 }

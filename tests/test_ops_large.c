@@ -203,6 +203,70 @@ static void the_fused_relu_is_relu_bit_for_bit(void **state) {
     kn_step_end(ctx);
 }
 
+/* Of [n,side,side,in], kernels [out,in,kernel,kernel]: ways by which a device may go. */
+static const struct normed {
+    int n, side, in, out, kernel, stride;
+} normed[] = {{40, 8, 32, 32, 3, 1},  {2, 7, 32, 48, 3, 1}, {8, 8, 144, 128, 3, 1},
+              {2, 3, 144, 200, 3, 1}, {2, 9, 48, 24, 1, 1}, {1, 5, 96, 250, 1, 1},
+              {3, 15, 16, 33, 3, 2},  {2, 33, 3, 16, 3, 2}, {2, 6, 17, 5, 3, 1}};
+
+/* 0: in two calls; 1: in one; 2: in one that records. */
+static void run_normed(const struct normed *n, kn_dtype dtype, bool relu, bool add, int way,
+                       float *out) {
+    unsigned stream = 0;
+    int side = (n->side - 1) / n->stride + 1;
+    kn_shape shape[7] = {KN_SHAPE(n->n, n->side, n->side, n->in),
+                         KN_SHAPE(n->out, n->in, n->kernel, n->kernel),
+                         KN_SHAPE(n->out),
+                         KN_SHAPE(n->out),
+                         KN_SHAPE(n->out),
+                         KN_SHAPE(n->out),
+                         KN_SHAPE(n->n, side, side, n->out)};
+    kn_tensor *in[7];
+    for (int i = 0; i < 7; i++) {
+        int64_t count = kn_shape_numel(&shape[i]);
+        float *values = malloc((size_t)count * sizeof *values);
+        numbers_fill(i == 5 ? POSITIVE : WIDE, stream++, 0, count, values);
+        if (i == 0)
+            values[count / 2] = NAN; /* which stays visible */
+        in[i] = kn_from(ctx, KN_F32, shape[i], values);
+        free(values);
+        if (i == 0 || i == 6)
+            in[i] = kn_cast(ctx, in[i], dtype);
+    }
+    if (way == 2)
+        kn_require_grad(ctx, in[1]);
+    kn_conv2d_opts conv = {.stride = n->stride, .padding = n->kernel / 2};
+    kn_batch_norm_op_opts opts = {.running_mean = in[4], .running_var = in[5], .relu = relu};
+    opts.residual = add ? in[6] : NULL;
+    kn_tensor *y = way == 0 ? kn_batch_norm_op(ctx, kn_conv2d(ctx, in[0], in[1], NULL, conv), in[2],
+                                               in[3], opts)
+                            : kn_conv2d_norm(ctx, in[0], in[1], conv, in[2], in[3], opts);
+    check_good(ctx, "a normalised convolution");
+    check_read(ctx, kn_cast(ctx, y, KN_F32), kn_shape_numel(&shape[6]), out);
+    kn_step_end(ctx);
+}
+
+static void a_normalised_convolution_is_the_two_bit_for_bit(void **state) {
+    (void)state;
+    static float two[40 * 8 * 8 * 32], one[KN_COUNT(two)], recorded[KN_COUNT(two)];
+    kn_device *d = kn_device_open(ctx, test_device());
+    kn_device_use(ctx, d);
+    for (size_t i = 0; i < KN_COUNT(normed) * 8; i++) {
+        const struct normed *n = &normed[i / 8];
+        kn_dtype dtype = i & 4 ? KN_BF16 : KN_F32;
+        if (!kn_device_can(d, dtype))
+            continue;
+        run_normed(n, dtype, i & 1, i & 2, 0, two);
+        run_normed(n, dtype, i & 1, i & 2, 1, one);
+        run_normed(n, dtype, i & 1, i & 2, 2, recorded);
+        if (memcmp(two, one, sizeof two) != 0 || memcmp(two, recorded, sizeof two) != 0)
+            fail_msg("%d pictures of %d by %d, %d to %d, kernel %d, %s%s%s: other bits", n->n,
+                     n->side, n->side, n->in, n->out, n->kernel, kn_dtype_name(dtype),
+                     i & 1 ? ", relu" : "", i & 2 ? ", residual" : "");
+    }
+}
+
 /* Fails unless the convolution of x with w, both there, is the reference's. */
 static void check_conv(kn_tensor *x, kn_tensor *w, const char *what) {
     static float got[4096], want[4096], weights[4096];
@@ -272,6 +336,7 @@ int main(void) {
         cmocka_unit_test(large_rows_match_the_reference),
         cmocka_unit_test(the_same_call_gives_the_same_bits),
         cmocka_unit_test(the_fused_relu_is_relu_bit_for_bit),
+        cmocka_unit_test(a_normalised_convolution_is_the_two_bit_for_bit),
         cmocka_unit_test(packed_weights_follow_the_weights),
         cmocka_unit_test(exp_is_exact),
     };

@@ -102,7 +102,7 @@ static void check_shape(place *p, size_t i, const char *name) {
     for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
         kn_weights weights = {w, 7, (uint64_t)with};
         const float *b = with ? bias : NULL;
-        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, got), KN_OK);
+        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, NULL, got), KN_OK);
         assert_int_equal(kn_ref_conv(d, &c, x, weights, b, with, want), KN_OK);
         check_numbers(name, ys, got, want, tolerance);
         assert_int_equal(kn_own_conv_grad_weights(p->own, &c, x, dy, got, with ? got_bias : NULL),
@@ -210,7 +210,7 @@ static void check_shape_bf16(place *p, size_t i, const char *name) {
     for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
         kn_weights weights = {w, 7, (uint64_t)with};
         const float *b = with ? bias : NULL;
-        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, y), KN_OK);
+        assert_int_equal(kn_own_conv_forward(p->own, &c, x, weights, b, with, NULL, y), KN_OK);
         assert_int_equal(d->bf16->conv(d, &c, x, weights, b, with, want_y), KN_OK);
         check_halves(name, winograd, ys, y, want_y);
         assert_int_equal(kn_own_conv_grad_weights(p->own, &c, x, dy, dw, with ? db : NULL), KN_OK);
@@ -269,8 +269,8 @@ static void a_pass_gives_the_same_bits_again(void **state) {
         kn_own_conv_grad_weights(p.own, dims, x, dy, again, NULL);
         assert_memory_equal(once, again, (size_t)weights * sizeof *once);
         int64_t out = dims->n * dims->out_h * dims->out_w * dims->out;
-        kn_own_conv_forward(p.own, dims, x, w, NULL, false, once);
-        kn_own_conv_forward(p.own, dims, x, w, NULL, false, again);
+        kn_own_conv_forward(p.own, dims, x, w, NULL, false, NULL, once);
+        kn_own_conv_forward(p.own, dims, x, w, NULL, false, NULL, again);
         assert_memory_equal(once, again, (size_t)out * sizeof *once);
         kn_own_conv_grad_data(p.own, dims, dy, w, once);
         kn_own_conv_grad_data(p.own, dims, dy, w, again);
@@ -289,11 +289,11 @@ static void packed_weights_follow_the_version(void **state) {
     assert_true(open_place(&p, kn_tile_best(), 1));
     kn_conv_dims c = sized((kn_conv_dims){1, 4, 4, 16, 16, 3, 3, 1, 1, 0, 0});
     float *x = some(1, 256), *w = some(2, 2304), *first = some(3, 256), *then = some(4, 256);
-    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, first);
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, NULL, first);
     w[0] += 1;
-    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, then);
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 1}, NULL, false, NULL, then);
     assert_memory_equal(first, then, 256 * sizeof *first);
-    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 2}, NULL, false, then);
+    kn_own_conv_forward(p.own, &c, x, (kn_weights){w, 3, 2}, NULL, false, NULL, then);
     assert_memory_not_equal(first, then, 256 * sizeof *first);
     float *all[] = {x, w, first, then};
     for (size_t a = 0; a < KN_COUNT(all); a++)
@@ -322,7 +322,7 @@ static void a_pass_without_memory_leaves_nothing_behind(void **state) {
             for (int again = 0; again < 2; again++) {
                 memory.fail_at = again == 0 ? before + n : 0;
                 if (pass == 0)
-                    status = kn_own_conv_forward(own, &c, x, weights, NULL, false, got);
+                    status = kn_own_conv_forward(own, &c, x, weights, NULL, false, NULL, got);
                 else if (pass == 1)
                     status = kn_own_conv_grad_data(own, &c, dy, weights, got);
                 else
@@ -350,6 +350,68 @@ static void a_pass_without_memory_leaves_nothing_behind(void **state) {
     float *all[] = {x, w, dy, got, want};
     for (size_t a = 0; a < KN_COUNT(all); a++)
         free(all[a]);
+}
+
+/* ---- what follows ---- */
+
+typedef struct follower {
+    const char *y;
+    size_t size;          /* bytes of a number */
+    int64_t pixels, cols; /* of the result */
+    char *seen;
+    int *times;
+} follower;
+
+static void follow(const void *args, int64_t first, int64_t count, int64_t col, int64_t end) {
+    const follower *f = args;
+    assert_true(first >= 0 && count > 0 && first + count <= f->pixels);
+    assert_true(col >= 0 && col < end && end <= f->cols);
+    for (int64_t pixel = first; pixel < first + count; pixel++)
+        for (int64_t i = pixel * f->cols + col; i < pixel * f->cols + end; i++) {
+            memcpy(f->seen + (size_t)i * f->size, f->y + (size_t)i * f->size, f->size);
+            f->times[i]++;
+        }
+}
+
+static void check_follower(place *p, const kn_tile_kernels *tile, size_t shape) {
+    kn_conv_dims c = sized(shapes[shape]);
+    int64_t xs = c.n * c.h * c.w * c.in, pixels = c.n * c.out_h * c.out_w, ys = pixels * c.out;
+    float *x = some(1, xs), *w = some(2, c.out * c.in * c.kernel_h * c.kernel_w);
+    float *y = some(3, ys), *seen = some(4, ys);
+    kn_bf16 *half = halves_of(x, xs);
+    int *times = calloc((size_t)ys, sizeof *times);
+    size_t size = sizeof(float) / (size_t)tile->unit;
+    follower f = {(const char *)y, size, pixels, c.out, (char *)seen, times};
+    kn_conv_then then = {follow, &f};
+    assert_int_equal(kn_own_conv_forward(p->own, &c, tile->unit > 1 ? (const void *)half : x,
+                                         (kn_weights){w, 0, 0}, NULL, false, &then, y),
+                     KN_OK);
+    assert_memory_equal(y, seen, (size_t)ys * size);
+    for (int64_t i = 0; i < ys; i++)
+        if (times[i] != 1)
+            fail_msg("%s: shape %zu: number %lld was given %d times", tile->name, shape,
+                     (long long)i, times[i]);
+    void *all[] = {x, w, y, seen, half, times};
+    for (size_t a = 0; a < KN_COUNT(all); a++)
+        free(all[a]);
+}
+
+/* Each number of a result is given once, when it is what it will be. */
+static void what_follows_gets_each_result_once(void **state) {
+    (void)state;
+    const kn_tile_kernels *tiles[] = {kn_tile_nth(0), kn_tile_nth(1), kn_tile_bf16_best()};
+    need_tiles();
+    for (size_t k = 0; k < KN_COUNT(tiles); k++)
+        for (int threads = 1; tiles[k] != NULL && threads < 4; threads += 2) {
+            place p;
+            assert_true(open_place(&p, tiles[k], threads));
+            for (size_t i = 0; i < KN_COUNT(shapes); i++) {
+                kn_conv_dims c = sized(shapes[i]);
+                if (kn_own_conv_can(p.own, &c))
+                    check_follower(&p, tiles[k], i);
+            }
+            close_place(&p);
+        }
 }
 
 /* ---- products ---- */
@@ -400,6 +462,7 @@ int main(void) {
         cmocka_unit_test(a_pass_gives_the_same_bits_again),
         cmocka_unit_test(packed_weights_follow_the_version),
         cmocka_unit_test(a_pass_without_memory_leaves_nothing_behind),
+        cmocka_unit_test(what_follows_gets_each_result_once),
         cmocka_unit_test(every_product_gives_the_references_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -348,6 +348,21 @@ def norm_rows():
     row("batch_norm_op/eval_relu", norm_eval(True), X(2, 2, 2, 3), X(3), X(3), X(3), P(3))
 
 
+def conv_norm_rows():
+    def after(convolve, normalise):
+        return lambda x, weight, *rest: normalise(convolve(x, weight), *rest)
+
+    padded, strided = conv(1, 1), conv(2, 1)
+    operands = X(2, 4, 3, 3), X(4, 3, 3, 3), X(4), X(4)
+    row("conv2d_norm/training", after(padded, norm()), *operands)
+    operands = X(2, 5, 4, 3), X(3, 3, 3, 3), X(3), X(3), X(2, 3, 2, 3)
+    row("conv2d_norm/residual", after(strided, norm(relu=True)), *operands)
+    operands = X(1, 5, 4, 3), X(4, 3, 3, 3), X(4), X(4), X(4), P(4)
+    row("conv2d_norm/eval", after(padded, norm_eval()), *operands)
+    operands = X(2, 3, 2, 4), X(5, 4, 1, 1), X(5), X(5), X(5), P(5)
+    row("conv2d_norm/eval_relu", after(conv(), norm_eval(True)), *operands)
+
+
 def dropout(p):
     """The test's context has seed 1; layer 3, step 4; 6 is KN_RANDOM_DROPOUT."""
 
@@ -486,7 +501,7 @@ def wrapped(file, words):
 def main():
     for make in (
         binary_rows, unary_rows, shape_rows, reduce_rows, gather_rows, product_rows, conv_rows,
-        pool_rows, norm_rows, dropout_rows, softmax_rows, loss_rows,
+        pool_rows, norm_rows, conv_norm_rows, dropout_rows, softmax_rows, loss_rows,
         cross_entropy_with_rows,
     ):
         make()

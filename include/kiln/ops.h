@@ -118,6 +118,12 @@ typedef struct kn_batch_norm_op_opts {
 KN_API kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
                                    kn_batch_norm_op_opts opts);
 
+/* kn_batch_norm_op of kn_conv2d's result, bit for bit: x [N,H,W,I], weight [O,I,KH,KW], gamma and
+ * beta [O], the norm's residual [N,OH,OW,O] -> [N,OH,OW,O]. Where no gradient is recorded and the
+ * norm does not train, in one pass over the result, with no room for what lies between. */
+KN_API kn_tensor *kn_conv2d_norm(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_conv2d_opts conv,
+                                 kn_tensor *gamma, kn_tensor *beta, kn_batch_norm_op_opts norm);
+
 /* Each element is zero with probability p, else divided by 1 - p: Srivastava et al., "Dropout"
  * (2014). Which ones is a function of the context's seed, layer and step. p in [0, 1). */
 KN_API kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, uint32_t step);

@@ -218,6 +218,12 @@ struct kn_backend {
     kn_status (*batch_norm_grad)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
                                  const float *x, const float *y, const float *dy,
                                  const kn_norm_grads *grads);
+    /* Both at once, forward only: batch_norm by the running statistics of conv's result, without
+     * bias or relu of its own, bit for bit. s's mean and inv_std are room. NULL: no better than the
+     * two. */
+    kn_status (*conv_norm)(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
+                           const kn_norm_dims *n, const kn_norm_state *s, const float *residual,
+                           float *y);
     /* y = x / keep where a random number is below keep, else 0: its own gradient. */
     kn_status (*dropout)(kn_device *d, int64_t n, float keep, kn_dropout_place place,
                          const float *x, float *y);
@@ -328,6 +334,9 @@ struct kn_bf16_kernels {
     kn_status (*batch_norm_grad)(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
                                  const kn_bf16 *x, const kn_bf16 *y, const kn_bf16 *dy,
                                  const kn_norm_grads *grads);
+    kn_status (*conv_norm)(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x, kn_weights w,
+                           const kn_norm_dims *n, const kn_norm_state *s, const kn_bf16 *residual,
+                           kn_bf16 *y);
     kn_status (*max_pool)(kn_device *d, const kn_pool_dims *p, const kn_bf16 *x, kn_bf16 *y,
                           uint8_t *which);
     kn_status (*max_pool_grad)(kn_device *d, const kn_pool_dims *p, const uint8_t *which,

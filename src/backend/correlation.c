@@ -392,6 +392,9 @@ static void run_block(const void *args, int worker, int64_t item) {
         run_panels(a, panel, (int)(there < most ? there : most), taps, place, count,
                    room + a->waste_at);
     }
+    if (c->then != NULL)
+        c->then->run(c->then->args, begin, count, first * KN_PANEL,
+                     last * KN_PANEL < c->cols ? last * KN_PANEL : c->cols);
 }
 
 static size_t rounded(size_t bytes) {

@@ -6,6 +6,14 @@
 #include "backend/backend.h"
 #include "backend/conv_tile.h"
 
+/* What is done with results as soon as they are there, while a cache holds them: the threads call
+ * it once for each, with pixels [first, first + count) of all images' and their columns [col, end).
+ */
+typedef struct kn_conv_then {
+    void (*run)(const void *args, int64_t first, int64_t count, int64_t col, int64_t end);
+    const void *args;
+} kn_conv_then;
+
 /* out[n, out_y + out_step r, out_x + out_step c, :] for r < grid_h, c < grid_w is the sum over
  * y < kernel_h, x < kernel_w of in[n, in_y + in_step r + y, in_x + in_step c + x, :] (0 outside the
  * image) times weights[y,x]. */
@@ -18,6 +26,7 @@ typedef struct kn_correlation {
     /* Where the weight of window place (y,x) is among the plain ones: kernel place (first_y +
      * y_step y, first_x + y_step x), columns and depths so many numbers apart. */
     int64_t first_y, first_x, place_step, weights_w, col_step, depth_step;
+    const kn_conv_then *then; /* NULL: nothing; only of a forward pass */
 } kn_correlation;
 
 kn_correlation kn_correlation_forward(const kn_conv_dims *c);

@@ -3,6 +3,7 @@
  * reference kernels. */
 #include "backend/cpu_bf16.h"
 #include "backend/cpu_loops.h"
+#include "backend/cpu_norm.h"
 #include "backend/cpu_optim.h"
 #include "backend/onednn.h"
 #include "backend/own_conv.h"
@@ -141,8 +142,20 @@ enum { LEAST_CHANNELS = 1, LEAST_WIDE = 1, LEAST_WINDOW = 0 };
 static kn_status cpu_conv_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x, kn_weights w,
                                const float *bias, bool relu, kn_bf16 *y) {
     kn_own_conv *half = ((cpu_state *)d->state)->half;
-    return kn_own_conv_can(half, c) ? kn_own_conv_forward(half, c, x, w, bias, relu, y)
+    return kn_own_conv_can(half, c) ? kn_own_conv_forward(half, c, x, w, bias, relu, NULL, y)
                                     : kn_wide_kernels.conv(d, c, x, w, bias, relu, y);
+}
+
+static kn_status cpu_conv_norm_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
+                                    kn_weights w, const kn_norm_dims *n, const kn_norm_state *s,
+                                    const kn_bf16 *residual, kn_bf16 *y) {
+    kn_own_conv *half = ((cpu_state *)d->state)->half;
+    kn_norm_after after = kn_norm_after_of(n, s, residual, y, true);
+    kn_conv_then then = {kn_norm_after_some, &after};
+    if (kn_own_conv_can(half, c))
+        return kn_own_conv_forward(half, c, x, w, NULL, false, &then, y);
+    kn_status status = kn_wide_kernels.conv(d, c, x, w, NULL, false, y);
+    return status == KN_OK ? kn_norm_after_all(d, &after) : status;
 }
 
 static kn_status cpu_conv_grad_data_bf16(kn_device *d, const kn_conv_dims *c, const kn_bf16 *dy,
@@ -172,6 +185,7 @@ static const kn_bf16_kernels cpu_bf16 = {.unary = kn_cpu_unary_bf16,
                                          .conv = cpu_conv_bf16,
                                          .conv_grad_data = cpu_conv_grad_data_bf16,
                                          .conv_grad_weights = cpu_conv_grad_weights_bf16,
+                                         .conv_norm = cpu_conv_norm_bf16,
                                          .batch_norm = kn_cpu_batch_norm_bf16,
                                          .batch_norm_grad = kn_cpu_batch_norm_grad_bf16,
                                          .max_pool = kn_cpu_max_pool_bf16,
@@ -253,8 +267,20 @@ static bool by_own(const cpu_state *s, const kn_conv_dims *c) {
 static kn_status cpu_conv(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
                           const float *bias, bool relu, float *y) {
     cpu_state *s = d->state;
-    return by_own(s, c) ? kn_own_conv_forward(s->own, c, x, w, bias, relu, y)
+    return by_own(s, c) ? kn_own_conv_forward(s->own, c, x, w, bias, relu, NULL, y)
                         : library_conv(d, c, x, w, bias, relu, y);
+}
+
+static kn_status cpu_conv_norm(kn_device *d, const kn_conv_dims *c, const float *x, kn_weights w,
+                               const kn_norm_dims *n, const kn_norm_state *s, const float *residual,
+                               float *y) {
+    const cpu_state *state = d->state;
+    kn_norm_after after = kn_norm_after_of(n, s, residual, y, false);
+    kn_conv_then then = {kn_norm_after_some, &after};
+    if (by_own(state, c))
+        return kn_own_conv_forward(state->own, c, x, w, NULL, false, &then, y);
+    kn_status status = library_conv(d, c, x, w, NULL, false, y);
+    return status == KN_OK ? kn_norm_after_all(d, &after) : status;
 }
 
 static kn_status cpu_conv_grad_data(kn_device *d, const kn_conv_dims *c, const float *dy,
@@ -283,8 +309,8 @@ static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, cons
     .conv = cpu_conv, .conv_grad_data = cpu_conv_grad_data,                                        \
     .conv_grad_weights = cpu_conv_grad_weights, .mean_hw = kn_cpu_mean_hw,                         \
     .mean_hw_grad = kn_cpu_mean_hw_grad, .batch_norm = kn_cpu_batch_norm,                          \
-    .batch_norm_grad = kn_cpu_batch_norm_grad, .dropout = kn_cpu_dropout,                          \
-    .max_pool = kn_cpu_max_pool, .max_pool_grad = kn_cpu_max_pool_grad,                            \
+    .batch_norm_grad = kn_cpu_batch_norm_grad, .conv_norm = cpu_conv_norm,                         \
+    .dropout = kn_cpu_dropout, .max_pool = kn_cpu_max_pool, .max_pool_grad = kn_cpu_max_pool_grad, \
     .avg_pool = kn_cpu_avg_pool, .avg_pool_grad = kn_cpu_avg_pool_grad, .softmax = kn_ref_softmax, \
     .softmax_grad = kn_ref_softmax_grad, .logsumexp = kn_ref_logsumexp,                            \
     .logsumexp_grad = kn_ref_logsumexp_grad, .nll = kn_ref_nll, .nll_grad = kn_ref_nll_grad,       \

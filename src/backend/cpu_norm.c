@@ -5,8 +5,9 @@
  * Sums over rows run in parts, one a thread: within a part in short runs of f32, which then add up
  * in double. So a result depends on the number of threads, which is fixed for a run, and on nothing
  * else. */
-#include "backend/cpu_loops.h"
+#include "backend/cpu_norm.h"
 
+#include "backend/cpu_loops.h"
 #include "core/multiversion.h"
 
 #include <math.h>
@@ -151,6 +152,17 @@ static void part_of_result(const void *args, int part, int64_t begin, int64_t en
     job->kind->write_result(job, begin, end - begin);
 }
 
+static float running_inv_std(const kn_norm_dims *n, const kn_norm_state *s, int64_t c) {
+    return (float)(1 / sqrt((double)s->running_var[c] + n->eps));
+}
+
+/* What x is multiplied with, and what is added then. */
+static void scale_of(const kn_norm_state *s, int64_t c, float mean, float inv_std, float *a,
+                     float *b) {
+    *a = s->weight[c] * inv_std;
+    *b = s->bias[c] - mean * *a;
+}
+
 static kn_status forward(kn_device *d, norm_job *job) {
     const kn_norm_dims *n = job->dims;
     const kn_norm_state *s = job->state;
@@ -162,10 +174,9 @@ static kn_status forward(kn_device *d, norm_job *job) {
     for (int64_t c = 0; c < n->channels; c++) {
         if (!n->batch) {
             s->mean[c] = s->running_mean[c];
-            s->inv_std[c] = (float)(1 / sqrt((double)s->running_var[c] + n->eps));
+            s->inv_std[c] = running_inv_std(n, s, c);
         }
-        job->a[c] = s->weight[c] * s->inv_std[c];
-        job->b[c] = s->bias[c] - s->mean[c] * job->a[c];
+        scale_of(s, c, s->mean[c], s->inv_std[c], &job->a[c], &job->b[c]);
     }
     kn_cpu_in_parts(d, n->rows, job->parts, part_of_result, job);
     if (n->batch && s->batches != NULL)
@@ -185,6 +196,36 @@ kn_status kn_cpu_batch_norm_bf16(kn_device *d, const kn_norm_dims *n, const kn_n
     norm_job job = {
         .kind = &kind_bf16, .dims = n, .state = s, .x = x, .residual = residual, .out = y};
     return forward(d, &job);
+}
+
+/* ---- where the results lie ---- */
+
+kn_norm_after kn_norm_after_of(const kn_norm_dims *n, const kn_norm_state *s, const void *residual,
+                               void *y, bool half) {
+    for (int64_t c = 0; c < n->channels; c++)
+        scale_of(s, c, s->running_mean[c], running_inv_std(n, s, c), &s->inv_std[c], &s->mean[c]);
+    return (kn_norm_after){.rows = n->rows,
+                           .channels = n->channels,
+                           .a = s->inv_std,
+                           .b = s->mean,
+                           .floor = n->relu ? 0 : -INFINITY,
+                           .residual = residual,
+                           .y = y,
+                           .half = half};
+}
+
+void kn_norm_after_some(const void *after, int64_t first, int64_t count, int64_t col, int64_t end) {
+    const kn_norm_after *n = after;
+    (n->half ? some_here_bf16 : some_here_f32)(n, first, count, col, end);
+}
+
+static void rows_after(const void *args, int64_t begin, int64_t end) {
+    const kn_norm_after *n = args;
+    kn_norm_after_some(n, begin, end - begin, 0, n->channels);
+}
+
+kn_status kn_norm_after_all(kn_device *d, const kn_norm_after *after) {
+    return kn_cpu_over(d, after->rows, 1, after->rows * after->channels, rows_after, after);
 }
 
 /* ---- backward ---- */

@@ -75,6 +75,27 @@ KN_MULTIVERSION static void NAME(scale_add_rows)(int64_t rows, int64_t channels,
         }
 }
 
+/* The same in place, of some columns of rows that are `step` numbers apart. */
+KN_MULTIVERSION static void NAME(scale_here)(int64_t rows, int64_t step, int64_t cols, float floor,
+                                             const float *restrict a, const float *restrict b,
+                                             NUMBER *restrict y) {
+    for (int64_t r = 0; r < rows; r++, y += step)
+        for (int64_t c = 0; c < cols; c++) {
+            float value = GET(y[c]) * a[c] + b[c];
+            y[c] = PUT(value < floor ? floor : value);
+        }
+}
+
+KN_MULTIVERSION static void
+NAME(scale_add_here)(int64_t rows, int64_t step, int64_t cols, float floor, const float *restrict a,
+                     const float *restrict b, const NUMBER *restrict residual, NUMBER *restrict y) {
+    for (int64_t r = 0; r < rows; r++, y += step, residual += step)
+        for (int64_t c = 0; c < cols; c++) {
+            float value = (GET(y[c]) * a[c] + b[c]) + GET(residual[c]);
+            y[c] = PUT(value < floor ? floor : value);
+        }
+}
+
 /* dx = a g - (b (x - mean) + c): see reference_norm.c. */
 KN_MULTIVERSION static void NAME(grad_rows)(int64_t rows, const norm_job *job,
                                             const NUMBER *restrict x, const NUMBER *restrict g,
@@ -154,6 +175,16 @@ static void NAME(write_grad)(const norm_job *job, int64_t begin, int64_t rows) {
         NAME(grad_masked_rows)(rows, job, x, y + at, dy + at, dx);
     else
         NAME(grad_rows)(rows, job, x, dy + at, dx);
+}
+
+static void NAME(some_here)(const kn_norm_after *n, int64_t first, int64_t count, int64_t col,
+                            int64_t end) {
+    int64_t step = n->channels, at = first * step + col, cols = end - col;
+    NUMBER *y = (NUMBER *)n->y + at;
+    if (n->residual != NULL)
+        NAME(scale_add_here)
+    (count, step, cols, n->floor, n->a + col, n->b + col, (const NUMBER *)n->residual + at, y);
+    else NAME(scale_here)(count, step, cols, n->floor, n->a + col, n->b + col, y);
 }
 
 static const norm_kind NAME(kind) = {NAME(first_row), NAME(add_rows), NAME(write_result),

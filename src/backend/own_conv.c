@@ -124,8 +124,9 @@ bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
 }
 
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
-                              const float *bias, bool relu, void *y) {
+                              const float *bias, bool relu, const kn_conv_then *then, void *y) {
     kn_correlation k = kn_correlation_forward(c);
+    k.then = then;
     packed *p = pack_for(o, w.id, c, true, kn_winograd_side(o->tile, &k), packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;

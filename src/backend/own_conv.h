@@ -4,7 +4,7 @@
 #define KN_BACKEND_OWN_CONV_H
 
 #include "backend/backend.h"
-#include "backend/conv_tile.h"
+#include "backend/correlation.h"
 
 typedef struct kn_own_conv kn_own_conv;
 
@@ -18,8 +18,9 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id);
  * like. */
 bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c);
 
+/* then: NULL, or what is done with the results. */
 kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void *x, kn_weights w,
-                              const float *bias, bool relu, void *y);
+                              const float *bias, bool relu, const kn_conv_then *then, void *y);
 kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const void *dy, kn_weights w,
                                 void *dx);
 kn_status kn_own_conv_grad_weights(kn_own_conv *o, const kn_conv_dims *c, const void *x,

@@ -162,6 +162,32 @@ static void transform_out(const run_args *a, square s, const float *from, int wo
     a->kernels->out(&w);
 }
 
+/* So many squares from i on, up to `most`, lie beside each other in one image. */
+static int64_t beside(const run_args *a, int64_t i, int64_t most) {
+    int64_t left = a->across - i % a->across;
+    return left < most ? left : most;
+}
+
+/* Squares [begin, begin + count), whose sums begin at `from`: their results, and what follows them,
+ * as many as lie in a row at a time. */
+static void put_squares(const run_args *a, int64_t begin, int64_t count, const float *from,
+                        int worker) {
+    const kn_correlation *c = a->c;
+    for (int64_t i = begin, some; i < begin + count; i += some, from += some * c->cols) {
+        some = beside(a, i, begin + count - i);
+        for (int64_t s = 0; s < some; s++)
+            transform_out(a, square_at(a, i + s), from + s * c->cols, worker);
+        if (c->then == NULL)
+            continue;
+        square s = square_at(a, i);
+        int64_t width = some * a->kernels->side, bottom = s.y + a->kernels->side;
+        width = width < c->out_w - s.x ? width : c->out_w - s.x;
+        for (int64_t y = s.y; y < bottom && y < c->out_h; y++)
+            c->then->run(c->then->args, (s.image * c->out_h + y) * c->out_w + s.x, width, 0,
+                         c->cols);
+    }
+}
+
 /* Place f: the block's squares, a tile's rows at a time, times the panels of columns [col, end).
  * Beyond the last square there is room for whatever a tile leaves. */
 static void multiply(const run_args *a, int64_t f, int64_t count, int64_t col, int64_t end,
@@ -201,8 +227,7 @@ static void run_block(const void *args, int worker, int64_t item) {
         transform_in(a, square_at(a, begin + i), in + i * c->depth * a->size);
     for (int64_t f = 0; f < a->kernels->places; f++)
         multiply(a, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
-    for (int64_t i = 0; i < count; i++)
-        transform_out(a, square_at(a, begin + i), out + i * c->cols, worker);
+    put_squares(a, begin, count, out, worker);
 }
 
 /* ---- one block, shared ---- */
@@ -229,7 +254,7 @@ static void multiply_group(const void *args, int worker, int64_t item) {
 
 static void out_of_square(const void *args, int worker, int64_t i) {
     const run_args *a = args;
-    transform_out(a, square_at(a, i), (float *)(void *)a->room + i * a->c->cols, worker);
+    put_squares(a, i, 1, (float *)(void *)a->room + i * a->c->cols, worker);
 }
 
 static void run_shared(kn_device *d, const run_args *a) {

@@ -32,6 +32,16 @@ static kn_tensor *conv_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
     return c->act && !fuse ? kn_relu(ctx, y) : y;
 }
 
+static const kn_module_class conv_class;
+
+kn_tensor *kn_bare_conv(const kn_module *m, kn_conv2d_opts *opts) {
+    const conv_layer *c = (const conv_layer *)m;
+    if (m->cls != &conv_class || c->bias != NULL || c->act || kn_module_hooked(m))
+        return NULL;
+    *opts = (kn_conv2d_opts){.stride = c->stride, .padding = c->padding};
+    return kn_param_value(c->weight);
+}
+
 static void conv_describe(const kn_module *m, char *text, size_t size) {
     const conv_layer *c = (const conv_layer *)m;
     const int64_t *w = c->weight->value.shape.dim;

@@ -12,22 +12,21 @@ typedef struct batch_norm {
     double momentum, eps;
 } batch_norm;
 
-static kn_tensor *apply(kn_module *m, kn_tensor *x, kn_tensor *residual, bool relu) {
-    batch_norm *b = (batch_norm *)m;
-    return kn_batch_norm_op(m->state->ctx, x, kn_param_value(b->weight), kn_param_value(b->bias),
-                            (kn_batch_norm_op_opts){.running_mean = b->mean,
-                                                    .running_var = b->var,
-                                                    .batches = b->batches,
-                                                    .training = kn_module_training(m),
-                                                    .momentum = b->momentum,
-                                                    .eps = b->eps,
-                                                    .relu = relu,
-                                                    .residual = residual});
+static kn_batch_norm_op_opts opts_of(const batch_norm *b, kn_tensor *residual, bool relu) {
+    return (kn_batch_norm_op_opts){.running_mean = b->mean,
+                                   .running_var = b->var,
+                                   .batches = b->batches,
+                                   .training = kn_module_training(&b->base),
+                                   .momentum = b->momentum,
+                                   .eps = b->eps,
+                                   .relu = relu,
+                                   .residual = residual};
 }
 
 static kn_tensor *norm_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
-    (void)ctx;
-    return apply(m, x, NULL, false);
+    batch_norm *b = (batch_norm *)m;
+    return kn_batch_norm_op(ctx, x, kn_param_value(b->weight), kn_param_value(b->bias),
+                            opts_of(b, NULL, false));
 }
 
 static void norm_describe(const kn_module *m, char *text, size_t size) {
@@ -79,14 +78,20 @@ kn_tensor *kn_act_apply(kn_ctx *ctx, kn_act act, kn_tensor *x) {
     return x;
 }
 
-kn_tensor *kn_norm_act(kn_module *norm, kn_act act, kn_tensor *x, kn_tensor *residual) {
-    if (x == NULL)
-        return NULL;
+kn_tensor *kn_conv_norm_act(kn_module *conv, kn_module *norm, kn_act act, kn_tensor *x,
+                            kn_tensor *residual) {
     kn_ctx *ctx = norm->state->ctx;
-    if (norm->cls == &norm_class && !kn_module_hooked(norm)) {
-        bool relu = act == KN_ACT_RELU;
-        return kn_act_apply(ctx, relu ? KN_ACT_NONE : act, apply(norm, x, residual, relu));
+    batch_norm *b = (batch_norm *)norm;
+    kn_conv2d_opts how;
+    kn_tensor *weight = kn_bare_conv(conv, &how);
+    if (norm->cls != &norm_class || kn_module_hooked(norm)) {
+        kn_tensor *y = kn_forward(norm, kn_forward(conv, x));
+        return kn_act_apply(ctx, act, residual != NULL ? kn_add(ctx, y, residual) : y);
     }
-    kn_tensor *y = kn_forward(norm, x);
-    return kn_act_apply(ctx, act, residual != NULL ? kn_add(ctx, y, residual) : y);
+    bool relu = act == KN_ACT_RELU;
+    kn_tensor *gamma = kn_param_value(b->weight), *beta = kn_param_value(b->bias);
+    kn_batch_norm_op_opts opts = opts_of(b, residual, relu);
+    kn_tensor *y = weight != NULL ? kn_conv2d_norm(ctx, x, weight, how, gamma, beta, opts)
+                                  : kn_batch_norm_op(ctx, kn_forward(conv, x), gamma, beta, opts);
+    return kn_act_apply(ctx, relu ? KN_ACT_NONE : act, y);
 }

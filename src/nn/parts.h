@@ -5,6 +5,7 @@
 #include "nn/module.h"
 
 #include <kiln/layers.h>
+#include <kiln/ops.h>
 
 /* The end of a constructor: m, or NULL (and m freed) when something failed on the way. */
 kn_module *kn_made(kn_module *m, bool good);
@@ -15,9 +16,15 @@ kn_module *kn_sequence(kn_ctx *ctx, kn_module *const *modules, int count);
 /* act(x); x itself for KN_ACT_NONE. */
 kn_tensor *kn_act_apply(kn_ctx *ctx, kn_act act, kn_tensor *x);
 
-/* act(norm(x) + residual) of a kn_batch_norm, in one kernel where act is relu or none and nobody
- * watches norm; the bits are the same. residual may be NULL: none. */
-kn_tensor *kn_norm_act(kn_module *norm, kn_act act, kn_tensor *x, kn_tensor *residual);
+/* The weight of a kn_conv_layer without bias and activation that nobody watches, and how it goes
+ * over an image. NULL: m is no such. */
+kn_tensor *kn_bare_conv(const kn_module *m, kn_conv2d_opts *opts);
+
+/* act(norm(conv(x)) + residual) of a kn_conv_layer and a kn_batch_norm, in one kernel or two where
+ * act is relu or none and nobody watches them; the bits are the same. residual may be NULL: none.
+ */
+kn_tensor *kn_conv_norm_act(kn_module *conv, kn_module *norm, kn_act act, kn_tensor *x,
+                            kn_tensor *residual);
 
 /* A stage of a residual network: count blocks one after the other, as "0", "1", ...; the first has
  * the stride. make(ctx, user, in, out, stride) gives a block. */

@@ -18,16 +18,25 @@ typedef struct block {
     kn_module *shortcut; /* NULL: x itself */
 } block;
 
+static kn_tensor *shortcut_of(const block *b, kn_tensor *x) {
+    if (b->shortcut == NULL)
+        return x;
+    if (kn_module_hooked(b->shortcut))
+        return kn_forward(b->shortcut, x);
+    return kn_conv_norm_act(kn_module_child_at(b->shortcut, 0), kn_module_child_at(b->shortcut, 1),
+                            KN_ACT_NONE, x, NULL);
+}
+
 static kn_tensor *block_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
     block *b = (block *)m;
     (void)ctx;
     int last = b->convs - 1;
-    kn_tensor *residual = b->shortcut != NULL ? kn_forward(b->shortcut, x) : x, *y = x;
+    kn_tensor *residual = shortcut_of(b, x), *y = x;
     if (residual == NULL)
         return NULL;
     for (int i = 0; i < last; i++)
-        y = kn_norm_act(b->norm[i], KN_ACT_RELU, kn_forward(b->conv[i], y), NULL);
-    return kn_norm_act(b->norm[last], KN_ACT_RELU, kn_forward(b->conv[last], y), residual);
+        y = kn_conv_norm_act(b->conv[i], b->norm[i], KN_ACT_RELU, y, NULL);
+    return kn_conv_norm_act(b->conv[last], b->norm[last], KN_ACT_RELU, y, residual);
 }
 
 static const kn_module_class basic_class = {.name = "BasicBlock", .forward = block_forward};
@@ -96,8 +105,8 @@ typedef struct resnet {
 static kn_tensor *resnet_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {
     resnet *r = (resnet *)m;
     size_t mark = kn_step_mark(ctx);
-    x = kn_norm_act(r->norm, KN_ACT_RELU, kn_forward(r->conv, x), NULL); /* [N,H/2,W/2,64] */
-    x = kn_forward(r->pool, x);                                          /* [N,H/4,W/4,64] */
+    x = kn_conv_norm_act(r->conv, r->norm, KN_ACT_RELU, x, NULL); /* [N,H/2,W/2,64] */
+    x = kn_forward(r->pool, x);                                   /* [N,H/4,W/4,64] */
     for (int i = 0; i < 4; i++) {
         kn_step_release_since(ctx, mark, x); /* without a tape, what came before is done with */
         x = kn_forward(r->stage[i], x);      /* to [N,H/32,W/32,512], or 2048 with bottlenecks */

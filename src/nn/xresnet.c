@@ -26,7 +26,7 @@ typedef struct conv_norm {
 
 /* act(norm(conv(x)) + residual), act being the block's. */
 static kn_tensor *conv_norm_add(conv_norm *c, kn_act act, kn_tensor *x, kn_tensor *residual) {
-    return kn_norm_act(c->norm, act, kn_forward(c->conv, x), residual);
+    return kn_conv_norm_act(c->conv, c->norm, act, x, residual);
 }
 
 static kn_tensor *conv_norm_forward(kn_module *m, kn_ctx *ctx, kn_tensor *x) {

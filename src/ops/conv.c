@@ -7,23 +7,22 @@ typedef struct conv_args {
     bool relu;
 } conv_args;
 
-/* A step tensor as weights is packed each time; a parameter's copy lasts while its version does. */
-static kn_weights weights_of(const kn_tensor *w) {
+kn_weights kn_op_weights(const kn_tensor *w) {
     return (kn_weights){.data = kn_f32(w), .id = w->id, .version = kn_tensor_version(w)};
 }
 
 static kn_status run_forward(const kn_conv_dims *c, const kn_tensor *x, const kn_tensor *w,
                              const float *bias, bool relu, kn_tensor *y) {
     kn_device *d = x->device;
-    return x->dtype == KN_BF16 ? d->bf16->conv(d, c, x->data, weights_of(w), bias, relu, y->data)
-                               : d->ops->conv(d, c, x->data, weights_of(w), bias, relu, y->data);
+    return x->dtype == KN_BF16 ? d->bf16->conv(d, c, x->data, kn_op_weights(w), bias, relu, y->data)
+                               : d->ops->conv(d, c, x->data, kn_op_weights(w), bias, relu, y->data);
 }
 
 static kn_status run_grad_data(const kn_conv_dims *c, const kn_tensor *x, const kn_tensor *w,
                                const void *dy, void *dx) {
     kn_device *d = x->device;
-    return x->dtype == KN_BF16 ? d->bf16->conv_grad_data(d, c, dy, weights_of(w), dx)
-                               : d->ops->conv_grad_data(d, c, dy, weights_of(w), dx);
+    return x->dtype == KN_BF16 ? d->bf16->conv_grad_data(d, c, dy, kn_op_weights(w), dx)
+                               : d->ops->conv_grad_data(d, c, dy, kn_op_weights(w), dx);
 }
 
 static kn_status run_grad_weights(const kn_conv_dims *c, const kn_tensor *x, const void *dy,
@@ -84,9 +83,8 @@ static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
 
 static const kn_op op_conv2d = {"conv2d", conv_backward};
 
-/* The shape rule. False with the error set. */
-static bool conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const kn_tensor *bias,
-                      kn_conv2d_opts opts, kn_conv_dims *c) {
+bool kn_op_conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const kn_tensor *bias,
+                     kn_conv2d_opts opts, kn_conv_dims *c) {
     char a[KN_SHAPE_TEXT], b[KN_SHAPE_TEXT];
     kn_shape_text(&x->shape, a);
     kn_shape_text(&w->shape, b);
@@ -131,7 +129,7 @@ kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bi
     int count = bias != NULL ? 3 : 2;
     conv_args args = {.relu = opts.relu};
     if (!kn_op_mixed(ctx, "conv2d", in, count, 1) ||
-        !conv_dims(ctx, x, weight, bias, opts, &args.dims))
+        !kn_op_conv_dims(ctx, x, weight, bias, opts, &args.dims))
         return NULL;
     const kn_conv_dims *c = &args.dims;
     kn_tensor *y =

@@ -103,32 +103,45 @@ static void touch(kn_tensor *t) {
 
 enum { X_AND_RESIDUAL = 1 << 0 | 1 << 3 }; /* of in: activations */
 
+bool kn_op_norm(kn_ctx *ctx, const kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
+                kn_batch_norm_op_opts opts, kn_norm_dims *dims, kn_norm_state *state,
+                kn_tensor *room[2]) {
+    kn_tensor *rows[4];
+    int count = 0;
+    if (!norm_rows(ctx, weight, bias, opts, rows, &count) ||
+        !kn_op_inputs(ctx, "batch_norm", KN_F32, rows, count) ||
+        !norm_dims(ctx, x, rows, count, opts, dims) || !counter_fits(ctx, opts.batches, x->device))
+        return false;
+    room[0] = kn_tensor_new(ctx, x->device, KN_F32, weight->shape);
+    room[1] = room[0] != NULL ? kn_tensor_new(ctx, x->device, KN_F32, weight->shape) : NULL;
+    if (room[1] == NULL)
+        return false;
+    *state = (kn_norm_state){.weight = kn_f32(weight),
+                             .bias = kn_f32(bias),
+                             .running_mean = count == 4 ? kn_f32_out(rows[2]) : NULL,
+                             .running_var = count == 4 ? kn_f32_out(rows[3]) : NULL,
+                             .batches = opts.batches != NULL ? opts.batches->data : NULL,
+                             .mean = kn_f32_out(room[0]),
+                             .inv_std = kn_f32_out(room[1])};
+    return true;
+}
+
 kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias,
                             kn_batch_norm_op_opts opts) {
-    kn_tensor *in[4] = {x, weight, bias, opts.residual}, *rows[4];
-    int inputs = opts.residual != NULL ? 4 : 3, count = 0;
+    kn_tensor *in[4] = {x, weight, bias, opts.residual}, *room[2];
+    int inputs = opts.residual != NULL ? 4 : 3;
     norm_args args;
+    kn_norm_state state;
     assert(opts.residual != x || x == NULL); /* one gradient would overwrite the other */
     if (!kn_op_mixed(ctx, "batch_norm", in, inputs, X_AND_RESIDUAL) ||
-        !norm_rows(ctx, weight, bias, opts, rows, &count) ||
-        !kn_op_inputs(ctx, "batch_norm", KN_F32, rows, count) ||
-        !norm_dims(ctx, x, rows, count, opts, &args.dims))
+        !kn_op_norm(ctx, x, weight, bias, opts, &args.dims, &state, room))
         return NULL;
+    args.mean = room[0];
+    args.inv_std = room[1];
     kn_device *d = x->device;
-    if (!counter_fits(ctx, opts.batches, d))
-        return NULL;
     kn_tensor *y = kn_tensor_new(ctx, d, x->dtype, x->shape);
-    args.mean = y != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
-    args.inv_std = args.mean != NULL ? kn_tensor_new(ctx, d, KN_F32, weight->shape) : NULL;
-    if (args.inv_std == NULL)
+    if (y == NULL)
         return NULL;
-    kn_norm_state state = {.weight = kn_f32(weight),
-                           .bias = kn_f32(bias),
-                           .running_mean = count == 4 ? kn_f32_out(rows[2]) : NULL,
-                           .running_var = count == 4 ? kn_f32_out(rows[3]) : NULL,
-                           .batches = opts.batches != NULL ? opts.batches->data : NULL,
-                           .mean = kn_f32_out(args.mean),
-                           .inv_std = kn_f32_out(args.inv_std)};
     const void *residual = opts.residual != NULL ? opts.residual->data : NULL;
     kn_status status = x->dtype == KN_BF16
                            ? d->bf16->batch_norm(d, &args.dims, &state, x->data, residual, y->data)

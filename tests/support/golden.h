@@ -4,7 +4,7 @@
 
 #include <kiln/tensor.h>
 
-enum { GOLDEN_INPUTS = 5, GOLDEN_ROWS = 400, GOLDEN_NUMBERS = 60000, GOLDEN_WORD = 64 };
+enum { GOLDEN_INPUTS = 6, GOLDEN_ROWS = 400, GOLDEN_NUMBERS = 60000, GOLDEN_WORD = 64 };
 
 typedef struct golden {
     char name[GOLDEN_WORD];

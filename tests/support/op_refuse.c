@@ -18,6 +18,8 @@ static bool starts_with(const char *text, const char *start) {
 static bool optional(const op_row *row, int i) {
     if (starts_with(row->name, "batch_norm_op/"))
         return i > 2;
+    if (starts_with(row->name, "conv2d_norm/"))
+        return i > 3;
     return i == 2 && (starts_with(row->name, "conv2d/") || starts_with(row->name, "linear_op/") ||
                       row->run == run_cross_entropy_with);
 }

@@ -51,6 +51,20 @@ kn_tensor *run_cast_there_and_back(kn_ctx *ctx, kn_tensor *const *in, const op_r
     return kn_cast(ctx, kn_cast(ctx, in[0], row->dtype), KN_F32);
 }
 
+/* Beside x, weight, gamma and beta, the running mean and variance when not in training. */
+kn_tensor *run_conv2d_norm(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
+    kn_batch_norm_op_opts opts = row->norm;
+    opts.running_mean = in[4];
+    opts.running_var = in[5];
+    return kn_conv2d_norm(ctx, in[0], in[1], row->conv, in[2], in[3], opts);
+}
+
+kn_tensor *run_conv2d_norm_residual(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
+    kn_batch_norm_op_opts opts = row->norm;
+    opts.residual = in[4];
+    return kn_conv2d_norm(ctx, in[0], in[1], row->conv, in[2], in[3], opts);
+}
+
 /* Beside x, weight and bias, the running mean and variance are operands when not in training. */
 kn_tensor *run_batch_norm_op(kn_ctx *ctx, kn_tensor *const *in, const op_row *row) {
     kn_batch_norm_op_opts opts = row->norm;
