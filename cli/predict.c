@@ -15,6 +15,7 @@ typedef struct predict {
     kn_loaded_model m;
     predict_files files;
     kn_loader *loader;
+    kn_dtype dtype;
     float *probs; /* [batch_size,classes] */
     int *order;   /* [classes]: the first top are the most probable, falling */
     int top;
@@ -27,7 +28,8 @@ typedef struct predict {
 /* Into probs, on the device that the context chose. */
 static kn_status forward(predict *p, const kn_batch *batch) {
     kn_ctx *ctx = p->s->ctx;
-    kn_tensor *probs = kn_predict_batch(p->m.model, &p->m.norm, batch, p->s->a.tta); // [n,classes]
+    kn_predict_opts opts = {.tta = p->s->a.tta, .dtype = p->dtype};
+    kn_tensor *probs = kn_predict_batch(p->m.model, &p->m.norm, batch, opts); // [n,classes]
     if (probs != NULL)
         kn_tensor_read(ctx, probs, p->probs, (size_t)kn_tensor_numel(probs) * sizeof *p->probs);
     kn_step_end(ctx);
@@ -182,10 +184,12 @@ static kn_status prepare(predict *p, char *const *word, int words) {
     p->order = kn_calloc(ctx, (size_t)p->m.vocab.count, sizeof *p->order, "the order of classes");
     if (p->loader == NULL || p->probs == NULL || p->order == NULL)
         return kn_ctx_status(ctx);
+    p->dtype = session_dtype(p->s);
     kn_grad_enable(ctx, false);
     kn_module_train(p->m.model, false);
     kn_device *device = kn_device_default(ctx);
-    return device != NULL ? kn_module_to(p->m.model, device) : kn_ctx_status(ctx);
+    kn_status moved = device != NULL ? kn_module_to(p->m.model, device) : KN_OK;
+    return moved == KN_OK ? kn_ctx_status(ctx) : moved;
 }
 
 int predict_run(session *s) {

@@ -95,6 +95,25 @@ static void test_eval_finds_it_again(void **state) {
     command_free(&run);
 }
 
+/* The first picture's probability of its label. */
+static double probability(const char *dtype) {
+    command_run run;
+    char prob[COMMAND_VALUE];
+    COMMAND(&run, HERE, "predict", "asked/last.safetensors", "d/valid", "--json", "--device",
+            "reference", "--dtype", dtype);
+    command_expect(&run, 0);
+    command_value(run.out, "\"path\"", 0, "prob", prob);
+    command_free(&run);
+    return atof(prob);
+}
+
+static void test_predicts(void **state) {
+    (void)state;
+    train("asked", "reference", "f32", "1", "simple_cnn");
+    double whole = probability("f32"), half = probability("bf16");
+    assert_true(fabs(half - whole) > 0 && fabs(half - whole) < 0.02);
+}
+
 static void test_says_where_not(void **state) {
     (void)state;
     kn_ctx *ctx = open_ctx();
@@ -110,6 +129,11 @@ static void test_says_where_not(void **state) {
     command_expect(&run, 4);
     check_contains(run.err, "--dtype bf16: device onednn cannot");
     check_contains(run.err, "--dtype f32 works everywhere");
+    command_free(&run);
+    COMMAND(&run, HERE, "predict", "asked/last.safetensors", "d/valid", "--device", "onednn",
+            "--dtype", "bf16");
+    command_expect(&run, 4);
+    check_contains(run.err, "--dtype bf16: device onednn cannot");
     char path[TREE_PATH + 8];
     snprintf(path, sizeof path, "%s/none", root);
     assert_int_equal(access(path, F_OK), -1);
@@ -121,6 +145,7 @@ int main(void) {
         cmocka_unit_test(test_learns_as_f32),
         cmocka_unit_test(test_residual_net),
         cmocka_unit_test(test_eval_finds_it_again),
+        cmocka_unit_test(test_predicts),
         cmocka_unit_test(test_says_where_not),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);

@@ -50,7 +50,8 @@ static void batches_init(batches *b, run *r) {
 static void predict(run *r, const kn_batch *batch, bool tta, float out[VALID * CLASSES]) {
     kn_grad_enable(r->ctx, false);
     kn_module_train(r->model, false);
-    check_read(r->ctx, kn_predict_batch(r->model, &r->norm, batch, tta), VALID * CLASSES, out);
+    check_read(r->ctx, kn_predict_batch(r->model, &r->norm, batch, (kn_predict_opts){.tta = tta}),
+               VALID * CLASSES, out);
     kn_step_end(r->ctx);
 }
 
@@ -117,6 +118,42 @@ static void test_training_is_left_alone(void **state) {
     assert_string_equal(sha[0], sha[1]);
 }
 
+/* ---- in bf16 ---- */
+
+static kn_tensor *count_halves(void *user, kn_module *m, kn_tensor *x, kn_tensor *y) {
+    (void)m;
+    *(int *)user += kn_tensor_dtype(x) == KN_BF16;
+    return y;
+}
+
+/* The mirror image goes the way of the picture, in a batch and in a validation. */
+static void test_both_are_bf16(void **state) {
+    (void)state;
+    run r;
+    batches b;
+    int halves = 0;
+    float whole[VALID * CLASSES], got[VALID * CLASSES];
+    kn_predict_opts opts = {.tta = true, .dtype = KN_BF16};
+    run_init_with(&r, (kn_ctx_opts){.seed = 1, .threads = 1, .device = "reference"});
+    batches_init(&b, &r);
+    predict(&r, &b.batch, true, whole);
+    assert_true(kn_module_add_hook(r.model, count_halves, &halves) > 0);
+    check_read(r.ctx, kn_predict_batch(r.model, &r.norm, &b.batch, opts), VALID * CLASSES, got);
+    assert_int_equal(halves, 2);
+    assert_memory_not_equal(got, whole, sizeof got);
+    check_numbers("in bf16", VALID * CLASSES, got, whole, 0x1p-6);
+    kn_step_end(r.ctx);
+    kn_predictions p;
+    r.l->dtype = KN_BF16;
+    kn_learner_add(r.l, kn_tta_cb(r.ctx, &r.norm));
+    assert_int_equal(kn_learner_predictions(r.l, r.loaders.valid, (kn_predictions_opts){0}, &p),
+                     KN_OK);
+    assert_int_equal(halves, 4);
+    check_numbers("in a validation", VALID * CLASSES, p.probs, got, 1e-5);
+    kn_predictions_free(r.ctx, &p);
+    run_free(&r);
+}
+
 /* ---- the ends ---- */
 
 /* Answers far apart, and surer than an f32 probability can say. */
@@ -157,7 +194,7 @@ static void test_errors(void **state) {
     batches b;
     run_init(&r);
     batches_init(&b, &r);
-    assert_null(kn_predict_batch(NULL, &r.norm, &b.batch, true));
+    assert_null(kn_predict_batch(NULL, &r.norm, &b.batch, (kn_predict_opts){0}));
     kn_predictions p;
     kn_learner_add(r.l, kn_tta_cb(r.ctx, &r.norm));
     kn_fail(r.ctx, KN_ERR_DATA, "before");
@@ -182,7 +219,8 @@ static void test_no_memory(void **state) {
         kn_module *model = kn_sequential(ctx, kn_adaptive_pool(ctx), kn_linear(ctx, 3, CLASSES));
         assert_non_null(model);
         count.fail_at = count.made + at;
-        kn_tensor *probs = kn_predict_batch(model, &r.norm, &b.batch, true);
+        kn_tensor *probs =
+            kn_predict_batch(model, &r.norm, &b.batch, (kn_predict_opts){.tta = true});
         failed = count.refused > 0;
         if (probs == NULL)
             assert_int_equal(kn_error_take(ctx).status, KN_ERR_MEMORY);
@@ -199,6 +237,7 @@ int main(void) {
         cmocka_unit_test(test_mean),
         cmocka_unit_test(test_validation),
         cmocka_unit_test(test_training_is_left_alone),
+        cmocka_unit_test(test_both_are_bf16),
         cmocka_unit_test(test_far_apart),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_no_memory),

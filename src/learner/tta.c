@@ -37,24 +37,33 @@ static kn_tensor *log_mean_exp(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
     return kn_add(ctx, kn_add(ctx, a, rise), kn_log(ctx, mean));
 }
 
+/* f32 [n,classes] of pictures u8 [n,H,W,3]. */
+static kn_tensor *logits_of(kn_module *model, const kn_normalize *norm, kn_dtype dtype,
+                            kn_tensor *x) {
+    kn_ctx *ctx = kn_module_ctx(model);
+    x = kn_cast(ctx, kn_normalize_apply(ctx, norm, x), dtype);
+    return kn_cast(ctx, kn_forward(model, x), KN_F32);
+}
+
 /* From the logits of the pictures as they are: log of the mean probabilities. */
-static kn_tensor *with_mirror(kn_module *model, const kn_normalize *norm, const kn_batch *batch,
-                              kn_tensor *logits) {
+static kn_tensor *with_mirror(kn_module *model, const kn_normalize *norm, kn_dtype dtype,
+                              const kn_batch *batch, kn_tensor *logits) {
     kn_ctx *ctx = kn_module_ctx(model);
     kn_tensor *plain = kn_log_softmax(ctx, logits);
-    kn_tensor *x = kn_normalize_apply(ctx, norm, mirrored(ctx, batch));
-    return log_mean_exp(ctx, plain, kn_log_softmax(ctx, kn_forward(model, x)));
+    kn_tensor *other = logits_of(model, norm, dtype, mirrored(ctx, batch));
+    return log_mean_exp(ctx, plain, kn_log_softmax(ctx, other));
 }
 
 kn_tensor *kn_predict_batch(kn_module *model, const kn_normalize *norm, const kn_batch *batch,
-                            bool tta) {
+                            kn_predict_opts opts) {
     if (model == NULL)
         return NULL;
     kn_ctx *ctx = kn_module_ctx(model);
-    kn_tensor *x = kn_from(ctx, KN_U8, KN_SHAPE(batch->n, batch->height, batch->width, 3),
-                           batch->pixels);                                   // [n,H,W,3]
-    kn_tensor *logits = kn_forward(model, kn_normalize_apply(ctx, norm, x)); // [n,classes]
-    return tta ? kn_exp(ctx, with_mirror(model, norm, batch, logits)) : kn_softmax(ctx, logits);
+    kn_tensor *x =
+        kn_from(ctx, KN_U8, KN_SHAPE(batch->n, batch->height, batch->width, 3), batch->pixels);
+    kn_tensor *logits = logits_of(model, norm, opts.dtype, x);
+    return opts.tta ? kn_exp(ctx, with_mirror(model, norm, opts.dtype, batch, logits))
+                    : kn_softmax(ctx, logits);
 }
 
 /* ---- the callback ---- */
@@ -69,7 +78,8 @@ static kn_flow after_pred(kn_callback *cb, kn_learner *l) {
     const tta *t = (const tta *)cb;
     if (l->training)
         return KN_GO;
-    l->preds = kn_keep(l->ctx, with_mirror(l->model, t->norm, &l->batch, l->preds));
+    kn_tensor *logits = kn_cast(l->ctx, l->preds, KN_F32);
+    l->preds = kn_keep(l->ctx, with_mirror(l->model, t->norm, l->dtype, &l->batch, logits));
     return l->preds != NULL ? KN_GO : KN_FAIL;
 }
 
