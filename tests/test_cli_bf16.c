@@ -142,10 +142,8 @@ static void test_says_where_not(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns_as_f32),
-        cmocka_unit_test(test_residual_net),
-        cmocka_unit_test(test_eval_finds_it_again),
-        cmocka_unit_test(test_predicts),
+        cmocka_unit_test(test_learns_as_f32),       cmocka_unit_test(test_residual_net),
+        cmocka_unit_test(test_eval_finds_it_again), cmocka_unit_test(test_predicts),
         cmocka_unit_test(test_says_where_not),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);
