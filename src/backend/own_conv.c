@@ -1,5 +1,7 @@
-/* own_conv.c - see own_conv.h: the three passes, and the packed weights that the first two keep as
- * long as the parameter's version stands. */
+/* own_conv.c - see own_conv.h: the three passes, and the packed weights of the first, which are
+ * kept as long as the parameter's version stands. Those of the second are made anew each time:
+ * weights have mostly changed since the last gradient, and transformed they are up to four times as
+ * many. */
 #include "backend/own_conv.h"
 
 #include "backend/conv_gradient.h"
@@ -8,12 +10,11 @@
 
 #include <string.h>
 
-/* Packed for one pass of one parameter. What a step tensor (id 0) needs is kept for the room only.
- */
+/* One parameter's, packed. What a step tensor (id 0) needs is kept for the room only. */
 typedef struct packed {
     uint64_t id, version;
-    /* Of the pass: forward or not, by which method, and what the packed form depends on. */
-    int64_t size, shape[10];
+    /* By which method, and what the packed form depends on. */
+    int64_t size, shape[9];
     float *data;
     struct packed *next;
 } packed;
@@ -21,9 +22,9 @@ typedef struct packed {
 struct kn_own_conv {
     kn_device *device;
     const kn_tile_kernels *tile;
-    packed *packs;  /* most recently made first; a net has few */
-    float *factors; /* of a product: b packed, and a turned if it has to be */
-    size_t factors_size;
+    packed *packs; /* most recently made first; a net has few */
+    float *room; /* of a gradient: weights; of a product: b packed, and a turned if it has to be */
+    size_t room_size;
 };
 
 kn_own_conv *kn_own_conv_open(kn_device *d, const kn_tile_kernels *tile) {
@@ -49,7 +50,7 @@ void kn_own_conv_close(kn_own_conv *o) {
         return;
     while (o->packs != NULL)
         drop(o, &o->packs);
-    kn_mem_free(o->device->allocator, o->factors);
+    kn_mem_free(o->device->allocator, o->room);
     kn_mem_free(o->device->allocator, o);
 }
 
@@ -63,11 +64,24 @@ void kn_own_conv_forget(kn_own_conv *o, uint64_t id) {
             link = &(*link)->next;
 }
 
-/* The place for a pass's packed weights. NULL with the error set. */
-static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, bool forward, int side,
+/* Room for so many numbers, until the next call. */
+static kn_status make_room(kn_own_conv *o, int64_t size, const char *what) {
+    const kn_allocator *a = o->device->allocator;
+    if ((size_t)size <= o->room_size)
+        return KN_OK;
+    kn_mem_free(a, o->room);
+    o->room = kn_mem_alloc(a, (size_t)size * sizeof *o->room);
+    o->room_size = o->room != NULL ? (size_t)size : 0;
+    if (o->room == NULL)
+        return kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: %lld numbers of %s",
+                            (long long)size, what);
+    return KN_OK;
+}
+
+/* The place for packed weights. NULL with the error set. */
+static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, int side,
                         int64_t size) {
-    int64_t shape[] = {forward,
-                       side,
+    int64_t shape[] = {side,
                        c->out,
                        c->in,
                        c->kernel_h,
@@ -127,7 +141,7 @@ kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void 
                               const float *bias, bool relu, const kn_conv_then *then, void *y) {
     kn_correlation k = kn_correlation_forward(c);
     k.then = then;
-    packed *p = pack_for(o, w.id, c, true, kn_winograd_side(o->tile, &k), packed_size(o->tile, &k));
+    packed *p = pack_for(o, w.id, c, kn_winograd_side(o->tile, &k), packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
     const float *weights = is_fresh(p, w) ? NULL : w.data;
@@ -141,25 +155,14 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
                                 void *dx) {
     /* A stride beyond the image leaves no more places than there are pixels. */
     int64_t down = c->stride < c->h ? c->stride : c->h;
-    int64_t across = c->stride < c->w ? c->stride : c->w, size = 0, count = down * across;
-    int side = 0;
-    for (int64_t i = 0; i < count; i++) {
-        kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        size += packed_size(o->tile, &k);
-        side = kn_winograd_side(o->tile, &k); /* of a stride of 1: there is one */
-    }
-    packed *p = pack_for(o, w.id, c, false, side, size > 0 ? size : 1);
-    if (p == NULL)
-        return o->device->error->status;
-    const float *weights = is_fresh(p, w) ? NULL : w.data;
-    float *at = p->data;
+    int64_t across = c->stride < c->w ? c->stride : c->w, count = down * across;
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
-        status = run(o->device, o->tile, &k, dy, weights, at, NULL, false, dx);
-        at += packed_size(o->tile, &k);
+        status = make_room(o, packed_size(o->tile, &k), "packed weights");
+        if (status == KN_OK)
+            status = run(o->device, o->tile, &k, dy, w.data, o->room, NULL, false, dx);
     }
-    p->version = status == KN_OK ? w.version : UINT64_MAX;
     return status;
 }
 
@@ -179,19 +182,6 @@ enum { LEAST_PRODUCT = 1 << 18, DEPTH = 512 };
 
 bool kn_own_matmul_pays(const kn_matmul_dims *m) {
     return m->n >= KN_PANEL && m->m * m->n * m->k >= LEAST_PRODUCT;
-}
-
-static kn_status room_for_factors(kn_own_conv *o, size_t size) {
-    const kn_allocator *a = o->device->allocator;
-    if (size <= o->factors_size)
-        return KN_OK;
-    kn_mem_free(a, o->factors);
-    o->factors = kn_mem_alloc(a, size * sizeof *o->factors);
-    o->factors_size = o->factors != NULL ? size : 0;
-    if (o->factors == NULL)
-        return kn_error_set(o->device->error, KN_ERR_MEMORY,
-                            "out of memory: %zu numbers of a product's factors", size);
-    return KN_OK;
 }
 
 typedef struct turn_args {
@@ -259,9 +249,9 @@ static kn_status product(kn_own_conv *o, const kn_matmul_dims *m, const float *r
                             .weights_w = 1,
                             .col_step = m->trans_b ? m->k : 1,
                             .depth_step = m->trans_b ? 1 : m->n};
-        kn_correlation_pack(d, o->tile, &k, b + from * k.depth_step, o->factors);
-        status = kn_correlation_run(d, o->tile, &k, rows + from, o->factors,
-                                    from == 0 ? bias : NULL, false, c);
+        kn_correlation_pack(d, o->tile, &k, b + from * k.depth_step, o->room);
+        status = kn_correlation_run(d, o->tile, &k, rows + from, o->room, from == 0 ? bias : NULL,
+                                    false, c);
     }
     mirror_args args = {c, m->n};
     if (status == KN_OK && m->symmetric)
@@ -273,11 +263,11 @@ kn_status kn_own_matmul(kn_own_conv *o, const kn_matmul_dims *m, const float *a,
                         const float *bias, float *c) {
     int64_t panels = (m->n + KN_PANEL - 1) / KN_PANEL;
     int64_t size = panels * KN_PANEL * (m->k < DEPTH ? m->k : DEPTH);
-    kn_status status = room_for_factors(o, (size_t)(size + (m->trans_a ? m->m * m->k : 0)));
+    kn_status status = make_room(o, size + (m->trans_a ? m->m * m->k : 0), "a product's factors");
     for (int64_t i = 0; i < m->batch && status == KN_OK; i++) {
         const float *rows = a + i * m->m * m->k;
         if (m->trans_a) {
-            turn_args t = {o->tile, rows, o->factors + size, m->k, m->m};
+            turn_args t = {o->tile, rows, o->room + size, m->k, m->m};
             kn_cpu_each(o->device, (m->k + TURN - 1) / TURN, turn, &t);
             rows = t.to;
         }
