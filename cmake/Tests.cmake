@@ -70,7 +70,7 @@ include(cmake/CudaHost.cmake)
 # 1000 x 1000 classes, take it many minutes each and go through little that other tests do not.
 if(KILN_TEST_LAUNCHER)
     list(FILTER KILN_TESTS_FOUND EXCLUDE REGEX
-        "/test_(cli_faults|no_malloc|chart_matrix|models|nn|parity|own_conv|ops_large)\\.c$")
+        "/test_(cli_faults|no_malloc|chart_matrix|models|nn|parity|own_conv|own_conv_weights|ops_large)\\.c$")
 endif()
 
 foreach(source ${KILN_TESTS_FOUND})

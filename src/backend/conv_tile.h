@@ -25,7 +25,7 @@ typedef struct kn_pixel_tile {
     int64_t cols;                        /* 1 to 16 * panels of the columns are stored */
     bool add;                            /* to what is there, in place of the bias */
     bool relu;                           /* max(0, .), which keeps NaN */
-    bool sums;                           /* out is f32 whatever the images are; not with add */
+    bool sums;                           /* out is f32 whatever the images are */
 } kn_pixel_tile;
 
 /* sums [rows,16] (+)= over pixels of a[r][pixel] * b[panel][pixel][column]: a piece of a weight

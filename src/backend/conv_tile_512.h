@@ -40,7 +40,11 @@ INLINE void begin(const kn_pixel_tile *t, const int panels, __m512 sum[2][ROWS])
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
             sum[p][r] = first;
-        if (p < panels && add) {
+        if (p < panels && add && BYTES < UNIT && t->sums) {
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+                sum[p][r] = _mm512_maskz_loadu_ps(mask, (const float *)t->out[r] + p * KN_PANEL);
+        } else if (p < panels && add) {
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++)
                 sum[p][r] = LOAD(place_of(t, r, p), mask);

@@ -1,7 +1,8 @@
 /* own_conv.c - see own_conv.h: the three passes, and the packed weights of the first, which are
  * kept as long as the parameter's version stands. Those of the second are made anew each time:
  * weights have mostly changed since the last gradient, and transformed they are up to four times as
- * many. */
+ * many. Where they can be transformed on the way, they are packed only when they come a second
+ * time. */
 #include "backend/own_conv.h"
 
 #include "backend/conv_gradient.h"
@@ -12,10 +13,11 @@
 
 /* One parameter's, packed. What a step tensor (id 0) needs is kept for the room only. */
 typedef struct packed {
-    uint64_t id, version;
+    uint64_t id, version; /* version: the last that came */
+    bool ready;           /* data is of that version */
     /* By which method, and what the packed form depends on. */
     int64_t size, shape[9];
-    float *data;
+    float *data; /* NULL: none yet */
     struct packed *next;
 } packed;
 
@@ -78,7 +80,7 @@ static kn_status make_room(kn_own_conv *o, int64_t size, const char *what) {
     return KN_OK;
 }
 
-/* The place for packed weights. NULL with the error set. */
+/* What is kept of a parameter, for convolutions of this shape. NULL with the error set. */
 static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, int side,
                         int64_t size) {
     int64_t shape[] = {side,
@@ -93,23 +95,24 @@ static packed *pack_for(kn_own_conv *o, uint64_t id, const kn_conv_dims *c, int 
     for (packed *p = o->packs; p != NULL; p = p->next)
         if (p->id == id && memcmp(p->shape, shape, sizeof shape) == 0)
             return p;
-    const kn_allocator *a = o->device->allocator;
-    packed *p = kn_mem_calloc(a, 1, sizeof *p);
-    float *data = p != NULL ? kn_mem_alloc(a, (size_t)size * sizeof *data) : NULL;
-    if (data == NULL) {
-        kn_mem_free(a, p);
-        kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: %lld packed weights",
-                     (long long)size);
+    packed *p = kn_mem_calloc(o->device->allocator, 1, sizeof *p);
+    if (p == NULL) {
+        kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: a convolution's state");
         return NULL;
     }
-    *p = (packed){.id = id, .version = UINT64_MAX, .size = size, .data = data, .next = o->packs};
+    *p = (packed){.id = id, .version = UINT64_MAX, .size = size, .next = o->packs};
     memcpy(p->shape, shape, sizeof shape);
     o->packs = p;
     return p;
 }
 
-static bool is_fresh(const packed *p, kn_weights w) {
-    return w.id != 0 && p->version == w.version;
+static kn_status room_for_data(kn_own_conv *o, packed *p) {
+    if (p->data == NULL)
+        p->data = kn_mem_alloc(o->device->allocator, (size_t)p->size * sizeof *p->data);
+    if (p->data == NULL)
+        return kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: %lld packed weights",
+                            (long long)p->size);
+    return KN_OK;
 }
 
 /* By Winograd's method or plainly. In units. */
@@ -118,18 +121,20 @@ static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k)
     return side > 0 ? kn_winograd_packed(k, side) / tile->unit : kn_correlation_packed(tile, k);
 }
 
-static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
-                     const void *in, const float *weights, float *to, const float *bias, bool relu,
-                     void *out) {
+static void pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
+                 const float *weights, float *to) {
     int side = kn_winograd_side(tile, k);
-    if (side > 0) {
-        if (weights != NULL)
-            kn_winograd_pack(d, tile, k, side, weights, to);
-        return kn_winograd_run(d, tile, k, side, in, to, bias, relu, out);
-    }
-    if (weights != NULL)
+    if (side > 0)
+        kn_winograd_pack(d, tile, k, side, weights, to);
+    else
         kn_correlation_pack(d, tile, k, weights, to);
-    return kn_correlation_run(d, tile, k, in, to, bias, relu, out);
+}
+
+static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
+                     const void *in, const float *data, const float *bias, bool relu, void *out) {
+    int side = kn_winograd_side(tile, k);
+    return side > 0 ? kn_winograd_run(d, tile, k, side, in, data, bias, relu, out)
+                    : kn_correlation_run(d, tile, k, in, data, bias, relu, out);
 }
 
 bool kn_own_conv_can(const kn_own_conv *o, const kn_conv_dims *c) {
@@ -141,13 +146,22 @@ kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void 
                               const float *bias, bool relu, const kn_conv_then *then, void *y) {
     kn_correlation k = kn_correlation_forward(c);
     k.then = then;
-    packed *p = pack_for(o, w.id, c, kn_winograd_side(o->tile, &k), packed_size(o->tile, &k));
+    int side = kn_winograd_side(o->tile, &k);
+    packed *p = pack_for(o, w.id, c, side, packed_size(o->tile, &k));
     if (p == NULL)
         return o->device->error->status;
-    const float *weights = is_fresh(p, w) ? NULL : w.data;
-    kn_status status = run(o->device, o->tile, &k, x, weights, p->data, bias, relu, y);
-    p->version = status == KN_OK ? w.version : UINT64_MAX;
-    return status;
+    bool again = w.id != 0 && p->version == w.version;
+    p->version = w.version;
+    if (!again)
+        p->ready = false;
+    if (!again && kn_winograd_takes_new(o->device, o->tile, &k, side))
+        return kn_winograd_run_new(o->device, o->tile, &k, side, x, w.data, bias, relu, y);
+    if (!p->ready && room_for_data(o, p) != KN_OK)
+        return o->device->error->status;
+    if (!p->ready)
+        pack(o->device, o->tile, &k, w.data, p->data);
+    p->ready = true;
+    return run(o->device, o->tile, &k, x, p->data, bias, relu, y);
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
@@ -159,9 +173,14 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
     kn_status status = KN_OK;
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
+        int side = kn_winograd_side(o->tile, &k);
+        if (kn_winograd_takes_new(o->device, o->tile, &k, side))
+            return kn_winograd_run_new(o->device, o->tile, &k, side, dy, w.data, NULL, false, dx);
         status = make_room(o, packed_size(o->tile, &k), "packed weights");
-        if (status == KN_OK)
-            status = run(o->device, o->tile, &k, dy, w.data, o->room, NULL, false, dx);
+        if (status != KN_OK)
+            break;
+        pack(o->device, o->tile, &k, w.data, o->room);
+        status = run(o->device, o->tile, &k, dy, o->room, NULL, false, dx);
     }
     return status;
 }

@@ -2,10 +2,12 @@
  * into blocks, which the threads take in turn. A block's windows are transformed, then each of
  * their 16 or 36 places is a matrix product of its own, [squares,depth] x [depth,cols], then the
  * results are transformed back. Few squares of a deep layer are one block, and the threads share
- * its products, so that each reads a part of the weights, not all. */
+ * its products, so that each reads a part of the weights, not all; where these are new, so that
+ * nobody else will read them, each transforms what it multiplies next. */
 #include "backend/winograd.h"
 
 #include "backend/cpu_loops.h"
+#include "backend/winograd_weights.h"
 
 #include <string.h>
 
@@ -17,6 +19,10 @@ enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* byte
 /* Squares that are one block for all threads, where the weights are LARGE; and the columns of a
  * product that a thread takes at a time. */
 enum { FEW = 64, GROUP = 128 };
+
+/* So many squares are one block where the weights are LARGE and new; of these a thread transforms
+ * so many columns at a time, and as much of their depth as fits beside them into its own cache. */
+enum { NEW_SQUARES = 256, NEW_COLS = 64, NEW_BYTES = 600 << 10 };
 
 /* Transforming the weights, and reading nearly twice as many, costs about as much as so many
  * squares save: in bf16 more, whose products take half the time. Those of squares of four by four
@@ -42,74 +48,15 @@ int kn_winograd_side(const kn_tile_kernels *tile, const kn_correlation *c) {
     return can ? kn_winograd_choose(tile, c->n, c->grid_h, c->grid_w, least, LEAST_SAVED) : 0;
 }
 
-/* ---- weights ---- */
-
-int64_t kn_winograd_packed(const kn_correlation *c, int side) {
-    return (side + 2) * (side + 2) * c->cols * c->depth;
-}
-
-typedef struct pack_args {
-    const kn_correlation *c;
-    const float *weights;
-    char *packed;
-    const kn_tile_kernels *tile;
-    const kn_winograd_kernels *kernels;
-} pack_args;
-
-/* The 3x3 weights of 16 columns and some depths, read column by column, as they lie. */
-static void gather(const pack_args *a, int64_t col, int64_t k, int64_t count, float *g) {
-    const kn_correlation *c = a->c;
-    const float *from = a->weights + col * c->col_step + k * c->depth_step;
-    for (int64_t j = 0; j < KN_PANEL; j++)
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t y = 0; y < 3; y++)
-                for (int64_t x = 0; x < 3; x++)
-                    g[(i * 9 + y * 3 + x) * KN_PANEL + j] =
-                        from[j * c->col_step + i * c->depth_step +
-                             (c->first_y + c->place_step * y) * c->weights_w + c->first_x +
-                             c->place_step * x];
-}
-
-/* What 16 columns and some depths become, u [places][SOME][16], to their place in packed. */
-enum { SOME = 16 };
-
-static void put(const pack_args *a, const float *u, int64_t col, int64_t k) {
-    const kn_correlation *c = a->c;
-    int64_t unit = a->tile->unit;
-    for (int64_t f = 0; f < a->kernels->places; f++, u += SOME * KN_PANEL) {
-        char *to = a->packed + ((f * c->cols + col) * c->depth + k * KN_PANEL) / unit * UNIT;
-        if (a->tile->narrow != NULL)
-            a->tile->narrow(u, SOME, to);
-        else
-            memcpy(to, u, SOME * KN_PANEL * sizeof *u);
-    }
-}
-
-static void pack_panel(const void *args, int worker, int64_t panel) {
-    const pack_args *a = args;
-    float g[SOME * 9 * KN_PANEL], u[KN_PLACES * SOME * KN_PANEL];
-    (void)worker;
-    for (int64_t k = 0; k < a->c->depth; k += SOME) { /* depth is a multiple */
-        gather(a, panel * KN_PANEL, k, SOME, g);
-        for (int64_t i = 0; i < SOME; i++)
-            a->kernels->weights(g + i * 9 * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
-        put(a, u, panel * KN_PANEL, k);
-    }
-}
-
-void kn_winograd_pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c, int side,
-                      const float *weights, void *packed) {
-    pack_args args = {c, weights, packed, tile, kn_winograd_for(tile, side)};
-    kn_cpu_each(d, c->cols / KN_PANEL, pack_panel, &args);
-}
-
 /* ---- a block ---- */
 
 typedef struct run_args {
     const kn_correlation *c;
     const kn_tile_kernels *tile;
     const kn_winograd_kernels *kernels;
-    const char *in, *packed, *zeros; /* zeros: [depth] */
+    const char *in, *zeros; /* zeros: [depth] */
+    const char *packed;     /* all weights, or NULL: they are */
+    kn_winograd_weights weights;
     const float *bias;
     char *out;
     bool relu;
@@ -120,7 +67,20 @@ typedef struct run_args {
      * pixel for results outside the image. */
     char *room, *waste;
     int64_t in_at, room_size, waste_size; /* bytes */
+    char *slabs; /* of each worker: some new weights, of so many depths at most */
+    int64_t slab_size, slab_depth;
 } run_args;
+
+/* Weights of columns from `col` on and depths [from, from + depth), places so many numbers apart.
+ */
+typedef struct slab {
+    const char *at;
+    int64_t place, col, from, depth;
+} slab;
+
+static slab all_weights(const run_args *a) {
+    return (slab){a->packed, a->c->cols * a->c->depth, 0, 0, a->c->depth};
+}
 
 typedef struct square {
     int64_t image, y, x; /* y, x: of the first result */
@@ -188,26 +148,29 @@ static void put_squares(const run_args *a, int64_t begin, int64_t count, const f
     }
 }
 
-/* Place f: the block's squares, a tile's rows at a time, times the panels of columns [col, end).
- * Beyond the last square there is room for whatever a tile leaves. */
-static void multiply(const run_args *a, int64_t f, int64_t count, int64_t col, int64_t end,
-                     const char *in, float *out) {
+/* Place f: the block's squares, a tile's rows at a time, times the panels of columns [col, end);
+ * added to what is there, if these are not the first depths. Beyond the last square there is room
+ * for whatever a tile leaves. */
+static void multiply(const run_args *a, const slab *w, int64_t f, int64_t count, int64_t col,
+                     int64_t end, const char *in, float *out) {
     const kn_correlation *c = a->c;
     int rows = a->tile->rows;
     int64_t most = a->tile->panels * KN_PANEL;
     for (; col < end; col += most) {
         int64_t cols = end - col < most ? end - col : most;
         kn_pixel_tile t = {.taps = 1,
-                           .depth = c->depth * a->size / UNIT,
+                           .depth = w->depth * a->size / UNIT,
                            .panels = (int)(cols / KN_PANEL),
                            .cols = cols,
+                           .add = w->from > 0,
                            .sums = true};
         for (int p = 0; p < t.panels; p++)
-            t.weights[p] = a->packed + (f * c->cols + col + p * KN_PANEL) * c->depth * a->size;
+            t.weights[p] =
+                w->at + (f * w->place + (col - w->col + p * KN_PANEL) * w->depth) * a->size;
         for (int64_t i = 0; i < count; i += rows) {
             const void *row[KN_TILE_ROWS];
             for (int64_t r = 0; r < rows; r++) {
-                row[r] = in + (i + r) * c->depth * a->size;
+                row[r] = in + ((i + r) * c->depth + w->from) * a->size;
                 t.out[r] = out + (i + r) * c->cols + col;
             }
             t.in = row;
@@ -223,10 +186,11 @@ static void run_block(const void *args, int worker, int64_t item) {
     float *out = (float *)(void *)room;
     int64_t begin = item * a->block, left = a->squares - begin;
     int64_t count = left < a->block ? left : a->block;
+    slab w = all_weights(a);
     for (int64_t i = 0; i < count; i++)
         transform_in(a, square_at(a, begin + i), in + i * c->depth * a->size);
     for (int64_t f = 0; f < a->kernels->places; f++)
-        multiply(a, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
+        multiply(a, &w, f, count, 0, c->cols, in + f * a->in_step * a->size, out + f * a->out_step);
     put_squares(a, begin, count, out, worker);
 }
 
@@ -242,14 +206,34 @@ static int64_t groups_of(const run_args *a) {
     return (a->c->cols + GROUP - 1) / GROUP;
 }
 
+static void multiply_place(const run_args *a, const slab *w, int64_t f, int64_t col, int64_t end) {
+    multiply(a, w, f, a->squares, col, end, a->room + a->in_at + f * a->in_step * a->size,
+             (float *)(void *)a->room + f * a->out_step);
+}
+
 /* Item: a place and a group of columns. */
 static void multiply_group(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     int64_t groups = groups_of(a), f = item / groups, col = item % groups * GROUP;
     int64_t end = a->c->cols - col < GROUP ? a->c->cols : col + GROUP;
+    slab w = all_weights(a);
     (void)worker;
-    multiply(a, f, a->squares, col, end, a->room + a->in_at + f * a->in_step * a->size,
-             (float *)(void *)a->room + f * a->out_step);
+    multiply_place(a, &w, f, col, end);
+}
+
+/* Item: some columns, whose weights are new. */
+static void multiply_new(const void *args, int worker, int64_t item) {
+    const run_args *a = args;
+    const kn_correlation *c = a->c;
+    int64_t col = item * NEW_COLS, end = c->cols - col < NEW_COLS ? c->cols : col + NEW_COLS;
+    char *at = a->slabs + worker * a->slab_size;
+    for (int64_t from = 0; from < c->depth; from += a->slab_depth) {
+        int64_t left = c->depth - from, depth = left < a->slab_depth ? left : a->slab_depth;
+        slab w = {at, (end - col) * depth + PAD, col, from, depth};
+        kn_winograd_some(&a->weights, col, end, from, depth, w.place, at);
+        for (int64_t f = 0; f < a->kernels->places; f++)
+            multiply_place(a, &w, f, col, end);
+    }
 }
 
 static void out_of_square(const void *args, int worker, int64_t i) {
@@ -259,7 +243,10 @@ static void out_of_square(const void *args, int worker, int64_t i) {
 
 static void run_shared(kn_device *d, const run_args *a) {
     kn_cpu_each(d, a->squares, in_of_square, a);
-    kn_cpu_each(d, a->kernels->places * groups_of(a), multiply_group, a);
+    if (a->packed != NULL)
+        kn_cpu_each(d, a->kernels->places * groups_of(a), multiply_group, a);
+    else
+        kn_cpu_each(d, (a->c->cols + NEW_COLS - 1) / NEW_COLS, multiply_new, a);
     kn_cpu_each(d, a->squares, out_of_square, a);
 }
 
@@ -267,14 +254,54 @@ static int64_t whole(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
-                          int side, const void *in, const void *packed, const float *bias,
-                          bool relu, void *out) {
+/* A part of a product's depth is added up after another only in a tile's whole panels: of one panel
+ * alone the sums have an order of their own, and the bits would not be those of packed weights. */
+bool kn_winograd_takes_new(const kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                           int side) {
+    return side > 0 && kn_winograd_packed(c, side) >= LARGE &&
+           squares_of(c->n, c->grid_h, c->grid_w, side) <= NEW_SQUARES &&
+           c->cols >= (int64_t)NEW_COLS * d->threads && c->cols % (tile->panels * KN_PANEL) == 0;
+}
+
+/* Where all lies: blocks, the room for them, and, for new weights, that for some of these. */
+static kn_status make_room(kn_device *d, run_args *a, int side, bool shared) {
+    const kn_correlation *c = a->c;
+    int64_t places = a->kernels->places, rows = a->tile->rows;
+    int64_t most = kn_winograd_packed(c, side) >= LARGE ? LARGE_BLOCK : BLOCK;
+    int64_t blocks = shared ? 1 : whole((a->squares + most - 1) / most, d->threads);
+    a->block = whole((a->squares + blocks - 1) / blocks, rows);
+    a->in_step = a->block * c->depth + PAD;
+    a->out_step = a->block * c->cols + PAD;
+    a->in_at = places * a->out_step * (int64_t)sizeof(float);
+    a->room_size = whole(a->in_at + places * a->in_step * a->size, KN_ALIGN);
+    a->waste_size = whole(c->cols * a->size, KN_ALIGN);
+    a->slab_depth = NEW_BYTES / (places * NEW_COLS * a->size) / KN_PANEL * KN_PANEL;
+    a->slab_depth = a->slab_depth < c->depth ? a->slab_depth : c->depth;
+    a->slab_size = whole(places * (NEW_COLS * a->slab_depth + PAD) * a->size, KN_ALIGN);
+    int64_t zeros = whole(c->depth * a->size, KN_ALIGN);
+    int64_t rooms = (shared ? 1 : d->threads) * a->room_size;
+    int64_t slabs = a->packed == NULL ? d->threads * a->slab_size : 0;
+    char *room = kn_cpu_scratch(d, (size_t)(zeros + rooms + slabs + d->threads * a->waste_size));
+    if (room == NULL)
+        return d->error->status;
+    memset(room, 0, (size_t)zeros);
+    a->zeros = room;
+    a->room = room + zeros;
+    a->slabs = a->room + rooms;
+    a->waste = a->slabs + slabs;
+    return KN_OK;
+}
+
+/* packed, or else weights, which are new. */
+static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c, int side,
+                     const void *in, const void *packed, const float *weights, const float *bias,
+                     bool relu, void *out) {
     run_args a = {.c = c,
                   .tile = tile,
                   .kernels = kn_winograd_for(tile, side),
                   .in = in,
                   .packed = packed,
+                  .weights = {c, tile, kn_winograd_for(tile, side), weights},
                   .bias = bias,
                   .out = out,
                   .relu = relu,
@@ -284,28 +311,24 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
                   .squares = squares_of(c->n, c->grid_h, c->grid_w, side)};
     if (a.squares == 0)
         return KN_OK;
-    int64_t places = a.kernels->places;
-    bool large = kn_winograd_packed(c, side) >= LARGE, shared = large && a.squares <= FEW;
-    int64_t most = large ? LARGE_BLOCK : BLOCK;
-    int64_t blocks = shared ? 1 : whole((a.squares + most - 1) / most, d->threads);
-    a.block = whole((a.squares + blocks - 1) / blocks, tile->rows);
-    a.in_step = a.block * c->depth + PAD;
-    a.out_step = a.block * c->cols + PAD;
-    a.in_at = places * a.out_step * (int64_t)sizeof(float);
-    a.room_size = whole(a.in_at + places * a.in_step * a.size, KN_ALIGN);
-    a.waste_size = whole(c->cols * a.size, KN_ALIGN);
-    int64_t zeros = whole(c->depth * a.size, KN_ALIGN);
-    int64_t rooms = (shared ? 1 : d->threads) * a.room_size;
-    char *room = kn_cpu_scratch(d, (size_t)(zeros + rooms + d->threads * a.waste_size));
-    if (room == NULL)
-        return d->error->status;
-    memset(room, 0, (size_t)zeros);
-    a.zeros = room;
-    a.room = room + zeros;
-    a.waste = a.room + rooms;
-    if (shared)
+    bool large = kn_winograd_packed(c, side) >= LARGE;
+    bool shared = packed == NULL || (large && a.squares <= FEW);
+    kn_status status = make_room(d, &a, side, shared);
+    if (status == KN_OK && shared)
         run_shared(d, &a);
-    else
+    else if (status == KN_OK)
         kn_cpu_each(d, (a.squares + a.block - 1) / a.block, run_block, &a);
-    return KN_OK;
+    return status;
+}
+
+kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                          int side, const void *in, const void *packed, const float *bias,
+                          bool relu, void *out) {
+    return run(d, tile, c, side, in, packed, NULL, bias, relu, out);
+}
+
+kn_status kn_winograd_run_new(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                              int side, const void *in, const float *weights, const float *bias,
+                              bool relu, void *out) {
+    return run(d, tile, c, side, in, NULL, weights, bias, relu, out);
 }

@@ -18,6 +18,14 @@ kn_status kn_winograd_run(kn_device *d, const kn_tile_kernels *tile, const kn_co
                           int side, const void *in, const void *packed, const float *bias,
                           bool relu, void *out);
 
+/* With weights as they are, which are transformed on the way: for those that are multiplied once.
+ * The same bits. Only where takes_new. */
+bool kn_winograd_takes_new(const kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                           int side);
+kn_status kn_winograd_run_new(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
+                              int side, const void *in, const float *weights, const float *bias,
+                              bool relu, void *out);
+
 /* dw [out,in,3,3]. */
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
                                int side, const void *x, const void *dy, float *dw);
