@@ -144,15 +144,15 @@ transpose_8(const float *from, int64_t from_step, float *to, int64_t to_step) {
     }
 }
 
-AVX2 void kn_tile_transpose(const float *from, int64_t channels, int64_t pixels, float *to,
-                            int64_t to_step) {
+AVX2 void kn_tile_transpose(const float *from, int64_t from_step, int64_t channels, int64_t pixels,
+                            float *to, int64_t to_step) {
     int64_t whole_c = channels & ~7, whole_p = pixels & ~7;
     for (int64_t p = 0; p < whole_p; p += 8)
         for (int64_t c = 0; c < whole_c; c += 8)
-            transpose_8(from + p * channels + c, channels, to + c * to_step + p, to_step);
+            transpose_8(from + p * from_step + c, from_step, to + c * to_step + p, to_step);
     for (int64_t p = 0; p < pixels; p++)
         for (int64_t c = p < whole_p ? whole_c : 0; c < channels; c++)
-            to[c * to_step + p] = from[p * channels + c];
+            to[c * to_step + p] = from[p * from_step + c];
 }
 
 const kn_tile_kernels kn_tile_avx2 = {.name = "AVX2",

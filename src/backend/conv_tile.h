@@ -55,9 +55,9 @@ typedef struct kn_tile_kernels {
     /* Two pixels' numbers side by side, in units: 16 of them at `to`, the next 16 `step` units on;
      * 0 beyond the channels. NULL: a unit is a number of one pixel. */
     void (*pair)(const void *first, const void *second, int64_t channels, int64_t step, void *to);
-    /* to[c][p] = from[p][c] for c < channels, p < pixels; rows of `to` are to_step apart. */
-    void (*transpose)(const float *from, int64_t channels, int64_t pixels, float *to,
-                      int64_t to_step);
+    /* to[c][p] = from[p][c] for c < channels, p < pixels; rows of either are its step apart. */
+    void (*transpose)(const float *from, int64_t from_step, int64_t channels, int64_t pixels,
+                      float *to, int64_t to_step);
 } kn_tile_kernels;
 
 /* Those for this processor. NULL: it has no AVX2, and Kiln no others. */

@@ -75,6 +75,7 @@ const kn_tile_kernels kn_tile_bf16 = {.name = "AVX-512 BF16",
                                       .pixels = tile_pixels,
                                       .gradient = tile_gradient,
                                       .narrow = narrow_bf16,
-                                      .pair = pair_bf16};
+                                      .pair = pair_bf16,
+                                      .transpose = kn_tile_transpose};
 
 #endif

@@ -7,8 +7,8 @@
 
 extern const kn_tile_kernels kn_tile_avx2, kn_tile_avx512, kn_tile_bf16;
 
-/* The transpose of both. */
-void kn_tile_transpose(const float *from, int64_t channels, int64_t pixels, float *to,
-                       int64_t to_step);
+/* The transpose of all. */
+void kn_tile_transpose(const float *from, int64_t from_step, int64_t channels, int64_t pixels,
+                       float *to, int64_t to_step);
 
 #endif

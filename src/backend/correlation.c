@@ -137,6 +137,15 @@ static void gather(const pack_args *args, int64_t col, int64_t place, int64_t be
     int64_t y = c->first_y + c->place_step * (place / c->kernel_w);
     int64_t x = c->first_x + c->place_step * (place % c->kernel_w);
     const float *from = args->weights + col * c->col_step + y * c->weights_w + x;
+    if (count == KN_PANEL && c->col_step == 1) {
+        for (int64_t k = begin; k < end; k++, to += KN_PANEL)
+            memcpy(to, from + k * c->depth_step, KN_PANEL * sizeof *to);
+        return;
+    }
+    if (count == KN_PANEL && c->depth_step == 1) {
+        args->tile->transpose(from + begin, c->col_step, end - begin, KN_PANEL, to, KN_PANEL);
+        return;
+    }
     if (count < KN_PANEL)
         memset(to, 0, (size_t)((end - begin) * KN_PANEL) * sizeof *to);
     for (int64_t k = begin; k < end; k++, to += KN_PANEL)

@@ -217,7 +217,7 @@ static void turn(const void *args, int worker, int64_t item) {
     const turn_args *t = args;
     int64_t begin = item * TURN, count = t->k - begin < TURN ? t->k - begin : TURN;
     (void)worker;
-    t->tile->transpose(t->from + begin * t->m, t->m, count, t->to + begin, t->k);
+    t->tile->transpose(t->from + begin * t->m, t->m, t->m, count, t->to + begin, t->k);
 }
 
 typedef struct mirror_args {

@@ -22,7 +22,7 @@ enum { FEW = 64, GROUP = 128 };
 
 /* So many squares are one block where the weights are LARGE and new; of these a thread transforms
  * so many columns at a time, and as much of their depth as fits beside them into its own cache. */
-enum { NEW_SQUARES = 256, NEW_COLS = 64, NEW_BYTES = 600 << 10 };
+enum { NEW_SQUARES = 128, NEW_COLS = 64, NEW_BYTES = 600 << 10 };
 
 /* Transforming the weights, and reading nearly twice as many, costs about as much as so many
  * squares save: in bf16 more, whose products take half the time. Those of squares of four by four

@@ -7,20 +7,19 @@
 #include <string.h>
 
 /* Depths at a time, so that what is read and what becomes of it stay in the first caches. */
-enum { SOME = 16, UNIT = 4 /* bytes */ };
+enum { SOME = 16, TAPS = 9, UNIT = 4 /* bytes */ };
 
-/* The 3x3 weights of 16 columns and SOME depths, read column by column, as they lie. */
+/* The 3x3 weights of 16 columns and SOME depths. Forward a column's lie behind each other; in the
+ * input's gradient a depth's do, and their places go backwards. */
 static void gather(const kn_winograd_weights *w, int64_t col, int64_t k, float *g) {
     const kn_correlation *c = w->c;
     const float *from = w->plain + col * c->col_step + k * c->depth_step;
-    for (int64_t j = 0; j < KN_PANEL; j++)
-        for (int64_t i = 0; i < SOME; i++)
-            for (int64_t y = 0; y < 3; y++)
-                for (int64_t x = 0; x < 3; x++)
-                    g[(i * 9 + y * 3 + x) * KN_PANEL + j] =
-                        from[j * c->col_step + i * c->depth_step +
-                             (c->first_y + c->place_step * y) * c->weights_w + c->first_x +
-                             c->place_step * x];
+    if (c->place_step > 0) {
+        w->tile->transpose(from, c->col_step, SOME * TAPS, KN_PANEL, g, KN_PANEL);
+        return;
+    }
+    for (int64_t i = 0; i < SOME; i++, from += c->depth_step, g += TAPS * KN_PANEL)
+        w->tile->transpose(from, c->col_step, TAPS, KN_PANEL, g + (TAPS - 1) * KN_PANEL, -KN_PANEL);
 }
 
 /* What they become, u [places][SOME][16], to its place. */
@@ -35,19 +34,19 @@ static void put(const kn_winograd_weights *w, const float *u, int64_t place, cha
 
 void kn_winograd_some(const kn_winograd_weights *w, int64_t col, int64_t end, int64_t from,
                       int64_t depth, int64_t place, char *to) {
-    float g[SOME * 9 * KN_PANEL], u[KN_PLACES * SOME * KN_PANEL];
+    float g[SOME * TAPS * KN_PANEL], u[KN_PLACES * SOME * KN_PANEL];
     int64_t size = UNIT / w->tile->unit;
     for (; col < end; col += KN_PANEL)
         for (int64_t k = from; k < from + depth; k += SOME, to += SOME * KN_PANEL * size) {
             gather(w, col, k, g);
             if (w->tile->narrow == NULL) {
                 for (int64_t i = 0; i < SOME; i++)
-                    w->kernels->weights(g + i * 9 * KN_PANEL, place,
+                    w->kernels->weights(g + i * TAPS * KN_PANEL, place,
                                         (float *)(void *)to + i * KN_PANEL);
                 continue;
             }
             for (int64_t i = 0; i < SOME; i++)
-                w->kernels->weights(g + i * 9 * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
+                w->kernels->weights(g + i * TAPS * KN_PANEL, SOME * KN_PANEL, u + i * KN_PANEL);
             put(w, u, place, to);
         }
 }
