@@ -2,7 +2,9 @@
  * squares at a time are transformed, then each of the 16 places is a matrix product of its own,
  * [out,squares] x [squares,in]. Where there are many squares and few channels, each thread does
  * that alone, with a part of the squares and sums of its own: nobody waits, and what one processor
- * laid out no other reads. Else the threads share the products by panels of 16 input channels.
+ * laid out no other reads. Where there are few squares, and so many more sums, each thread takes a
+ * block of the weights, of which it multiplies all places and transforms the sums back before they
+ * leave its cache. Else the threads share the products by panels of 16 input channels.
  *
  * A unit, see conv_tile.h, is a number of one square, or in bf16 those of two. */
 #include "backend/cpu_loops.h"
@@ -16,7 +18,11 @@
  * together out of one set of the cache. */
 enum { LAID_OUT = 1 << 19, LEAST = 256 };
 enum { ALONE_LAID_OUT = 1 << 17, ALONE_LEAST = 64, ALONE_WEIGHTS = 1 << 14, ALONE_PART = 512 };
-enum { SOME = 8, CHANNELS = 64, PAD = 16 };
+enum { SOME = 8, CHANNELS = 64, PAD = 16, TAPS = 9 };
+
+/* So few units for each panel of a tile, and at least so many weights, are done by blocks of so
+ * many panels and CHANNELS output channels. */
+enum { FEW = 64, BLOCK_WEIGHTS = 1 << 16, BLOCK_PANELS = 2 };
 
 /* Squares that pay; and products that squares of four by four have to save, as their sums are twice
  * as many. */
@@ -33,9 +39,11 @@ typedef struct gradient {
     int64_t at_once, first, count; /* laid out at most; of those at hand: the first, how many */
     int64_t parts;                 /* with sums of their own */
     bool alone;                    /* each by one thread; else the threads share one */
+    bool blocks;                   /* of weights: sums are one block's, of each worker */
     int64_t laid_panel, laid_step; /* units from panel to panel, from place to place */
     int64_t grad_unit, grad_step;  /* from unit to unit, from place to place */
-    int64_t sums_step;             /* from place to place */
+    int64_t sums_step, sums_panel; /* from place to place, from panel to panel */
+    int64_t panel, channel, end;   /* of sums: the first panel; channels [channel, end) */
     float *laid, *grad, *sums;
     char *room;                   /* of each worker, for two transformed squares */
     int64_t room_size, room_step; /* bytes, numbers from place to place */
@@ -134,10 +142,14 @@ static void transform_some(const void *args, int worker, int64_t item) {
 
 /* ---- products ---- */
 
-/* Place f, units from `begin` on, some panels: all output channels. */
+static float *sums_of(const gradient *g, int64_t f, int64_t panel, int64_t channel) {
+    return g->sums + f * g->sums_step + (panel - g->panel) * g->sums_panel +
+           (channel - g->channel) * KN_PANEL;
+}
+
+/* Place f, units from `begin` on, some panels: all output channels that there are sums of. */
 static void multiply_panels(const gradient *g, int64_t f, int64_t begin, int64_t panel,
                             int panels) {
-    const kn_conv_dims *c = g->c;
     int64_t rows = g->tile->rows, left = g->count - begin;
     const float *grad = g->grad + f * g->grad_step + begin * g->grad_unit;
     kn_gradient_tile t = {.panels = panels,
@@ -147,12 +159,12 @@ static void multiply_panels(const gradient *g, int64_t f, int64_t begin, int64_t
                           .add = g->add || begin > 0};
     for (int p = 0; p < panels; p++)
         t.b[p] = g->laid + f * g->laid_step + (panel + p) * g->laid_panel + begin * KN_PANEL;
-    for (int64_t channel = 0; channel < c->out; channel += rows) {
-        t.rows = c->out - channel < rows ? c->out - channel : rows;
+    for (int64_t channel = g->channel; channel < g->end; channel += rows) {
+        t.rows = g->end - channel < rows ? g->end - channel : rows;
         for (int64_t r = 0; r < rows; r++)
             t.a[r] = grad + channel + (r < t.rows ? r : t.rows - 1);
         for (int p = 0; p < panels; p++)
-            t.sums[p] = g->sums + f * g->sums_step + ((panel + p) * c->out + channel) * KN_PANEL;
+            t.sums[p] = sums_of(g, f, panel + p, channel);
         g->tile->gradient(&t);
     }
 }
@@ -192,10 +204,20 @@ static void do_part(const void *args, int worker, int64_t part) {
 /* The parts' sums of some channels of a panel, added up in the first's. */
 static void add_parts(const gradient *g, int64_t panel, int64_t begin, int64_t end) {
     for (int64_t f = 0; f < g->kernels->places; f++) {
-        float *sum = g->sums + f * g->sums_step + (panel * g->c->out + begin) * KN_PANEL;
+        float *sum = sums_of(g, f, panel, begin);
         for (int64_t part = 1; part < g->parts; part++)
             for (int64_t i = 0; i < (end - begin) * KN_PANEL; i++)
                 sum[i] += sum[part * g->kernels->places * g->sums_step + i];
+    }
+}
+
+/* The gradients of a panel and some output channels. */
+static void put(const gradient *g, int64_t panel, int64_t begin, int64_t end) {
+    for (int64_t channel = begin; channel < end; channel++) {
+        float dg[TAPS * KN_PANEL];
+        g->kernels->weights_grad(sums_of(g, 0, panel, channel), g->sums_step, dg);
+        g->tile->transpose(dg, KN_PANEL, KN_PANEL, TAPS,
+                           g->dw + (channel * g->c->in + panel * KN_PANEL) * TAPS, TAPS);
     }
 }
 
@@ -207,14 +229,23 @@ static void transform_back(const void *args, int worker, int64_t item) {
     int64_t end = c->out - begin < CHANNELS ? c->out : begin + CHANNELS;
     (void)worker;
     add_parts(g, panel, begin, end);
-    for (int64_t channel = begin; channel < end; channel++) {
-        float dg[9 * KN_PANEL];
-        g->kernels->weights_grad(g->sums + (panel * c->out + channel) * KN_PANEL, g->sums_step, dg);
-        float *dw = g->dw + (channel * c->in + panel * KN_PANEL) * 9;
-        for (int64_t j = 0; j < KN_PANEL; j++)
-            for (int64_t place = 0; place < 9; place++)
-                dw[j * 9 + place] = dg[place * KN_PANEL + j];
-    }
+    put(g, panel, begin, end);
+}
+
+/* Item: a block, from its products to the gradients. */
+static void do_block(const void *args, int worker, int64_t item) {
+    gradient g = *(const gradient *)args;
+    int64_t panels = g.c->in / KN_PANEL, across = (panels + BLOCK_PANELS - 1) / BLOCK_PANELS;
+    g.panel = item % across * BLOCK_PANELS;
+    int64_t last = panels - g.panel < BLOCK_PANELS ? panels : g.panel + BLOCK_PANELS;
+    g.channel = item / across * CHANNELS;
+    g.end = g.c->out - g.channel < CHANNELS ? g.c->out : g.channel + CHANNELS;
+    g.sums += worker * g.kernels->places * g.sums_step;
+    for (int64_t f = 0; f < g.kernels->places; f++)
+        for (int64_t panel = g.panel; panel < last; panel += g.tile->panels)
+            multiply(&g, worker, f * groups_of(&g) + panel / g.tile->panels);
+    for (int64_t panel = g.panel; panel < last; panel++)
+        put(&g, panel, g.channel, g.end);
 }
 
 /* ---- all ---- */
@@ -231,7 +262,7 @@ static kn_status make_room(kn_device *d, gradient *g) {
     int64_t laid_out = g->alone ? d->threads : 1;
     int64_t laid = lines(laid_out * places * g->laid_step * unit);
     int64_t grad = lines(laid_out * places * g->grad_step * unit);
-    int64_t sums = lines(g->parts * places * g->sums_step * unit);
+    int64_t sums = lines((g->blocks ? d->threads : g->parts) * places * g->sums_step * unit);
     g->room_step = channels + 2 * PAD;
     g->room_size = g->tile->unit > 1 ? lines(2 * places * g->room_step * g->size) : 0;
     int64_t rooms = d->threads * g->room_size;
@@ -258,6 +289,17 @@ static void divide(const kn_device *d, gradient *g) {
     int64_t fit = (g->alone ? ALONE_LAID_OUT : LAID_OUT) / channels;
     g->at_once = fit > least ? fit / least * least : least;
     g->at_once = g->at_once < g->units ? g->at_once : g->units;
+    g->blocks =
+        !g->alone && g->units <= FEW * g->tile->panels && g->c->in * g->c->out >= BLOCK_WEIGHTS;
+}
+
+/* All threads, all units at once. */
+static void do_blocks(kn_device *d, gradient *g) {
+    g->first = 0;
+    g->count = g->units;
+    kn_cpu_each(d, (g->count + SOME - 1) / SOME, transform_some, g);
+    int64_t across = (g->c->in / KN_PANEL + BLOCK_PANELS - 1) / BLOCK_PANELS;
+    kn_cpu_each(d, across * ((g->c->out + CHANNELS - 1) / CHANNELS), do_block, g);
 }
 
 /* All threads, some units after the other. */
@@ -289,10 +331,16 @@ kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const 
     g.laid_step = c->in / KN_PANEL * g.laid_panel + PAD;
     g.grad_unit = c->out + PAD;
     g.grad_step = g.at_once * g.grad_unit + PAD;
-    g.sums_step = c->in * c->out + PAD;
+    g.end = c->out;
+    g.sums_panel = (g.blocks ? CHANNELS : c->out) * KN_PANEL;
+    g.sums_step = (g.blocks ? BLOCK_PANELS : c->in / KN_PANEL) * g.sums_panel + PAD;
     kn_status status = make_room(d, &g);
     if (status != KN_OK)
         return status;
+    if (g.blocks) {
+        do_blocks(d, &g);
+        return KN_OK;
+    }
     if (g.alone)
         kn_cpu_each(d, g.parts, do_part, &g);
     else
