@@ -21,7 +21,8 @@ enum { BLOCK = 48, LARGE_BLOCK = 96, LARGE = 1 << 18, PAD = 16, UNIT = 4 /* byte
 enum { FEW = 64, GROUP = 128 };
 
 /* So many squares are one block where the weights are LARGE and new; of these a thread transforms
- * so many columns at a time, and as much of their depth as fits beside them into its own cache. */
+ * so many columns at a time, or half as many so that there is work for all, and as much of their
+ * depth as fits into its own cache. */
 enum { NEW_SQUARES = 128, NEW_COLS = 64, NEW_BYTES = 600 << 10 };
 
 /* Transforming the weights, and reading nearly twice as many, costs about as much as so many
@@ -68,7 +69,7 @@ typedef struct run_args {
     char *room, *waste;
     int64_t in_at, room_size, waste_size; /* bytes */
     char *slabs; /* of each worker: some new weights, of so many depths at most */
-    int64_t slab_size, slab_depth;
+    int64_t slab_size, slab_depth, slab_cols;
 } run_args;
 
 /* Weights of columns from `col` on and depths [from, from + depth), places so many numbers apart.
@@ -225,7 +226,8 @@ static void multiply_group(const void *args, int worker, int64_t item) {
 static void multiply_new(const void *args, int worker, int64_t item) {
     const run_args *a = args;
     const kn_correlation *c = a->c;
-    int64_t col = item * NEW_COLS, end = c->cols - col < NEW_COLS ? c->cols : col + NEW_COLS;
+    int64_t col = item * a->slab_cols, left_cols = c->cols - col;
+    int64_t end = left_cols < a->slab_cols ? c->cols : col + a->slab_cols;
     char *at = a->slabs + worker * a->slab_size;
     for (int64_t from = 0; from < c->depth; from += a->slab_depth) {
         int64_t left = c->depth - from, depth = left < a->slab_depth ? left : a->slab_depth;
@@ -246,7 +248,7 @@ static void run_shared(kn_device *d, const run_args *a) {
     if (a->packed != NULL)
         kn_cpu_each(d, a->kernels->places * groups_of(a), multiply_group, a);
     else
-        kn_cpu_each(d, (a->c->cols + NEW_COLS - 1) / NEW_COLS, multiply_new, a);
+        kn_cpu_each(d, (a->c->cols + a->slab_cols - 1) / a->slab_cols, multiply_new, a);
     kn_cpu_each(d, a->squares, out_of_square, a);
 }
 
@@ -254,13 +256,27 @@ static int64_t whole(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
+/* How many columns of new weights a thread takes; 0: there is not enough for all threads. */
+static int64_t new_cols(const kn_device *d, const kn_correlation *c) {
+    int64_t most = c->cols / d->threads;
+    return most >= NEW_COLS ? NEW_COLS : most >= NEW_COLS / 2 ? NEW_COLS / 2 : 0;
+}
+
 /* A part of a product's depth is added up after another only in a tile's whole panels: of one panel
  * alone the sums have an order of their own, and the bits would not be those of packed weights. */
 bool kn_winograd_takes_new(const kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
                            int side) {
     return side > 0 && kn_winograd_packed(c, side) >= LARGE &&
-           squares_of(c->n, c->grid_h, c->grid_w, side) <= NEW_SQUARES &&
-           c->cols >= (int64_t)NEW_COLS * d->threads && c->cols % (tile->panels * KN_PANEL) == 0;
+           squares_of(c->n, c->grid_h, c->grid_w, side) <= NEW_SQUARES && new_cols(d, c) > 0 &&
+           c->cols % (tile->panels * KN_PANEL) == 0;
+}
+
+static void plan_slabs(const kn_device *d, run_args *a) {
+    int64_t places = a->kernels->places, depth = a->c->depth;
+    a->slab_cols = new_cols(d, a->c);
+    int64_t fit = NEW_BYTES / (places * a->slab_cols * a->size) / KN_PANEL * KN_PANEL;
+    a->slab_depth = fit < depth ? fit : depth;
+    a->slab_size = whole(places * (a->slab_cols * a->slab_depth + PAD) * a->size, KN_ALIGN);
 }
 
 /* Where all lies: blocks, the room for them, and, for new weights, that for some of these. */
@@ -275,12 +291,11 @@ static kn_status make_room(kn_device *d, run_args *a, int side, bool shared) {
     a->in_at = places * a->out_step * (int64_t)sizeof(float);
     a->room_size = whole(a->in_at + places * a->in_step * a->size, KN_ALIGN);
     a->waste_size = whole(c->cols * a->size, KN_ALIGN);
-    a->slab_depth = NEW_BYTES / (places * NEW_COLS * a->size) / KN_PANEL * KN_PANEL;
-    a->slab_depth = a->slab_depth < c->depth ? a->slab_depth : c->depth;
-    a->slab_size = whole(places * (NEW_COLS * a->slab_depth + PAD) * a->size, KN_ALIGN);
+    if (a->packed == NULL)
+        plan_slabs(d, a);
     int64_t zeros = whole(c->depth * a->size, KN_ALIGN);
     int64_t rooms = (shared ? 1 : d->threads) * a->room_size;
-    int64_t slabs = a->packed == NULL ? d->threads * a->slab_size : 0;
+    int64_t slabs = d->threads * a->slab_size;
     char *room = kn_cpu_scratch(d, (size_t)(zeros + rooms + slabs + d->threads * a->waste_size));
     if (room == NULL)
         return d->error->status;
