@@ -256,10 +256,9 @@ static int64_t whole(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-/* How many columns of new weights a thread takes; 0: there is not enough for all threads. */
+/* How many columns of new weights a thread takes at a time. */
 static int64_t new_cols(const kn_device *d, const kn_correlation *c) {
-    int64_t most = c->cols / d->threads;
-    return most >= NEW_COLS ? NEW_COLS : most >= NEW_COLS / 2 ? NEW_COLS / 2 : 0;
+    return c->cols / d->threads >= NEW_COLS ? NEW_COLS : NEW_COLS / 2;
 }
 
 /* A part of a product's depth is added up after another only in a tile's whole panels: of one panel
@@ -267,8 +266,8 @@ static int64_t new_cols(const kn_device *d, const kn_correlation *c) {
 bool kn_winograd_takes_new(const kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c,
                            int side) {
     return side > 0 && kn_winograd_packed(c, side) >= LARGE &&
-           squares_of(c->n, c->grid_h, c->grid_w, side) <= NEW_SQUARES && new_cols(d, c) > 0 &&
-           c->cols % (tile->panels * KN_PANEL) == 0;
+           squares_of(c->n, c->grid_h, c->grid_w, side) <= NEW_SQUARES &&
+           c->cols / d->threads >= NEW_COLS / 2 && c->cols % (tile->panels * KN_PANEL) == 0;
 }
 
 static void plan_slabs(const kn_device *d, run_args *a) {
