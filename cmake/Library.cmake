@@ -32,7 +32,10 @@ endforeach()
 set_target_properties(kiln_shared PROPERTIES
     EXPORT_NAME kiln
     VERSION ${PROJECT_VERSION}
-    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+target_link_options(kiln_shared PRIVATE
+    LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map)
 
 # What both programs are made of. Compiled once: clang-tidy 14 errs about a file that is compiled
 # twice.
