@@ -27,16 +27,19 @@ enum { NEW_SQUARES = 128, NEW_COLS = 64, NEW_BYTES = 600 << 10 };
 
 /* Transforming the weights, and reading nearly twice as many, costs about as much as so many
  * squares save: in bf16 more, whose products take half the time. Those of squares of four by four
- * are twice as many again, which so many products have to be worth. */
-enum { LEAST_SQUARES = 16, LEAST_SQUARES_BF16 = 32, LEAST_SAVED = 800 };
+ * are twice as many again, which so many products have to be worth; more so where they are too many
+ * for the last cache. */
+enum { LEAST_SQUARES = 16, LEAST_SQUARES_BF16 = 32 };
+enum { LEAST_SAVED = 200, LEAST_SAVED_HUGE = 400, HUGE_WEIGHTS = 1 << 17 };
 
 static int64_t squares_of(int64_t n, int64_t h, int64_t w, int side) {
     return n * ((h + side - 1) / side) * ((w + side - 1) / side);
 }
 
 int kn_winograd_choose(const kn_tile_kernels *tile, int64_t n, int64_t h, int64_t w,
-                       int64_t squares, int64_t saved) {
+                       int64_t weights, int64_t squares) {
     int64_t two = squares_of(n, h, w, 2), four = squares_of(n, h, w, 4);
+    int64_t saved = weights >= HUGE_WEIGHTS ? LEAST_SAVED_HUGE : LEAST_SAVED;
     if (two < squares)
         return 0;
     return tile->unit == 1 && 16 * two - 36 * four >= saved ? 4 : 2;
@@ -46,7 +49,8 @@ int kn_winograd_side(const kn_tile_kernels *tile, const kn_correlation *c) {
     int64_t least = tile->unit > 1 ? LEAST_SQUARES_BF16 : LEAST_SQUARES;
     bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->in_step == 1 && c->out_step == 1 &&
                c->depth % KN_PANEL == 0 && c->cols % KN_PANEL == 0;
-    return can ? kn_winograd_choose(tile, c->n, c->grid_h, c->grid_w, least, LEAST_SAVED) : 0;
+    return can ? kn_winograd_choose(tile, c->n, c->grid_h, c->grid_w, c->depth * c->cols, least)
+               : 0;
 }
 
 /* ---- a block ---- */

@@ -30,9 +30,9 @@ kn_status kn_winograd_run_new(kn_device *d, const kn_tile_kernels *tile, const k
 kn_status kn_winograd_gradient(kn_device *d, const kn_tile_kernels *tile, const kn_conv_dims *c,
                                int side, const void *x, const void *dy, float *dw);
 
-/* Of n images of h x w results: 4 where squares of four by four save so many products for each
- * input and output channel, 2 where there are so many of two by two, else 0. */
+/* Of n images of h x w results, and so many weights (in times out): 4 where squares of four by four
+ * save enough products, 2 where there are so many of two by two, else 0. */
 int kn_winograd_choose(const kn_tile_kernels *tile, int64_t n, int64_t h, int64_t w,
-                       int64_t squares, int64_t saved);
+                       int64_t weights, int64_t squares);
 
 #endif

@@ -24,9 +24,7 @@ enum { SOME = 8, CHANNELS = 64, PAD = 16, TAPS = 9 };
  * many panels and CHANNELS output channels. */
 enum { FEW = 64, BLOCK_WEIGHTS = 1 << 16, BLOCK_PANELS = 2 };
 
-/* Squares that pay; and products that squares of four by four have to save, as their sums are twice
- * as many. */
-enum { LEAST_SQUARES = 16, LEAST_SAVED = 640 };
+enum { LEAST_SQUARES = 16 }; /* that pay */
 
 typedef struct gradient {
     const kn_conv_dims *c;
@@ -54,7 +52,8 @@ typedef struct gradient {
 int kn_winograd_gradient_side(const kn_tile_kernels *tile, const kn_conv_dims *c) {
     bool can = c->kernel_h == 3 && c->kernel_w == 3 && c->stride == 1 && c->in % KN_PANEL == 0 &&
                c->out % KN_PANEL == 0;
-    return can ? kn_winograd_choose(tile, c->n, c->out_h, c->out_w, LEAST_SQUARES, LEAST_SAVED) : 0;
+    return can ? kn_winograd_choose(tile, c->n, c->out_h, c->out_w, c->in * c->out, LEAST_SQUARES)
+               : 0;
 }
 
 /* ---- transforms ---- */
