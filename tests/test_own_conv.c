@@ -24,7 +24,7 @@ static void check_shape(own_place *p, size_t i, const char *name) {
     float *x = own_some(1, xs), *w = own_some(2, ws), *dy = own_some(3, ys),
           *bias = own_some(4, c.out);
     float *got = own_some(5, xs + ys + ws), *want = own_some(6, xs + ys + ws);
-    float got_bias[256], want_bias[256];
+    float got_bias[512], want_bias[512];
     for (int with = 0; with < 2; with++) { /* without bias and relu, and with */
         kn_weights weights = {w, 7, (uint64_t)with};
         const float *b = with ? bias : NULL;
@@ -121,7 +121,7 @@ static void check_shape_bf16(own_place *p, size_t i, const char *name) {
     int64_t ws = c.out * c.in * c.kernel_h * c.kernel_w;
     float *wide_x = own_some(1, xs), *w = own_some(2, ws), *wide_dy = own_some(3, ys),
           *bias = own_some(4, c.out);
-    float *dw = own_some(5, ws), *want_dw = own_some(6, ws), db[256], want_db[256];
+    float *dw = own_some(5, ws), *want_dw = own_some(6, ws), db[512], want_db[512];
     kn_bf16 *x = own_halves(wide_x, xs), *dy = own_halves(wide_dy, ys);
     kn_bf16 *got = own_halves(wide_x, xs), *want = own_halves(wide_x, xs);
     kn_bf16 *y = own_halves(wide_dy, ys), *want_y = own_halves(wide_dy, ys);

@@ -74,11 +74,16 @@ static bool check_new(own_place *p, const kn_tile_kernels *tile, size_t shape) {
     float *bias = own_some(3, c.out), *first = own_some(4, ys), *then = own_some(5, ys);
     kn_bf16 *half = own_halves(x, xs);
     const void *in = tile->unit > 1 ? (const void *)half : x;
-    for (int times = 0; times < 3; times++) {
-        kn_weights weights = {w, 7, 1};
-        float *y = times == 0 ? first : then;
+    for (int times = 0; times < 6; times++) { /* three times each of two versions */
+        kn_weights weights = {w, 7, times < 3 ? 1 : 2};
+        float *y = times % 3 == 0 ? first : then;
+        if (times == 3)
+            for (int64_t i = 0; i < c.out * c.in * c.kernel_h * c.kernel_w; i++)
+                w[i] = -w[i];
         assert_int_equal(kn_own_conv_forward(p->own, &c, in, weights, bias, true, NULL, y), KN_OK);
-        if (times > 0 && memcmp(first, then, bytes) != 0)
+        if (times == 3) /* else the second version was not seen */
+            assert_memory_not_equal(first, then, bytes);
+        if (times % 3 > 0 && memcmp(first, then, bytes) != 0)
             fail_msg("%s: shape %zu: other bits when weights come again", tile->name, shape);
     }
     kn_own_conv_forget(p->own, 7);

@@ -51,6 +51,8 @@ static const kn_conv_dims shapes[OWN_SHAPES] = {
     {8, 8, 7, 144, 128, 3, 3, 1, 1, 0, 0}, /* deep: one block, shared */
     {4, 6, 6, 320, 64, 3, 3, 1, 1, 0, 0},  /* new weights in several parts */
     {4, 6, 7, 96, 224, 3, 3, 1, 1, 0, 0},  /* and several columns */
+    {1, 8, 8, 272, 256, 3, 3, 1, 1, 0, 0}, /* enough weights for blocks of their gradient */
+    {2, 8, 7, 256, 272, 3, 3, 1, 1, 0, 0}, /* squares of four by four, a block's rest */
     {7, 45, 39, 32, 16, 3, 3, 1, 1, 0, 0}, /* enough for parts of the weights' gradient */
     {2, 33, 31, 3, 16, 3, 3, 2, 1, 0, 0},  /* a first layer */
     {1, 37, 41, 3, 20, 7, 7, 2, 3, 0, 0},  /* another */
