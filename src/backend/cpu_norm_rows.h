@@ -181,10 +181,12 @@ static void NAME(some_here)(const kn_norm_after *n, int64_t first, int64_t count
                             int64_t end) {
     int64_t step = n->channels, at = first * step + col, cols = end - col;
     NUMBER *y = (NUMBER *)n->y + at;
-    if (n->residual != NULL)
-        NAME(scale_add_here)
-    (count, step, cols, n->floor, n->a + col, n->b + col, (const NUMBER *)n->residual + at, y);
-    else NAME(scale_here)(count, step, cols, n->floor, n->a + col, n->b + col, y);
+    if (n->residual == NULL) {
+        NAME(scale_here)(count, step, cols, n->floor, n->a + col, n->b + col, y);
+    } else {
+        const NUMBER *residual = (const NUMBER *)n->residual + at;
+        NAME(scale_add_here)(count, step, cols, n->floor, n->a + col, n->b + col, residual, y);
+    }
 }
 
 static const norm_kind NAME(kind) = {NAME(first_row), NAME(add_rows), NAME(write_result),

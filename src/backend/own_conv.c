@@ -115,24 +115,21 @@ static kn_status room_for_data(kn_own_conv *o, packed *p) {
     return KN_OK;
 }
 
-/* By Winograd's method or plainly. In units. */
-static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k) {
-    int side = kn_winograd_side(tile, k);
+/* By Winograd's method with squares of that side, or, of 0, plainly. In units. */
+static int64_t packed_size(const kn_tile_kernels *tile, const kn_correlation *k, int side) {
     return side > 0 ? kn_winograd_packed(k, side) / tile->unit : kn_correlation_packed(tile, k);
 }
 
-static void pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
+static void pack(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k, int side,
                  const float *weights, float *to) {
-    int side = kn_winograd_side(tile, k);
     if (side > 0)
         kn_winograd_pack(d, tile, k, side, weights, to);
     else
         kn_correlation_pack(d, tile, k, weights, to);
 }
 
-static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k,
+static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *k, int side,
                      const void *in, const float *data, const float *bias, bool relu, void *out) {
-    int side = kn_winograd_side(tile, k);
     return side > 0 ? kn_winograd_run(d, tile, k, side, in, data, bias, relu, out)
                     : kn_correlation_run(d, tile, k, in, data, bias, relu, out);
 }
@@ -147,21 +144,21 @@ kn_status kn_own_conv_forward(kn_own_conv *o, const kn_conv_dims *c, const void 
     kn_correlation k = kn_correlation_forward(c);
     k.then = then;
     int side = kn_winograd_side(o->tile, &k);
-    packed *p = pack_for(o, w.id, c, side, packed_size(o->tile, &k));
+    packed *p = pack_for(o, w.id, c, side, packed_size(o->tile, &k, side));
     if (p == NULL)
         return o->device->error->status;
     bool again = w.id != 0 && p->version == w.version;
     p->version = w.version;
-    if (!again)
-        p->ready = false;
+    p->ready = p->ready && again;
     if (!again && kn_winograd_takes_new(o->device, o->tile, &k, side))
         return kn_winograd_run_new(o->device, o->tile, &k, side, x, w.data, bias, relu, y);
-    if (!p->ready && room_for_data(o, p) != KN_OK)
-        return o->device->error->status;
-    if (!p->ready)
-        pack(o->device, o->tile, &k, w.data, p->data);
-    p->ready = true;
-    return run(o->device, o->tile, &k, x, p->data, bias, relu, y);
+    if (!p->ready) {
+        if (room_for_data(o, p) != KN_OK)
+            return o->device->error->status;
+        pack(o->device, o->tile, &k, side, w.data, p->data);
+        p->ready = true;
+    }
+    return run(o->device, o->tile, &k, side, x, p->data, bias, relu, y);
 }
 
 /* A correlation for each place that a pixel can have between the strides. */
@@ -176,11 +173,11 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
         int side = kn_winograd_side(o->tile, &k);
         if (kn_winograd_takes_new(o->device, o->tile, &k, side))
             return kn_winograd_run_new(o->device, o->tile, &k, side, dy, w.data, NULL, false, dx);
-        status = make_room(o, packed_size(o->tile, &k), "packed weights");
+        status = make_room(o, packed_size(o->tile, &k, side), "packed weights");
         if (status != KN_OK)
             break;
-        pack(o->device, o->tile, &k, w.data, o->room);
-        status = run(o->device, o->tile, &k, dy, o->room, NULL, false, dx);
+        pack(o->device, o->tile, &k, side, w.data, o->room);
+        status = run(o->device, o->tile, &k, side, dy, o->room, NULL, false, dx);
     }
     return status;
 }

@@ -60,8 +60,8 @@ typedef struct run_args {
     const kn_tile_kernels *tile;
     const kn_winograd_kernels *kernels;
     const char *in, *zeros; /* zeros: [depth] */
-    const char *packed;     /* all weights, or NULL: they are */
-    kn_winograd_weights weights;
+    const char *packed;     /* all weights; NULL: they are new, and plain */
+    const float *plain;
     const float *bias;
     char *out;
     bool relu;
@@ -232,11 +232,12 @@ static void multiply_new(const void *args, int worker, int64_t item) {
     const kn_correlation *c = a->c;
     int64_t col = item * a->slab_cols, left_cols = c->cols - col;
     int64_t end = left_cols < a->slab_cols ? c->cols : col + a->slab_cols;
+    kn_winograd_weights weights = {c, a->tile, a->kernels, a->plain};
     char *at = a->slabs + worker * a->slab_size;
     for (int64_t from = 0; from < c->depth; from += a->slab_depth) {
         int64_t left = c->depth - from, depth = left < a->slab_depth ? left : a->slab_depth;
         slab w = {at, (end - col) * depth + PAD, col, from, depth};
-        kn_winograd_some(&a->weights, col, end, from, depth, w.place, at);
+        kn_winograd_some(&weights, col, end, from, depth, w.place, at);
         for (int64_t f = 0; f < a->kernels->places; f++)
             multiply_place(a, &w, f, col, end);
     }
@@ -310,16 +311,16 @@ static kn_status make_room(kn_device *d, run_args *a, int side, bool shared) {
     return KN_OK;
 }
 
-/* packed, or else weights, which are new. */
+/* packed, or else plain, which are new. */
 static kn_status run(kn_device *d, const kn_tile_kernels *tile, const kn_correlation *c, int side,
-                     const void *in, const void *packed, const float *weights, const float *bias,
+                     const void *in, const void *packed, const float *plain, const float *bias,
                      bool relu, void *out) {
     run_args a = {.c = c,
                   .tile = tile,
                   .kernels = kn_winograd_for(tile, side),
                   .in = in,
                   .packed = packed,
-                  .weights = {c, tile, kn_winograd_for(tile, side), weights},
+                  .plain = plain,
                   .bias = bias,
                   .out = out,
                   .relu = relu,

@@ -231,18 +231,23 @@ static void transform_back(const void *args, int worker, int64_t item) {
     put(g, panel, begin, end);
 }
 
-/* Item: a block, from its products to the gradients. */
+static int64_t blocks_across(const gradient *g) {
+    return (g->c->in / KN_PANEL + BLOCK_PANELS - 1) / BLOCK_PANELS;
+}
+
+/* Item: a block, from its products to the gradients. So FEW units are fewer than LEAST. */
 static void do_block(const void *args, int worker, int64_t item) {
     gradient g = *(const gradient *)args;
-    int64_t panels = g.c->in / KN_PANEL, across = (panels + BLOCK_PANELS - 1) / BLOCK_PANELS;
+    int64_t panels = g.c->in / KN_PANEL, across = blocks_across(&g), at_once = g.tile->panels;
     g.panel = item % across * BLOCK_PANELS;
     int64_t last = panels - g.panel < BLOCK_PANELS ? panels : g.panel + BLOCK_PANELS;
     g.channel = item / across * CHANNELS;
     g.end = g.c->out - g.channel < CHANNELS ? g.c->out : g.channel + CHANNELS;
     g.sums += worker * g.kernels->places * g.sums_step;
     for (int64_t f = 0; f < g.kernels->places; f++)
-        for (int64_t panel = g.panel; panel < last; panel += g.tile->panels)
-            multiply(&g, worker, f * groups_of(&g) + panel / g.tile->panels);
+        for (int64_t panel = g.panel; panel < last; panel += at_once)
+            multiply_panels(&g, f, 0, panel,
+                            (int)(last - panel < at_once ? last - panel : at_once));
     for (int64_t panel = g.panel; panel < last; panel++)
         put(&g, panel, g.channel, g.end);
 }
@@ -294,11 +299,9 @@ static void divide(const kn_device *d, gradient *g) {
 
 /* All threads, all units at once. */
 static void do_blocks(kn_device *d, gradient *g) {
-    g->first = 0;
     g->count = g->units;
     kn_cpu_each(d, (g->count + SOME - 1) / SOME, transform_some, g);
-    int64_t across = (g->c->in / KN_PANEL + BLOCK_PANELS - 1) / BLOCK_PANELS;
-    kn_cpu_each(d, across * ((g->c->out + CHANNELS - 1) / CHANNELS), do_block, g);
+    kn_cpu_each(d, blocks_across(g) * ((g->c->out + CHANNELS - 1) / CHANNELS), do_block, g);
 }
 
 /* All threads, some units after the other. */
