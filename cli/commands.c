@@ -12,6 +12,10 @@
     "shapes, pictures that Kiln draws itself, or imagenette-160 and others that kiln-download\n"   \
     "--list shows, which are fetched the first time.\n"
 
+#define HELD_OUT_TEXT                                                                              \
+    "Without a validation folder all its pictures count; if they are those that the model was\n"   \
+    "trained on, only the part that was held out does.\n"
+
 #define MODEL_TEXT                                                                                 \
     "MODEL is the model.safetensors of a run folder. Bare weights, which hold no classes and no\n" \
     "preprocessing, are given as --weights FILE --model NAME in its place.\n"
@@ -51,10 +55,8 @@ static const command table[] = {
      .summary = "how good a model is on DATA's validation pictures",
      .examples = "  kiln eval runs/1/model.safetensors photos\n"
                  "  kiln eval runs/1/model.safetensors photos -o mistakes\n"
-                 "  kiln eval runs/1/model.safetensors photos --valid-pct 20\n",
-     .details = MODEL_TEXT DATA_TEXT
-     "Without a validation folder all its pictures count, or with --valid-pct those that train\n"
-     "held out.\n",
+                 "  kiln eval runs/1/model.safetensors others            pictures it has not seen\n",
+     .details = MODEL_TEXT DATA_TEXT HELD_OUT_TEXT,
      .min_words = 2,
      .max_words = 2,
      .has_model = true},
@@ -64,7 +66,7 @@ static const command table[] = {
      .summary = "a page that shows what a model gets wrong",
      .examples = "  kiln explain runs/1/model.safetensors photos\n"
                  "  kiln explain runs/1/model.safetensors photos --top 100 -o mistakes\n",
-     .details = MODEL_TEXT DATA_TEXT
+     .details = MODEL_TEXT DATA_TEXT HELD_OUT_TEXT
      "The page is one HTML file: the confusion matrix, the figures of each class, and the "
      "pictures\n"
      "with the highest losses, with what spoke for the prediction (Grad-CAM).\n",

@@ -62,6 +62,8 @@ static void tell_json(const evaluation *e, kn_text *t) {
     put_average(t, "weighted", e, true);
     put_classes(t, e);
     put_confused(t, e);
+    if (e->held_out)
+        line_bool(t, "held_out", true);
     if (e->s->a.tta)
         line_bool(t, "tta", true);
     if (e->s->a.output != NULL)

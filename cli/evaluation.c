@@ -8,26 +8,69 @@
 
 #include <kiln/predict.h>
 
+#include <string.h>
+
+/* Are these the files of which the model's training held some out? */
+static kn_status compare_files(evaluation *e, bool *same) {
+    char now[65];
+    kn_status status = KN_OK;
+    if (e->m.held_out.valid_pct > 0)
+        status = kn_files_sha256(e->s->ctx, &e->split.files, now);
+    *same = status == KN_OK && e->m.held_out.valid_pct > 0 &&
+            strcmp(now, e->m.held_out.files_sha256) == 0;
+    return status;
+}
+
+/* A folder without pictures to validate on, and not told which to take: all, unless the model was
+ * trained on the others of them. */
+static kn_status choose_pictures(evaluation *e, kn_split_opts opts) {
+    kn_status status = compare_files(e, &e->held_out);
+    if (status != KN_OK)
+        return status;
+    if (!e->held_out) {
+        report_note(&e->s->r,
+                    "%s has no validation folder: all its pictures count; with --valid-pct 20 "
+                    "those that a training on it would hold out",
+                    e->folder);
+        return KN_OK;
+    }
+    opts.valid_only = false;
+    opts.valid_pct = e->m.held_out.valid_pct;
+    opts.seed = &e->m.held_out.seed;
+    kn_split_free(e->s->ctx, &e->split);
+    status = kn_split_folder(e->s->ctx, e->folder, opts, &e->split);
+    if (status == KN_OK)
+        report_note(&e->s->r,
+                    "%s is what the model was trained on: only the %d pictures that were held out "
+                    "count (--valid-pct 100: all)",
+                    e->folder, e->split.valid_count);
+    return status;
+}
+
+static kn_status open_split(evaluation *e) {
+    const args *a = &e->s->a;
+    bool given = args_given(a, "valid-pct"), part = given && a->valid_pct < 100;
+    /* Bare weights hold no class names: then those of the training folders count. */
+    kn_split_opts opts = {.valid_pct = part ? a->valid_pct : 0,
+                          .vocab = a->weights == NULL ? &e->m.vocab : NULL,
+                          .valid_only = !part};
+    kn_status status = kn_split_folder(e->s->ctx, e->folder, opts, &e->split);
+    if (status == KN_OK && !e->split.by_folder && !given)
+        status = choose_pictures(e, opts);
+    return status;
+}
+
 static kn_status open_data(evaluation *e) {
     const char *folder = e->folder;
     const args *a = &e->s->a;
     kn_ctx *ctx = e->s->ctx;
-    /* Bare weights hold no class names: then those of the training folders count. */
-    kn_split_opts opts = {.valid_pct = a->valid_pct,
-                          .vocab = a->weights == NULL ? &e->m.vocab : NULL,
-                          .valid_only = a->valid_pct == 0};
-    kn_status status = kn_split_folder(ctx, folder, opts, &e->split);
+    kn_status status = open_split(e);
     if (status == KN_OK && e->split.vocab.count != e->m.vocab.count)
         status = kn_fail(ctx, KN_ERR_DATA, "%s: holds %d classes, but %s was trained on %d", folder,
                          e->split.vocab.count, a->weights, e->m.vocab.count);
     if (status != KN_OK)
         return status;
     data_warn_passed_over(e->s, &e->split.files);
-    if (!e->split.by_folder && a->valid_pct == 0)
-        report_note(&e->s->r,
-                    "%s has no validation folder: all its pictures count; with --valid-pct 20 "
-                    "those that train held out",
-                    folder);
     e->set = kn_image_dataset(
         ctx, e->split.valid, e->split.valid_count, e->m.size,
         (kn_image_opts){.resize = e->m.resize, .fast_decode = args_fast_decode(a)});

@@ -13,6 +13,7 @@ typedef struct evaluation {
     const char *data;      /* as typed */
     char folder[PATH_MAX]; /* that this means */
     kn_split split;
+    bool held_out; /* DATA is what the model was trained on, and this the part held out */
     kn_dataset *set;
     kn_loader *loader;
     kn_learner *learner;

@@ -23,6 +23,16 @@ static kn_status take_weights(train *t) {
     return status;
 }
 
+/* Where Kiln chose the pictures to validate on, eval and explain are to find them again. */
+static kn_status take_held_out(train *t) {
+    if (t->split.by_folder)
+        return KN_OK;
+    kn_held_out *h = &t->info.held_out;
+    h->valid_pct = t->s->a.valid_pct;
+    h->seed = t->s->a.seed;
+    return kn_files_sha256(t->s->ctx, &t->split.files, h->files_sha256);
+}
+
 kn_status train_open_model(train *t) {
     const args *a = &t->s->a;
     t->model = kn_model_new(t->s->ctx, a->model, t->split.vocab.count);
@@ -39,5 +49,5 @@ kn_status train_open_model(train *t) {
                               .resize = train_resize(t),
                               .norm = &t->norm,
                               .batch_size = 2 * a->batch_size};
-    return status;
+    return status == KN_OK ? take_held_out(t) : status;
 }

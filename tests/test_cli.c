@@ -196,21 +196,31 @@ static void test_eval_repeats_training(void **state) {
     check_eval(out, loss, acc);
 }
 
-/* A folder of classes: the part that train held out comes back with the same seed. */
+/* A folder of classes: the part that train held out comes back by itself, or with the same seed. Of
+ * other pictures all count. */
 static void test_eval_held_out(void **state) {
     (void)state;
     char best[COMMAND_VALUE], loss[COMMAND_VALUE], acc[COMMAND_VALUE], out[8192];
     RUN_WELL(out, "train", "--recipe", "chapter", "d/train", "--epochs", "2", "-q", "--json",
-             "--valid-pct", "30", "-o", "held", SMALL);
+             "--valid-pct", "30", "--seed", "7", "-o", "held", SMALL);
     check_contains(out, "\"train\":24,\"valid\":12,");
     command_value(out, "\"event\":\"done\"", 0, "best_epoch", best);
     command_value(out, "\"event\":\"epoch\"", atoi(best), "valid_loss", loss);
     command_value(out, "\"event\":\"epoch\"", atoi(best), "valid_acc", acc);
     RUN_WELL(out, "eval", "held/model.safetensors", "d/train", "--json", "--valid-pct", "30",
-             "--threads", "2");
+             "--seed", "7", "--threads", "2");
     check_eval(out, loss, acc);
-    RUN_WELL(out, "eval", "held/model.safetensors", "d/train", "--json");
+    check_contains(out, "\"n\":12,");
+    RUN_WELL(out, "eval", "held/model.safetensors", "d/train", "--json", "--threads", "2");
+    check_eval(out, loss, acc);
+    check_contains(out, "\"n\":12,");
+    check_contains(out, "\"held_out\":true");
+    RUN_WELL(out, "eval", "held/model.safetensors", "d/train", "--json", "--valid-pct", "100");
     check_contains(out, "\"n\":36,");
+    assert_null(strstr(out, "held_out"));
+    RUN_WELL(out, "eval", "held/model.safetensors", "d/valid", "--json");
+    check_contains(out, "\"n\":18,");
+    assert_null(strstr(out, "held_out"));
 }
 
 /* ---- bare weights ---- */

@@ -29,6 +29,11 @@ typedef struct kn_files {
 KN_API KN_NODISCARD kn_status kn_files_scan(kn_ctx *ctx, const char *root, kn_files *out);
 KN_API void kn_files_free(kn_ctx *ctx, kn_files *files);
 
+/* SHA-256, as 64 hex digits, of all relative paths and sizes; times are left out, so that a copy of
+ * the files has the same. A file that cannot be looked at, as a link to nothing, counts as of size
+ * -1. KN_ERR_MEMORY. */
+KN_API kn_status kn_files_sha256(kn_ctx *ctx, const kn_files *files, char hex[65]);
+
 /* ---- vocab ---- */
 
 /* Class names, sorted bytewise, without doubles. */
@@ -51,6 +56,7 @@ typedef struct kn_labelled {
 
 typedef struct kn_split_opts {
     double valid_pct;      /* percent held out when there is no validation folder; 0: 20 */
+    const uint64_t *seed;  /* that chooses them; NULL: the context's */
     const kn_vocab *vocab; /* use these classes instead of the training folders'; may be NULL */
     bool valid_only; /* want only the pictures to validate on: kiln eval on a folder of classes
                         without train/ and valid/ takes them all */

@@ -11,6 +11,15 @@
 extern "C" {
 #endif
 
+/* Which pictures a training held out: those that kn_split_folder draws with this percentage and
+ * seed from a folder whose files have this kn_files_sha256. So they can be drawn again to evaluate
+ * the model. */
+typedef struct kn_held_out {
+    double valid_pct; /* 0: not known, or there were validation pictures of their own */
+    uint64_t seed;
+    char files_sha256[65];
+} kn_held_out;
+
 /* What the weights alone do not say. */
 typedef struct kn_model_info {
     const char
@@ -21,6 +30,7 @@ typedef struct kn_model_info {
     const kn_normalize
         *norm;      /* may still be unmeasured when a callback is made: read when saving */
     int batch_size; /* of validation: kiln eval uses it again, so that every bit agrees */
+    kn_held_out held_out;
 } kn_model_info;
 
 KN_API kn_status kn_model_save(kn_module *model, const kn_model_info *info, const char *path);
@@ -32,6 +42,7 @@ typedef struct kn_loaded_model {
     int size, batch_size;
     kn_resize_method resize;
     kn_normalize norm;
+    kn_held_out held_out;
     char version[32]; /* of Kiln, that wrote it */
 } kn_loaded_model;
 

@@ -5,10 +5,14 @@
  * to their parent, without following links, so that a link cannot lead the scan in a circle. */
 #include "data/files.h"
 
+#include "formats/sha256.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -255,6 +259,23 @@ kn_status kn_files_scan_folders(kn_ctx *ctx, const char *root, const char *const
     }
     sort(out);
     return status;
+}
+
+/* The NUL behind each path keeps it apart from the size. */
+kn_status kn_files_sha256(kn_ctx *ctx, const kn_files *files, char hex[65]) {
+    kn_sha256 sum;
+    kn_error error = {0};
+    kn_sha256_begin(&sum);
+    for (int i = 0; i < files->count; i++) {
+        const char *relative = files->path[i] + files->root_length + 1;
+        char size[24];
+        struct stat st;
+        intmax_t bytes = stat(files->path[i], &st) == 0 ? (intmax_t)st.st_size : -1;
+        kn_sha256_add(&sum, relative, strlen(relative) + 1);
+        kn_sha256_add(&sum, size, (size_t)snprintf(size, sizeof size, "%jd\n", bytes));
+    }
+    kn_sha256_end(&sum, hex, &error);
+    return kn_fail_with(ctx, &error);
 }
 
 void kn_files_free(kn_ctx *ctx, kn_files *files) {

@@ -210,13 +210,14 @@ static kn_status hold_out(work *w) {
     int *end = kn_calloc(w->ctx, classes, sizeof *end, "the split");
     uint32_t *order = kn_alloc(w->ctx, count * sizeof *order, "the split");
     kn_status status = member != NULL && end != NULL && order != NULL ? KN_OK : KN_ERR_MEMORY;
+    uint64_t seed = w->opts.seed != NULL ? *w->opts.seed : kn_ctx_seed(w->ctx);
     double percent = w->opts.valid_pct != 0 ? w->opts.valid_pct : 20;
     int held_in_all = 0;
     if (status == KN_OK)
         group_by_class(w, member, end);
     for (int c = 0, begin = 0; c < w->out->vocab.count && status == KN_OK; begin = end[c++]) {
         int n = end[c] - begin, held = held_of(n, percent);
-        kn_shuffle(kn_ctx_seed(w->ctx), KN_RANDOM_SPLIT, (uint32_t)c, order, (uint32_t)n);
+        kn_shuffle(seed, KN_RANDOM_SPLIT, (uint32_t)c, order, (uint32_t)n);
         for (int i = 0; i < held; i++)
             w->held[member[begin + (int)order[i]]] = true;
         held_in_all += held;

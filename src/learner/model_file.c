@@ -5,8 +5,10 @@
 #include "learner/saver.h"
 #include "learner/weights.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_CLASSES = 1000000 };
@@ -115,6 +117,37 @@ static kn_status read_input(kn_ctx *ctx, const kn_st_file *file, const char *pat
     return good ? KN_OK : bad(ctx, path, "kiln.input");
 }
 
+/* Digits alone: strtoull would take a sign and spaces. */
+static bool read_seed(const char *text, uint64_t *out) {
+    size_t length = text != NULL ? strlen(text) : 0;
+    if (length == 0 || strspn(text, "0123456789") != length)
+        return false;
+    errno = 0;
+    *out = strtoull(text, NULL, 10);
+    return errno == 0;
+}
+
+/* Files of older versions have none, and trainings with validation pictures of their own. */
+static kn_status read_held_out(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                               kn_loaded_model *out) {
+    json_t *value;
+    kn_held_out *h = &out->held_out;
+    if (kn_st_meta_get(file, "kiln.held_out") == NULL)
+        return KN_OK;
+    kn_status status = meta_json(ctx, file, path, "kiln.held_out", &value);
+    if (status != KN_OK)
+        return status;
+    const char *sum = json_string_value(json_object_get(value, "files_sha256"));
+    h->valid_pct = json_number_value(json_object_get(value, "valid_pct"));
+    bool good = h->valid_pct > 0 && h->valid_pct < 100 &&
+                read_seed(json_string_value(json_object_get(value, "seed")), &h->seed) &&
+                sum != NULL && strlen(sum) == 64;
+    if (good)
+        memcpy(h->files_sha256, sum, sizeof h->files_sha256);
+    json_decref(value);
+    return good ? KN_OK : bad(ctx, path, "kiln.held_out");
+}
+
 static kn_status build(kn_ctx *ctx, const kn_st_file *file, const char *path,
                        kn_loaded_model *out) {
     json_t *arch;
@@ -165,6 +198,8 @@ kn_status kn_model_load(kn_ctx *ctx, const char *path, kn_loaded_model *out) {
         status = read_classes(ctx, file, path, out);
     if (status == KN_OK)
         status = read_input(ctx, file, path, out);
+    if (status == KN_OK)
+        status = read_held_out(ctx, file, path, out);
     if (status == KN_OK)
         status = build(ctx, file, path, out);
     kn_st_close(file);

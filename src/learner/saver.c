@@ -4,6 +4,7 @@
 #include "core/json_text.h"
 #include "nn/module.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -41,14 +42,24 @@ static void input_text(kn_text *t, const kn_model_info *info) {
     kn_text_printf(t, ",\"batch_size\":%d}", info->batch_size);
 }
 
+/* Seventeen digits bring a double back exactly; JSON's readers take no whole number as large as a
+ * seed may be. */
+static void held_out_text(kn_text *t, const kn_held_out *h) {
+    kn_text_printf(t, "{\"valid_pct\":");
+    kn_text_number(t, h->valid_pct, 17);
+    kn_text_printf(t, ",\"seed\":\"%" PRIu64 "\",\"files_sha256\":\"%s\"}", h->seed,
+                   h->files_sha256);
+}
+
 static bool make_texts(kn_saver *s) {
-    kn_text *texts[] = {&s->arch, &s->classes, &s->input};
+    kn_text *texts[] = {&s->arch, &s->classes, &s->input, &s->held_out};
     for (size_t i = 0; i < KN_COUNT(texts); i++)
         texts[i]->length = 0; /* the room of the time before stays */
     arch_text(&s->arch, s->info);
     classes_text(&s->classes, s->info->vocab);
     input_text(&s->input, s->info);
-    return !s->arch.failed && !s->classes.failed && !s->input.failed;
+    held_out_text(&s->held_out, &s->info->held_out);
+    return !s->arch.failed && !s->classes.failed && !s->input.failed && !s->held_out.failed;
 }
 
 /* ---- an allocator over memory taken before ---- */
@@ -74,7 +85,8 @@ static void arena_free(void *user, void *p) {
 kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info) {
     kn_ctx *ctx = kn_module_ctx(model);
     *s = (kn_saver){.ctx = ctx, .model = model, .info = info, .structure = ctx->structure};
-    s->arch.allocator = s->classes.allocator = s->input.allocator = &ctx->allocator;
+    s->arch.allocator = s->classes.allocator = s->input.allocator = s->held_out.allocator =
+        &ctx->allocator;
     kn_status status = kn_module_state_list(model, &s->list);
     if (status != KN_OK)
         return status;
@@ -90,7 +102,7 @@ kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info
     /* The header's text doubles as it grows: the last three sizes together are under four times it.
      */
     size_t header = names + (size_t)s->list.count * 160 + s->arch.length + s->classes.length * 2 +
-                    s->input.length + 1024;
+                    s->input.length + s->held_out.length + 1024;
     s->arena_size = header * 8;
     s->arena = kn_alloc(ctx, s->arena_size, "saving a model");
     return s->arena != NULL ? KN_OK : KN_ERR_MEMORY;
@@ -111,6 +123,18 @@ static kn_status check_names(const kn_saver *s, const char *path) {
     return KN_OK;
 }
 
+static kn_status check_held_out(const kn_saver *s, const char *path) {
+    const kn_held_out *h = &s->info->held_out;
+    size_t digits = strlen(h->files_sha256);
+    if (h->valid_pct == 0 || (h->valid_pct > 0 && h->valid_pct < 100 && digits == 64))
+        return KN_OK;
+    return kn_fail(
+        s->ctx, KN_ERR_ARG,
+        "%s: of pictures held out, a model file takes a percentage above 0 and below 100 "
+        "(%g) and a SHA-256 of 64 digits (%zu)",
+        path, h->valid_pct, digits);
+}
+
 /* What kn_model_load would refuse is not written. */
 static kn_status check_info(const kn_saver *s, const char *path) {
     const kn_model_info *info = s->info;
@@ -120,8 +144,9 @@ static kn_status check_info(const kn_saver *s, const char *path) {
     for (int c = 0; c < 3; c++)
         good = good && isfinite(info->norm->mean[c]) && isfinite(info->norm->std[c]) &&
                info->norm->std[c] > 0;
+    kn_status status = good ? check_names(s, path) : KN_OK;
     if (good)
-        return check_names(s, path);
+        return status == KN_OK ? check_held_out(s, path) : status;
     return kn_fail(
         s->ctx, KN_ERR_ARG,
         "%s: a model file needs classes, a size (%d) and a batch size (%d) of 1 or more, "
@@ -151,10 +176,12 @@ kn_status kn_saver_write(kn_saver *s, const char *path) {
     const kn_st_meta meta[] = {{"kiln.version", "\"" KN_VERSION "\""},
                                {"kiln.arch", s->arch.data},
                                {"kiln.classes", s->classes.data},
-                               {"kiln.input", s->input.data}};
+                               {"kiln.input", s->input.data},
+                               {"kiln.held_out", s->held_out.data}};
+    int metas = (int)KN_COUNT(meta) - (s->info->held_out.valid_pct == 0);
     kn_allocator arena = {.alloc = arena_alloc, .free = arena_free, .user = s};
     s->arena_used = 0;
-    return kn_st_write(path, s->entry, s->list.count, meta, KN_COUNT(meta), &arena, &s->ctx->error);
+    return kn_st_write(path, s->entry, s->list.count, meta, metas, &arena, &s->ctx->error);
 }
 
 void kn_saver_free(kn_saver *s) {
@@ -167,6 +194,7 @@ void kn_saver_free(kn_saver *s) {
     kn_text_free(&s->arch);
     kn_text_free(&s->classes);
     kn_text_free(&s->input);
+    kn_text_free(&s->held_out);
     *s = (kn_saver){0};
 }
 

@@ -18,7 +18,7 @@ typedef struct kn_saver {
     kn_named_list list;
     kn_st_entry *entry;
     unsigned char *data; /* a host copy of all tensors */
-    kn_text arch, classes, input;
+    kn_text arch, classes, input, held_out;
     unsigned char *arena; /* what kn_st_write allocates */
     size_t arena_size, arena_used;
     uint64_t structure; /* the context's, when this was made */
