@@ -70,8 +70,8 @@ static const option table[] = {
      .min = 1,
      .max = 65536,
      .help =
-         "pictures a step, validation takes twice as many; not given, fewer where there are few: "
-         "a 20th of them, at least 8"},
+         "pictures a step, validation takes twice as many; not given, fewer where there are few "
+         "(a 20th of them, at least 8), but not with the recipe chapter"},
     {.name = "batch-size",
      .letter = 'b',
      .commands = CMD_INFO,

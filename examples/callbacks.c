@@ -35,7 +35,8 @@ static kn_flow trace_any(kn_callback *cb, kn_learner *l, kn_event event) {
 
 static const kn_callback_class trace_class = {.name = "trace", .any = trace_any};
 
-/* ---- raises the rate with every batch, until the loss is three times the best so far ---- */
+/* ---- raises the rate with every batch, until the loss is three times the best so
+ * far (the book stops at a rate of 10, or at NaN) ---- */
 
 typedef struct finder {
     kn_callback base;

@@ -20,7 +20,8 @@ static kn_tensor *log_softmax_quotient(kn_ctx *ctx, kn_tensor *x) { /* [N,C] -> 
     return kn_log(ctx, kn_div(ctx, e, kn_sum(ctx, e, KN_AXIS(1), keep)));
 }
 
-/* log(a / b) = log(a) - log(b): x - log(sum(exp(x))). One exp less to lose, but the sum is left. */
+/* log(a / b) = log(a) - log(b): x - log(sum(exp(x))). No
+ * quotient of two infinities any more, but exp(x) still overflows. */
 static kn_tensor *log_softmax_difference(kn_ctx *ctx, kn_tensor *x) {
     kn_tensor *sum = kn_sum(ctx, kn_exp(ctx, x), KN_AXIS(1), keep); /* [N,1] */
     return kn_sub(ctx, x, kn_log(ctx, sum));

@@ -148,7 +148,6 @@ static void disturb(const disturbed *d, const fault *f, const char *which, fault
 
 static const fault faults[] = {
     {"open", "5", true},       {"open", "24+", true},
-    {"open", "die", true}, /* a crash at each step of each save */
     {"read", "5", true},       {"read", "4", true},
     {"read", "short", true},   {"write", "28", false},
     {"write", "28+", false}, /* a disk that is full from there on */

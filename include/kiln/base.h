@@ -85,8 +85,9 @@ typedef struct kn_ctx_opts {
     void *log_user;
     uint64_t seed; /* of everything random: initialisation, shuffles (0 is a seed like others) */
     int threads;   /* compute threads; 0: the processors this process may run on */
-    const char *device; /* "cpu", "cuda", "cuda:N", "reference", "auto"; NULL: "auto", which is cuda
-                           where it works, else cpu */
+    const char *device; /* "cpu"; "cuda", "cuda:N"; "onednn" (cpu with every convolution and product
+                           by oneDNN), "reference" (plain loops), both to compare with; "auto";
+                           NULL: "auto", which is cuda where it works, else cpu */
     /* A file where a device that times several ways to compute something keeps which was the
      * quickest: runs with the same file compute the same bits. It is made when needed. NULL:
      * nothing is timed, the first way is taken. */

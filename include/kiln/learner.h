@@ -3,7 +3,8 @@
  * Events, in order: before_fit; per epoch before_epoch, before_train, [per batch before_batch,
  * after_pred, after_loss, before_backward, after_backward, before_step, after_step, after_batch],
  * after_train, before_validate, [per batch before_batch, after_pred, after_loss, after_batch],
- * after_validate, after_epoch; after_fit.
+ * after_validate, after_epoch; after_fit. (The book's before_epoch and after_epoch stand around
+ * each pass: they are before_train, after_train and before_validate, after_validate here.)
  *
  * Every event returns a flow. The first callback (by order) that returns another than KN_GO ends
  * that event. A cancel flow ends its scope: the rest of the scope is skipped, then its
@@ -62,7 +63,7 @@ typedef enum kn_flow {
     KN_GO,
     KN_CANCEL_STEP,     /* keeps the gradients: accumulation */
     KN_CANCEL_BACKWARD, /* skips the backward pass; the step follows with the gradients there are */
-    KN_CANCEL_BATCH,    /* from here on the gradients are zeroed */
+    KN_CANCEL_BATCH,    /* this and all below zero the gradients */
     KN_CANCEL_TRAIN,
     KN_CANCEL_VALIDATE,
     KN_CANCEL_EPOCH,
@@ -176,7 +177,7 @@ KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
 KN_API kn_status kn_learner_remove(kn_learner *l, kn_callback *cb);
 
 /* The first callback of that class name, or NULL. */
-KN_API kn_callback *kn_learner_find(kn_learner *l, const char *name);
+KN_API kn_callback *kn_learner_find(const kn_learner *l, const char *name);
 
 /* Trains for a number of epochs, counted from 0: a second fit goes through the same shuffles as the
  * first. An error that the context already holds is returned at once. */

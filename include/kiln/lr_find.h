@@ -38,7 +38,8 @@ typedef struct kn_lr_find_opts {
     /* fastai's way, if false: steps rates from start towards end, rate i being start *
      * (end / start)^(i / steps); over when the smoothed loss is stop times its lowest.
      * The chapter's, if true: each batch's rate is factor times that before, the first factor *
-     * start; over when the rate passes end, or a batch's loss is stop times the lowest.
+     * start; over when the rate passes end, or, which the book leaves to NaN, a batch's loss is
+     * stop times the lowest.
      * Either is over when the loss is no number, and at the fit's last batch. */
     bool chapter;
     double start;  /* 0: 1e-7; chapter 1e-6 */

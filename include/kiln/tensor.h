@@ -48,8 +48,8 @@ KN_API const char *kn_shape_text(const kn_shape *shape, char text[KN_SHAPE_TEXT]
 
 typedef struct kn_device kn_device;
 
-/* Opens "cpu" (oneDNN), "reference" (plain loops) or "auto" once a context; owned by the context.
- * NULL and KN_ERR_DEVICE when there is no such device. */
+/* Opens a device, once a context, by the names of kn_ctx_opts.device; owned by the context. NULL
+ * and KN_ERR_DEVICE when there is no such device. */
 KN_API kn_device *kn_device_open(kn_ctx *ctx, const char *name);
 
 /* The device new tensors and parameters go to: the one named in kn_ctx_opts until changed. */
@@ -60,8 +60,8 @@ KN_API const char *kn_device_name(const kn_device *device);
 /* One line about the library behind the device, for example "oneDNN 2.6.3, AVX-512". */
 KN_API const char *kn_device_about(const kn_device *device);
 
-/* Whether activations can be of that type on the device: f32 always, bf16 on "reference", and on
- * "cpu" where the processor has AVX-512 BF16. */
+/* Whether activations can be of that type on the device: f32 always, bf16 on "reference" and
+ * "cuda", and on "cpu" where the processor has AVX-512 BF16. */
 KN_API bool kn_device_can(const kn_device *device, kn_dtype dtype);
 
 /* ---- tensors ---- */

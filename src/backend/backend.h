@@ -20,6 +20,7 @@ struct kn_device {
     const kn_allocator *allocator;
     kn_error *error; /* of the context that owns the device */
     int threads;
+    char name[32];     /* "cpu", "cuda", "cuda:1" */
     int ordinal;       /* which of several: N of "cuda:N" */
     const char *plans; /* a file of measured choices, for backends that have them; NULL: none */
     char about[192];
@@ -353,7 +354,8 @@ struct kn_bf16_kernels {
 /* Plain loops, every kernel: the oracle of the tests. */
 extern const kn_backend kn_backend_reference;
 
-/* Threads and oneDNN (plain loops for convolution and products where it was not built in). */
+/* Threads; Kiln's own loops, and oneDNN where it is quicker and was built in. Without either (no
+ * AVX2) convolutions and products are plain loops. */
 extern const kn_backend kn_backend_cpu;
 
 /* The same with every convolution and product by oneDNN, to compare with. Only where oneDNN was

@@ -171,7 +171,7 @@ kn_status kn_own_conv_grad_data(kn_own_conv *o, const kn_conv_dims *c, const voi
     for (int64_t i = 0; i < count && status == KN_OK; i++) {
         kn_correlation k = kn_correlation_grad(c, i / across, i % across);
         int side = kn_winograd_side(o->tile, &k);
-        if (kn_winograd_takes_new(o->device, o->tile, &k, side))
+        if (kn_winograd_takes_new(o->device, o->tile, &k, side)) /* of stride 1: the only round */
             return kn_winograd_run_new(o->device, o->tile, &k, side, dy, w.data, NULL, false, dx);
         status = make_room(o, packed_size(o->tile, &k, side), "packed weights");
         if (status != KN_OK)

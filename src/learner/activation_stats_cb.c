@@ -276,6 +276,6 @@ kn_callback *kn_activation_stats_cb(kn_ctx *ctx, kn_activation_opts opts) {
 }
 
 kn_activations kn_activation_stats(const kn_learner *l) {
-    const stats *s = (const stats *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const stats *s = (const stats *)kn_learner_find(l, name);
     return s != NULL ? s->found : (kn_activations){0};
 }

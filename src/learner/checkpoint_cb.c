@@ -119,6 +119,6 @@ kn_callback *kn_checkpoint_cb(kn_ctx *ctx, kn_checkpoint_opts opts) {
 }
 
 kn_checkpoint_report kn_checkpoint_cb_report(const kn_learner *l) {
-    const checkpointer *c = (const checkpointer *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const checkpointer *c = (const checkpointer *)kn_learner_find(l, name);
     return c != NULL ? c->report : (kn_checkpoint_report){0};
 }

@@ -57,7 +57,7 @@ kn_callback *kn_clip_cb(kn_ctx *ctx, double most) {
 }
 
 double kn_clip_norm(const kn_learner *l) {
-    const clip *c = (const clip *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const clip *c = (const clip *)kn_learner_find(l, name);
     double total = NAN;
     if (c == NULL || !c->ready || kn_square_sum_read(&c->sum, &total) != KN_OK)
         return NAN;

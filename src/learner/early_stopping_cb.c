@@ -109,7 +109,6 @@ kn_callback *kn_early_stopping_cb(kn_ctx *ctx, kn_early_stopping_opts opts) {
 }
 
 int kn_early_stopping_at(const kn_learner *l) {
-    const early_stopping *e =
-        (const early_stopping *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const early_stopping *e = (const early_stopping *)kn_learner_find(l, name);
     return e != NULL ? e->stopped_at : -1;
 }

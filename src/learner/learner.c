@@ -116,24 +116,25 @@ kn_status kn_learner_remove(kn_learner *l, kn_callback *cb) {
     return KN_OK;
 }
 
-kn_callback *kn_learner_find(kn_learner *l, const char *name) {
+kn_callback *kn_learner_find(const kn_learner *l, const char *name) {
     for (size_t i = 0; l != NULL && i < l->state->count; i++)
         if (strcmp(l->state->callback[i]->cls->name, name) == 0)
             return l->state->callback[i];
     return NULL;
 }
 
-/* ---- one batch ---- */
+/* ---- one batch ----
+ * A _body is what kn_run_scope runs between a scope's before_X and after_X. */
 
 static kn_flow fails_if(kn_status status) {
     return status == KN_OK ? KN_GO : KN_FAIL;
 }
 
-static kn_flow backward(kn_learner *l) {
+static kn_flow backward_body(kn_learner *l) {
     return fails_if(kn_backward(l->ctx, l->loss));
 }
 
-static kn_flow step(kn_learner *l) {
+static kn_flow step_body(kn_learner *l) {
     return fails_if(kn_optimizer_step(l->opt));
 }
 
@@ -142,12 +143,13 @@ static kn_tensor *loss_of(kn_learner *l) {
                               : kn_cross_entropy_with(l->ctx, l->preds, l->y, l->loss_opts);
 }
 
-/* In f32 x goes in as it is: whether a model takes the bytes that nobody normalised, it says. */
+/* In f32 nothing is cast. If no callback normalised x it is still u8, and the model's first op
+ * refuses it. */
 static kn_tensor *model_input(kn_learner *l) {
     return l->dtype == KN_F32 ? l->x : kn_cast(l->ctx, l->x, l->dtype);
 }
 
-static kn_flow batch(kn_learner *l) {
+static kn_flow batch_body(kn_learner *l) {
     l->preds = kn_keep(l->ctx, kn_forward(l->model, model_input(l)));
     if (l->preds == NULL)
         return KN_FAIL;
@@ -160,12 +162,12 @@ static kn_flow batch(kn_learner *l) {
     flow = kn_tell(l, kn_event_after_loss);
     if (flow != KN_GO || !l->training)
         return flow;
-    flow = kn_run_scope(l, KN_SCOPE_BACKWARD, backward);
+    flow = kn_run_scope(l, KN_SCOPE_BACKWARD, backward_body);
     if (flow != KN_GO)
         return flow;
     int64_t taken = l->opt->steps;
     l->step++;
-    flow = kn_run_scope(l, KN_SCOPE_STEP, step);
+    flow = kn_run_scope(l, KN_SCOPE_STEP, step_body);
     if (l->opt->steps != taken) /* a cancelled step keeps its gradients: accumulation */
         kn_optimizer_zero_grad(l->opt);
     return flow;
@@ -184,12 +186,12 @@ static kn_flow take_batch(kn_learner *l) {
     return l->x != NULL && l->y != NULL ? KN_GO : KN_FAIL;
 }
 
-static kn_flow one_batch(kn_learner *l) {
+static kn_flow run_batch(kn_learner *l) {
     kn_flow flow = take_batch(l);
     if (l->training)
         kn_ctx_set_step(l->ctx, (uint32_t)(l->epoch * l->batch_count + l->batch_index));
     if (flow == KN_GO)
-        flow = kn_run_scope(l, KN_SCOPE_BATCH, batch);
+        flow = kn_run_scope(l, KN_SCOPE_BATCH, batch_body);
     l->x = l->y = l->preds = l->loss = NULL;
     l->loss_opts = (kn_cross_entropy_opts){0};
     kn_loader_release(l->loader, &l->batch);
@@ -223,7 +225,7 @@ kn_flow kn_pass_next(kn_learner *l, bool *got) {
     if (!*got)
         return KN_GO;
     l->batch_index = l->batch.number; /* batches without samples are passed over */
-    kn_flow flow = one_batch(l);
+    kn_flow flow = run_batch(l);
     l->batch_index++;
     return flow;
 }
@@ -236,11 +238,11 @@ static kn_flow pass(kn_learner *l, kn_loader *loader) {
     return flow;
 }
 
-static kn_flow train(kn_learner *l) {
+static kn_flow train_body(kn_learner *l) {
     return pass(l, l->loaders.train);
 }
 
-static kn_flow validate(kn_learner *l) {
+static kn_flow validate_body(kn_learner *l) {
     return pass(l, l->loaders.valid);
 }
 
@@ -249,8 +251,8 @@ kn_flow kn_run_pass(kn_learner *l, bool training) {
     l->training = training;
     kn_module_train(l->model, training);
     bool was = kn_grad_enable(l->ctx, training);
-    kn_flow flow = training ? kn_run_scope(l, KN_SCOPE_TRAIN, train)
-                            : kn_run_scope(l, KN_SCOPE_VALIDATE, validate);
+    kn_flow flow = training ? kn_run_scope(l, KN_SCOPE_TRAIN, train_body)
+                            : kn_run_scope(l, KN_SCOPE_VALIDATE, validate_body);
     kn_grad_enable(l->ctx, was);
     l->training = false;
     return flow;
@@ -258,7 +260,7 @@ kn_flow kn_run_pass(kn_learner *l, bool training) {
 
 /* ---- epochs and fit ---- */
 
-static kn_flow epoch(kn_learner *l) {
+static kn_flow epoch_body(kn_learner *l) {
     kn_flow flow = kn_run_pass(l, true);
     if (flow == KN_GO && l->loaders.valid != NULL)
         flow = kn_run_pass(l, false);
@@ -276,18 +278,17 @@ kn_flow kn_fit_ready(kn_learner *l) {
     return kn_module_pack(l->model) != NULL ? make_optimizer(l) : KN_FAIL;
 }
 
-static kn_flow epochs(kn_learner *l) {
+static kn_flow fit_body(kn_learner *l) {
     kn_flow flow = kn_fit_ready(l);
-    while (flow == KN_GO) { /* epoch stays at the last one begun */
-        flow = kn_run_scope(l, KN_SCOPE_EPOCH, epoch);
-        if (l->epoch + 1 == l->epochs)
-            break;
-        l->epoch += flow == KN_GO;
+    for (; flow == KN_GO; l->epoch++) {
+        flow = kn_run_scope(l, KN_SCOPE_EPOCH, epoch_body);
+        if (flow != KN_GO || l->epoch + 1 == l->epochs)
+            break; /* epoch stays at the last one begun */
     }
     return flow;
 }
 
-static kn_flow only_validate(kn_learner *l) {
+static kn_flow validation_body(kn_learner *l) {
     return kn_run_pass(l, false);
 }
 
@@ -356,11 +357,14 @@ static kn_status run(kn_learner *l, int count, kn_flow (*body)(kn_learner *l)) {
     return status == KN_OK ? kn_run_finish(l, kn_run_scope(l, KN_SCOPE_FIT, body)) : status;
 }
 
+kn_status kn_learner_usable(const kn_learner *l) {
+    return l != NULL ? kn_ctx_status(l->ctx) : KN_ERR_STATE;
+}
+
 kn_status kn_fit_check(kn_learner *l, int count) {
-    if (l == NULL)
-        return KN_ERR_STATE;
-    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
-        return kn_ctx_status(l->ctx);
+    kn_status status = kn_learner_usable(l);
+    if (status != KN_OK)
+        return status;
     if (l->loaders.train == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "fit: there is no training loader");
     if (count < 1)
@@ -370,15 +374,14 @@ kn_status kn_fit_check(kn_learner *l, int count) {
 
 kn_status kn_learner_fit(kn_learner *l, int count) {
     kn_status status = kn_fit_check(l, count);
-    return status == KN_OK ? run(l, count, epochs) : status;
+    return status == KN_OK ? run(l, count, fit_body) : status;
 }
 
 kn_status kn_learner_validate(kn_learner *l) {
-    if (l == NULL)
-        return KN_ERR_STATE;
-    if (kn_ctx_status(l->ctx) != KN_OK) /* of something that this run was to use */
-        return kn_ctx_status(l->ctx);
+    kn_status status = kn_learner_usable(l);
+    if (status != KN_OK)
+        return status;
     if (l->loaders.valid == NULL)
         return kn_fail(l->ctx, KN_ERR_ARG, "validate: there is no validation loader");
-    return run(l, 0, only_validate);
+    return run(l, 0, validation_body);
 }

@@ -4,6 +4,9 @@
 
 #include "learner/events.h"
 
+/* KN_ERR_STATE without a learner; else the context's error, of something that a run was to use. */
+kn_status kn_learner_usable(const kn_learner *l);
+
 /* Whether a fit of that many epochs can be: KN_OK, or the error. */
 kn_status kn_fit_check(kn_learner *l, int count);
 

@@ -218,7 +218,7 @@ kn_callback *kn_lr_finder_cb(kn_ctx *ctx, kn_lr_find_opts opts) {
 /* ---- what it found ---- */
 
 static finder *find(const kn_learner *l) {
-    return (finder *)kn_learner_find((kn_learner *)(uintptr_t)l, name); /* only looks */
+    return (finder *)kn_learner_find(l, name);
 }
 
 const kn_lr_point *kn_lr_finder_points(const kn_learner *l, int *count) {

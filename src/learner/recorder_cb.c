@@ -334,7 +334,7 @@ kn_callback *kn_recorder_cb(kn_ctx *ctx, kn_recorder_opts opts) {
 }
 
 static const recorder *recorder_of(const kn_learner *l) {
-    return (const recorder *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    return (const recorder *)kn_learner_find(l, name);
 }
 
 const kn_history_row *kn_recorder_rows(const kn_learner *l, int *count) {

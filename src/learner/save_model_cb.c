@@ -102,7 +102,7 @@ kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_in
 }
 
 int kn_save_model_best(const kn_learner *l, double *acc) {
-    const save_model *s = (const save_model *)kn_learner_find((kn_learner *)(uintptr_t)l, name);
+    const save_model *s = (const save_model *)kn_learner_find(l, name);
     if (acc != NULL)
         *acc = s != NULL ? s->best_acc : NAN;
     return s != NULL ? s->best_epoch : -1;

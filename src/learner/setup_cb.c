@@ -82,7 +82,8 @@ static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     /* Whoever came before may have put another x in the batch's place. */
     bool as_loaded = l->x != NULL && l->x->data == l->batch.pixels;
     kn_resident *samples = as_loaded ? samples_for((setup *)cb, l, device) : NULL;
-    /* First, as what a device is given divides what it is asked for. */
+    /* The labels first, so that both transfers lie at the start of the step: between commands a
+     * transfer ends what a CUDA graph can replay. */
     l->y = kn_keep(l->ctx, kn_to(l->ctx, l->y, device));
     kn_tensor *x =
         samples != NULL ? kn_resident_batch(samples, &l->batch) : kn_to(l->ctx, l->x, device);

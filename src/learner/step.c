@@ -62,13 +62,10 @@ kn_status kn_learner_begin(kn_learner *l, int epochs) {
 
 /* What a step and the end ask first. */
 static kn_status check(kn_learner *l) {
-    if (l == NULL)
-        return KN_ERR_STATE;
-    if (kn_ctx_status(l->ctx) != KN_OK)
-        return kn_ctx_status(l->ctx);
-    if (l->state->stage == KN_STAGE_NONE)
+    kn_status status = kn_learner_usable(l);
+    if (status == KN_OK && l->state->stage == KN_STAGE_NONE)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: no fit was begun; kn_learner_begin does it");
-    return KN_OK;
+    return status;
 }
 
 kn_status kn_learner_step(kn_learner *l, bool *trained) {

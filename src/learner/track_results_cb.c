@@ -134,7 +134,7 @@ kn_callback *kn_track_results_cb(kn_ctx *ctx) {
 }
 
 static track *find(const kn_learner *l) {
-    return (track *)kn_learner_find((kn_learner *)(uintptr_t)l, name); /* only looks */
+    return (track *)kn_learner_find(l, name);
 }
 
 kn_results kn_track_results(const kn_learner *l, bool training) {

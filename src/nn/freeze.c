@@ -79,8 +79,8 @@ static void visit(kn_module *m, freezing f) {
         kn_param_freeze(p, frozen && !spared);
         any = any || frozen;
     }
-    s->still = m->cls->norm && f.norm && any;
-    if (s->still)
+    s->frozen_norm = m->cls->norm && f.norm && any;
+    if (s->frozen_norm)
         s->training = false;
     for (size_t i = 0; i < s->children.count; i++)
         visit(s->children.item[i].thing, f);

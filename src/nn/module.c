@@ -194,7 +194,7 @@ bool kn_module_training(const kn_module *m) {
 }
 
 void kn_module_train(kn_module *m, bool training) {
-    m->state->training = training && !m->state->still;
+    m->state->training = training && !m->state->frozen_norm;
     for (size_t i = 0; i < m->state->children.count; i++)
         kn_module_train(m->state->children.item[i].thing, training);
 }

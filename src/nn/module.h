@@ -44,7 +44,7 @@ struct kn_module_state {
     int last_hook;
     int running_hooks; /* depth: removal waits with closing the gap */
     bool training;
-    bool still; /* a frozen norm layer: in evaluation, whatever the rest is in */
+    bool frozen_norm; /* stays in evaluation mode while the rest trains */
     /* Of a packed root. */
     bool packed;
     uint64_t structure; /* the context's when it was packed */

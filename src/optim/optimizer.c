@@ -53,8 +53,8 @@ kn_status kn_optimizer_step(kn_optimizer *opt) {
     bool was = kn_grad_enable(opt->ctx, false);
     kn_status status = opt->cls->step(opt, pack);
     kn_grad_enable(opt->ctx, was);
-    kn_tensor_touch(
-        pack->values); /* and with it every parameter; a failed step may have written too */
+    /* And with the pack every parameter. A failed step may have written too. */
+    kn_tensor_touch(pack->values);
     if (status == KN_OK)
         opt->steps++;
     return status;

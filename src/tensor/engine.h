@@ -12,7 +12,6 @@ enum { KN_POOL_BINS = 4 * 41 };
 typedef struct kn_pool {
     kn_device device;
     kn_ctx *ctx;
-    char name[32];
     size_t taken; /* bytes asked of the device and not given back */
     kn_storage *bin[KN_POOL_BINS];
     struct kn_pool *next;
@@ -33,7 +32,6 @@ typedef struct kn_engine {
     size_t node_count, node_capacity;
     uint64_t tape; /* number of the tape under way; kn_backward and kn_step_end begin another */
     bool recording;
-    bool in_backward;
 } kn_engine;
 
 /* The context's engine, made at the first call; NULL with the error set. */

@@ -71,7 +71,7 @@ kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {
     if (s->data == NULL) {
         kn_free(ctx, s);
         kn_fail(ctx, KN_ERR_MEMORY, "out of memory on device %s: a tensor of %zu bytes, %zu in use",
-                pool->name, bytes, pool->taken);
+                pool->device.name, bytes, pool->taken);
         return NULL;
     }
     pool->taken += bin_size(bin);
@@ -163,10 +163,10 @@ static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordina
                                .allocator = &ctx->allocator,
                                .error = &ctx->error,
                                .threads = ctx->threads};
+    char number[16] = "";
     if (ordinal > 0)
-        snprintf(pool->name, sizeof pool->name, "%s:%d", backend->name, ordinal);
-    else
-        snprintf(pool->name, sizeof pool->name, "%s", backend->name);
+        snprintf(number, sizeof number, ":%d", ordinal);
+    snprintf(pool->device.name, sizeof pool->device.name, "%s%s", backend->name, number);
     if (backend->open(&pool->device) != KN_OK) {
         kn_free(ctx, pool);
         return NULL;
@@ -211,7 +211,7 @@ bool kn_device_is_host(const kn_device *device) {
 }
 
 const char *kn_device_name(const kn_device *device) {
-    return device->ops->name;
+    return device->name;
 }
 
 bool kn_device_can(const kn_device *device, kn_dtype dtype) {

@@ -396,8 +396,14 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 
 /* ---- the device ---- */
 
+/* All are the host; KILN_CUDA_HOST_DEVICES says how many there seem to be. */
+static int device_count() {
+    const char *told_count = getenv("KILN_CUDA_HOST_DEVICES");
+    return told_count != nullptr ? atoi(told_count) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *count) {
-    *count = 1;
+    *count = device_count();
     return cudaSuccess;
 }
 
@@ -415,7 +421,7 @@ cudaError_t cudaDriverGetVersion(int *version) {
 }
 
 cudaError_t cudaSetDevice(int ordinal) {
-    return told(ordinal == 0 ? cudaSuccess : cudaErrorInvalidValue);
+    return told(ordinal >= 0 && ordinal < device_count() ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaGetLastError() {

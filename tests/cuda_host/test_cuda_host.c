@@ -3,19 +3,13 @@
  * tells where the plugin is. */
 #include "support/check.h"
 #include "support/command.h"
-#include "support/tree.h"
+#include "support/root.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char root[TREE_PATH];
-
-#define HERE                                                                                       \
-    (command_opts) {                                                                               \
-        .folder = root, .home = root                                                               \
-    }
 #define TRAIN                                                                                      \
     "train", "d", "--recipe", "chapter", "--epochs", "3", "-b", "8", "--img-size", "32",           \
         "--momentum", "0.9", "--seed", "11", "--json"
@@ -24,12 +18,6 @@ static int prepare(void **state) {
     (void)state;
     tree_make(root);
     command_data(root, "d", 3, 16, 8);
-    return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    tree_remove(root);
     return 0;
 }
 
@@ -204,6 +192,26 @@ static void errors_that_come_late_are_told(void **state) {
     command_free(&run);
 }
 
+/* What was trained on the second goes on there. */
+static void the_second_device_is_named(void **state) {
+    (void)state;
+    command_run run;
+    char args[8192], path[TREE_PATH + 64];
+    COMMAND(&run, HERE, TRAIN, "--device", "cuda:1", "-o", "second");
+    command_expect(&run, 4);
+    check_contains(run.err, "cuda:1");
+    command_free(&run);
+    setenv("KILN_CUDA_HOST_DEVICES", "2", 1);
+    COMMAND(&run, HERE, TRAIN, "--device", "cuda:1", "-o", "second");
+    unsetenv("KILN_CUDA_HOST_DEVICES");
+    command_expect(&run, 0);
+    command_free(&run);
+    root_read("second/args.json", args, sizeof args);
+    check_contains(args, "\"device\":\"cuda:1\"");
+    snprintf(path, sizeof path, "%s/second", root);
+    tree_remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replayed_steps_are_the_same_steps),
@@ -212,6 +220,7 @@ int main(void) {
         cmocka_unit_test(a_device_without_memory_is_an_error_or_passed_over),
         cmocka_unit_test(memory_that_ends_is_told),
         cmocka_unit_test(errors_that_come_late_are_told),
+        cmocka_unit_test(the_second_device_is_named),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, root_remove);
 }
