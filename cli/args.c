@@ -110,7 +110,7 @@ static kn_status take(parser *p, const option *o, const char *value) {
     while (option_at(i) != o)
         i++;
     assert(i < OPTIONS_MOST);
-    p->a->given[i] = true;
+    p->a->given[i] = p->a->typed[i] = true;
     return option_set(o, value, p->a, p->error);
 }
 

@@ -49,11 +49,12 @@ typedef struct args {
     const char *recipe, *model, *sched, *opt, *aug, *resize, *dtype, *device, *on_bad_image;
     const char *mode; /* of lr-find */
     const char *class_weights, *cache, *decode;
-    const char *only;             /* of bench */
-    const char *output, *weights; /* NULL: not given */
-    const char *resume;           /* the run folder to go on with; NULL: a new training */
-    const char *data_path;        /* the folder that DATA is, once it is known */
-    double checkpoint_every;      /* seconds */
+    const char *only;                     /* of bench */
+    const char *output, *weights;         /* NULL: not given */
+    const char *resume;                   /* the run folder to go on with; NULL: a new training */
+    const char *data_path, *weights_path; /* the folder that DATA is, and the file that --weights
+                                             is, once they are known */
+    double checkpoint_every;              /* seconds */
     int epochs, batch_size, img_size, accumulate;
     int fine_tune;        /* 0: not; epochs counts them all */
     int patience;         /* 0: all epochs */
@@ -70,7 +71,9 @@ typedef struct args {
     bool activations;
     bool sheet;
     bool tta, shapes, json, quiet, verbose, help, version;
-    bool given[OPTIONS_MOST]; /* the i-th option stood on the line, and is no default */
+    bool given[OPTIONS_MOST]; /* the i-th option has its value, which is no default */
+    bool
+        typed[OPTIONS_MOST]; /* it stood on the line, here or where a training began that goes on */
 } args;
 
 typedef enum option_kind {

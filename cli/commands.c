@@ -53,9 +53,10 @@ static const command table[] = {
      .id = CMD_EVAL,
      .words = "MODEL DATA",
      .summary = "how good a model is on DATA's validation pictures",
-     .examples = "  kiln eval runs/1/model.safetensors photos\n"
-                 "  kiln eval runs/1/model.safetensors photos -o mistakes\n"
-                 "  kiln eval runs/1/model.safetensors others            pictures it has not seen\n",
+     .examples =
+         "  kiln eval runs/1/model.safetensors photos\n"
+         "  kiln eval runs/1/model.safetensors photos -o mistakes\n"
+         "  kiln eval runs/1/model.safetensors others            pictures it has not seen\n",
      .details = MODEL_TEXT DATA_TEXT HELD_OUT_TEXT,
      .min_words = 2,
      .max_words = 2,

@@ -176,7 +176,7 @@ static int write_files(evaluation *e) {
     if (code == EXIT_DONE && evaluation_write(e) != KN_OK)
         code = session_fail(e->s);
     if (code != EXIT_DONE)
-        run_folder_discard(&e->out, false);
+        run_folder_discard(&e->out);
     return code;
 }
 

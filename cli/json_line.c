@@ -34,9 +34,19 @@ void line_int(kn_text *t, const char *key, int64_t value) {
     kn_text_printf(t, "%" PRId64, value);
 }
 
-void line_uint(kn_text *t, const char *key, uint64_t value) {
+/* Most readers of JSON keep whole numbers in 64 bits with a sign. */
+void line_seed(kn_text *t, const char *key, uint64_t value) {
+    const char *quote = value > INT64_MAX ? "\"" : "";
     begin(t, key);
-    kn_text_printf(t, "%" PRIu64, value);
+    kn_text_printf(t, "%s%" PRIu64 "%s", quote, value, quote);
+}
+
+void line_hex(kn_text *t, const char *key, const char *value) {
+    begin(t, key);
+    kn_text_append(t, "\"", 1);
+    for (const char *c = value; *c != '\0'; c++)
+        kn_text_printf(t, "%02x", (unsigned)(unsigned char)*c);
+    kn_text_append(t, "\"", 1);
 }
 
 void line_bool(kn_text *t, const char *key, bool value) {

@@ -10,7 +10,8 @@ void line_open(kn_text *t);
 void line_close(kn_text *t); /* with the newline */
 void line_string(kn_text *t, const char *key, const char *value);
 void line_int(kn_text *t, const char *key, int64_t value);
-void line_uint(kn_text *t, const char *key, uint64_t value);
+void line_seed(kn_text *t, const char *key, uint64_t value);   /* in quotes above 2^63 - 1 */
+void line_hex(kn_text *t, const char *key, const char *value); /* its bytes as hex digits */
 void line_bool(kn_text *t, const char *key, bool value);
 void line_real(kn_text *t, const char *key, double value); /* 9 digits; NaN is null */
 /* The fewest digits that bring the very same double back. */

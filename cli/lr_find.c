@@ -97,7 +97,7 @@ int lr_find_run(session *s) {
     if (code == EXIT_DONE)
         lr_find_tell(&t, &found);
     else
-        run_folder_discard(&t.run, false);
+        run_folder_discard(&t.run);
     train_tell_cache(&t);
     kn_lr_found_free(s->ctx, &found);
     train_close(&t);

@@ -4,7 +4,6 @@
 #include "core/file.h"
 #include "interrupt.h"
 #include "json_line.h"
-#include "resume_args.h"
 #include "shell_word.h"
 
 #include "core/ctx.h"
@@ -32,7 +31,7 @@ static int open_words(session *s) {
     } else if (run_folder_text(&r->run, "args.json", &text, &error) == KN_OK)
         words = text;
     if (words != NULL)
-        r->json = resume_args_read(words, from, &s->a, r->word, &error);
+        r->json = resume_args_read(words, from, &s->a, &r->words, &error);
     else if (error.status == KN_OK)
         kn_error_set(&error, KN_ERR_ARG,
                      "%s: no training to go on with: it holds neither a checkpoint's arguments nor "
@@ -70,6 +69,10 @@ int resume_open(session *s) {
     if (kn_checkpoint_open(&s->resume->checkpoint, s->resume->run.path, NULL, &error) != KN_OK)
         return report_error(&s->r, &error);
     return open_words(s);
+}
+
+bool resume_has_checkpoint(const session *s) {
+    return s->resume != NULL && s->resume->checkpoint != NULL;
 }
 
 void resume_close(session *s) {
@@ -133,11 +136,10 @@ static kn_status compare_device(const train *t) {
 }
 
 kn_status resume_learner(train *t) {
-    const struct resume *r = t->s->resume;
-    if (r == NULL || r->checkpoint == NULL)
+    if (!resume_has_checkpoint(t->s))
         return KN_OK;
     kn_status status = compare_device(t);
-    return status != KN_OK ? status : kn_learner_resume(t->learner, r->checkpoint);
+    return status != KN_OK ? status : kn_learner_resume(t->learner, t->s->resume->checkpoint);
 }
 
 /* ---- checkpoints ---- */
@@ -177,8 +179,7 @@ static kn_status write_list(train *t) {
 }
 
 kn_callback *resume_checkpoint_cb(train *t) {
-    bool fresh = t->s->resume == NULL || t->s->resume->checkpoint == NULL;
-    if (fresh && write_list(t) != KN_OK)
+    if (!resume_has_checkpoint(t->s) && write_list(t) != KN_OK)
         return NULL;
     run_folder_args(t->s, &t->words);
     describe_device(t);

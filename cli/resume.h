@@ -3,6 +3,7 @@
 #ifndef KILN_CLI_RESUME_H
 #define KILN_CLI_RESUME_H
 
+#include "resume_args.h"
 #include "train.h"
 
 #include <kiln/checkpoint.h>
@@ -11,12 +12,15 @@ struct resume {
     run_folder run;
     kn_checkpoint *checkpoint; /* NULL: none was written yet, and it begins anew */
     void *json;                /* jansson's: the arguments, which borrow its texts */
-    char *word[1];             /* DATA */
+    resume_words words;
 };
 
 /* Takes the run folder and puts its arguments where the command line's are, before anything is made
  * of those. EXIT_DONE or the exit code, reported. resume_close must follow in any case. */
 int resume_open(session *s);
+
+/* Whether the numbers of the model come from a checkpoint. */
+bool resume_has_checkpoint(const session *s);
 void resume_close(session *s);
 
 /* Says where it goes on. Once the data is open: is it what the training began with? Once the

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -42,7 +43,7 @@ static bool value_text(const option *o, const json_t *value, char text[TEXT]) {
     case KIND_COUNT:
         snprintf(text, TEXT, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return json_is_integer(value);
-    case KIND_SEED: /* beyond the largest signed number jansson keeps a real */
+    case KIND_SEED: /* above 2^63 - 1 it is a string */
         snprintf(text, TEXT, "%llu", (unsigned long long)json_integer_value(value));
         return json_is_integer(value);
     case KIND_REAL:
@@ -108,7 +109,7 @@ static kn_status take(const option *o, const json_t *value, const char *from, ar
     }
     if (json_is_true(value) && o->kind == KIND_FLAG)
         return option_set(o, "", a, error);
-    if (json_is_string(value) && o->kind >= KIND_CHOICE)
+    if (json_is_string(value) && (o->kind >= KIND_CHOICE || o->kind == KIND_SEED))
         return option_set(o, json_string_value(value), a, error);
     if (value_text(o, value, text))
         return option_set(o, text, a, error);
@@ -118,22 +119,71 @@ static kn_status take(const option *o, const json_t *value, const char *from, ar
 
 /* ---- all of them ---- */
 
-/* The folder that it was, if that is still there: the command may be given elsewhere. */
-static kn_status take_data(const json_t *root, const char *from, char *word[1], kn_error *error) {
+static bool from_hex(const char *hex, char out[PATH_MAX]) {
+    size_t length = strlen(hex);
+    bool good =
+        length % 2 == 0 && length / 2 < PATH_MAX && strspn(hex, "0123456789abcdef") == length;
+    for (size_t i = 0; good && i <= length / 2; i++) {
+        const char digits[3] = {hex[2 * i], i < length / 2 ? hex[2 * i + 1] : '\0', '\0'};
+        out[i] = (char)strtoul(digits, NULL, 16);
+    }
+    return good;
+}
+
+/* A path that stands under key, or, as it is no text, under key_hex; empty: neither. */
+static void whole_path(const json_t *root, const char *key, char out[PATH_MAX]) {
+    char name[32];
+    snprintf(name, sizeof name, "%s_hex", key);
+    const char *hex = json_string_value(json_object_get(root, name));
+    const char *text = json_string_value(json_object_get(root, key));
+    out[0] = '\0';
+    if (hex != NULL ? !from_hex(hex, out) : text == NULL || strlen(text) >= PATH_MAX)
+        out[0] = '\0';
+    else if (hex == NULL)
+        strcpy(out, text);
+}
+
+/* What was typed, if it still leads to the whole path, or if that is gone: the command may be given
+ * elsewhere. */
+static const char *choose_path(const char *typed, const char *whole) {
+    char now[PATH_MAX];
     struct stat st;
-    const char *path = json_string_value(json_object_get(root, "data_path"));
+    bool leads = realpath(typed, now) != NULL && strcmp(now, whole) == 0;
+    return leads || whole[0] == '\0' || stat(whole, &st) != 0 ? typed : whole;
+}
+
+static kn_status take_data(const json_t *root, const char *from, resume_words *words,
+                           kn_error *error) {
     const char *data = json_string_value(json_object_get(root, "data"));
     if (data == NULL)
         return kn_error_set(error, KN_ERR_FORMAT, "%s: its arguments have no data", from);
-    bool there = path != NULL && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    word[0] = (char *)(uintptr_t)(there ? path : data); /* only read */
+    whole_path(root, "data_path", words->data);
+    words->word[0] = (char *)(uintptr_t)choose_path(data, words->data); /* only read */
     return KN_OK;
+}
+
+static void take_weights(const json_t *root, args *a, resume_words *words) {
+    whole_path(root, "weights_path", words->weights);
+    if (a->weights == NULL)
+        return;
+    a->weights = choose_path(a->weights, words->weights);
+    a->weights_path = words->weights[0] != '\0' ? words->weights : NULL;
+}
+
+/* Older versions did not write which options were typed. */
+static bool was_typed(const json_t *root, const char *name) {
+    const json_t *given = json_object_get(root, "given"), *item;
+    bool found = false;
+    for (size_t i = 0; (item = json_array_get(given, i)) != NULL && !found; i++)
+        found = json_is_string(item) && strcmp(json_string_value(item), name) == 0;
+    return found;
 }
 
 static kn_status take_all(const json_t *root, const char *from, args *a, kn_error *error) {
     const option *o;
     kn_status status = KN_OK;
     for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++) {
+        a->typed[i] = was_typed(root, o->name) || (a->typed[i] && strcmp(o->name, "resume") != 0);
         if (!(o->commands & CMD_TRAIN) || o->commands == CMD_ALL || strcmp(o->name, "resume") == 0)
             continue;
         if (a->given[i] && resume_args_may(o))
@@ -144,7 +194,7 @@ static kn_status take_all(const json_t *root, const char *from, args *a, kn_erro
     return status;
 }
 
-void *resume_args_read(const char *json, const char *from, args *a, char *word[1],
+void *resume_args_read(const char *json, const char *from, args *a, resume_words *words,
                        kn_error *error) {
     char wrong[KN_JSON_MESSAGE];
     json_t *root;
@@ -159,10 +209,12 @@ void *resume_args_read(const char *json, const char *from, args *a, char *word[1
     if (name == NULL || strcmp(name, "train") != 0)
         status = kn_error_set(error, KN_ERR_FORMAT, "%s: is of no training", from);
     if (status == KN_OK)
-        status = take_data(root, from, word, error);
+        status = take_data(root, from, words, error);
     if (status == KN_OK)
         status = take_all(root, from, a, error);
-    a->word = word;
+    if (status == KN_OK)
+        take_weights(root, a, words);
+    a->word = words->word;
     a->words = 1;
     if (status == KN_OK)
         return root;

@@ -5,11 +5,20 @@
 
 #include "args.h"
 
+#include <limits.h>
+
+/* DATA, and the paths that it and --weights led to. */
+typedef struct resume_words {
+    char *word[1];
+    char data[PATH_MAX], weights[PATH_MAX];
+} resume_words;
+
 /* Puts all of them into *a, but those that a resumed training may set anew and that stood on the
- * command line; word becomes DATA. Each is checked like one that was typed. Returns what the texts
- * in *a and word belong to, for resume_args_free; NULL with the error set, from being where the
- * JSON comes from. */
-void *resume_args_read(const char *json, const char *from, args *a, char *word[1], kn_error *error);
+ * command line. Each is checked like one that was typed. What texts in *a belong to are words and
+ * what it returns, for resume_args_free; NULL with the error set, from being where the JSON comes
+ * from. */
+void *resume_args_read(const char *json, const char *from, args *a, resume_words *words,
+                       kn_error *error);
 void resume_args_free(void *json);
 
 /* Whether an option may stand beside --resume. */

@@ -2,6 +2,7 @@
 #include "run_folder.h"
 
 #include "core/file.h"
+#include "core/utf8.h"
 #include "json_line.h"
 
 #include <dirent.h>
@@ -149,7 +150,7 @@ static void put_option(kn_text *t, const option *o, const args *a) {
         line_int(t, o->name, *(const int *)(const void *)at);
         break;
     case KIND_SEED:
-        line_uint(t, o->name, *(const uint64_t *)(const void *)at);
+        line_seed(t, o->name, *(const uint64_t *)(const void *)at);
         break;
     case KIND_REAL:
     case KIND_RATE:
@@ -173,17 +174,34 @@ static void put_option(kn_text *t, const option *o, const args *a) {
     }
 }
 
+/* JSON's strings are UTF-8, a path may be any bytes: those are found again by their hex digits. */
+static void put_path(kn_text *t, const char *key, const char *path) {
+    char name[32];
+    if (path == NULL)
+        return;
+    line_string(t, key, path);
+    if (kn_utf8_valid(path, strlen(path)))
+        return;
+    snprintf(name, sizeof name, "%s_hex", key);
+    line_hex(t, name, path);
+}
+
 void run_folder_args(const session *s, kn_text *t) {
     const option *o;
     line_open(t);
     line_string(t, "version", KN_VERSION);
     line_string(t, "command", s->a.command->name);
     line_string(t, "data", s->a.word[0]);
-    if (s->a.data_path != NULL)
-        line_string(t, "data_path", s->a.data_path);
+    put_path(t, "data_path", s->a.data_path);
+    put_path(t, "weights_path", s->a.weights_path);
     for (int i = 0; (o = option_at(i)) != NULL; i++)
         if (o->commands & s->a.command->id && strcmp(o->name, "resume") != 0)
             put_option(t, o, &s->a);
+    line_array_open(t, "given");
+    for (int i = 0; (o = option_at(i)) != NULL; i++)
+        if (o->commands & s->a.command->id && s->a.typed[i])
+            line_string(t, NULL, o->name);
+    line_array_close(t);
     line_close(t);
 }
 
@@ -212,8 +230,13 @@ int run_folder_make(session *s, run_folder *run, const char *numbered) {
     int code = run_folder_open(s, run, numbered);
     if (code == EXIT_DONE)
         code = lock_folder(s, run);
-    if (code != EXIT_DONE)
+    /* Another training may have been there between the look at the folder and the lock. */
+    if (code == EXIT_DONE && !is_empty(run->path))
+        code = run_folder_check(s);
+    if (code != EXIT_DONE) {
+        run->owned = false;
         return code;
+    }
     return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
 }
 
@@ -255,7 +278,7 @@ void run_folder_leave(run_folder *run) {
     run->lock = 0;
 }
 
-void run_folder_discard(const run_folder *run, bool data) {
+void run_folder_discard(const run_folder *run) {
     static const char *const names[] = {
         "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
         "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
@@ -264,7 +287,7 @@ void run_folder_discard(const run_folder *run, bool data) {
         "bad_images.txt",  "last.ckpt",       "next.ckpt",    "previous.ckpt"};
     char path[PATH_MAX];
     bool saved = holds(run, "last.ckpt") || holds(run, "next.ckpt") || holds(run, "previous.ckpt");
-    if (!run->owned || holds(run, "model.safetensors") || (saved && !data))
+    if (!run->owned || holds(run, "model.safetensors") || saved)
         return;
     for (size_t i = 0; i < KN_COUNT(names); i++)
         if (run_folder_file(run, names[i], path))

@@ -32,9 +32,8 @@ void run_folder_leave(run_folder *run);
 void run_folder_args(const session *s, kn_text *t);
 
 /* After a failure: a folder in which neither model nor checkpoint was saved yet goes away, so that
- * the same command can be given again. data: it is at fault, and with other data no checkpoint goes
- * on; then the folder goes in spite of one. */
-void run_folder_discard(const run_folder *run, bool data);
+ * the same command can be given again. */
+void run_folder_discard(const run_folder *run);
 
 /* A file of the folder as text, for free; NULL, and KN_OK, when it is not there. */
 kn_status run_folder_text(const run_folder *run, const char *name, char **text, kn_error *error);

@@ -4,8 +4,9 @@
 #include <string.h>
 
 void shell_word(kn_text *out, const char *word) {
-    if (strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,/@%:=") ==
-        strlen(word)) {
+    if (word[0] != '\0' &&
+        strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,/@%:=") ==
+            strlen(word)) {
         kn_text_printf(out, " %s", word);
         return;
     }

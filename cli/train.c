@@ -43,9 +43,7 @@ static int tell_interrupted(const train *t, int best) {
     if (best >= 0)
         snprintf(model, sizeof model, "; %s/model.safetensors is the best so far, of epoch %d",
                  t->run.path, best);
-    bool there =
-        t->s->resume != NULL && t->s->resume->checkpoint != NULL; /* that it went on from */
-    if (c.last_failed || (c.written == 0 && !there))
+    if (c.last_failed || (c.written == 0 && !resume_has_checkpoint(t->s)))
         return report_fail(&t->s->r, EXIT_FAILED, "interrupted, and the batch is not saved: %s%s",
                            c.reason, model);
     kn_text words = {0};
@@ -72,6 +70,11 @@ static int fit(train *t) {
         if (best >= 0)
             report_note(&t->s->r, "%s/model.safetensors is the best so far, of epoch %d",
                         t->run.path, best);
+        else if (code == EXIT_DATA && kn_checkpoint_cb_report(t->learner).written > 0)
+            report_note(&t->s->r,
+                        "%s keeps its checkpoint: kiln train --resume goes on when the data is "
+                        "again what it was",
+                        t->run.path);
         return code;
     }
     return interrupted() ? tell_interrupted(t, best) : tell_done(t);
@@ -113,7 +116,7 @@ int train_run(session *s) {
         code = fit(&t);
     train_tell_cache(&t);
     if (code != EXIT_DONE)
-        run_folder_discard(&t.run, code == EXIT_DATA);
+        run_folder_discard(&t.run);
     train_close(&t);
     return code;
 }

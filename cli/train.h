@@ -30,6 +30,7 @@ typedef struct train {
     kn_text pictures;      /* of the first batch, for the page */
     bool went_on;          /* that is the first since the training was resumed */
     char folder[PATH_MAX]; /* that DATA is */
+    char weights_file[PATH_MAX];
     /* What goes into each checkpoint: the arguments, which data, and on which device. */
     kn_text words, device_words;
     char data_hash[65], data_word[68];

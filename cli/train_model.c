@@ -1,6 +1,7 @@
 /* train_model.c - the model that is trained: new, or from given weights; and what its file will say
  * beside them. */
 #include "model.h"
+#include "resume.h"
 #include "train.h"
 
 /* A network sees pictures as those it learned from: what it learned before counts, unless
@@ -12,10 +13,14 @@ static void take_norm(args *a, const kn_weights_report *weights) {
     }
 }
 
+/* A training that goes on has its numbers in the checkpoint, and mean and deviation among its
+ * arguments: the file may be gone. */
 static kn_status take_weights(train *t) {
     args *a = &t->s->a;
     kn_weights_opts opts = {.replace_head = true};
-    kn_status status = kn_weights_load_with(t->model, a->weights, opts, &t->weights);
+    kn_status status = KN_OK;
+    if (!resume_has_checkpoint(t->s))
+        status = kn_weights_load_with(t->model, a->weights, opts, &t->weights);
     if (status == KN_OK && a->std[0] == 0)
         take_norm(a, &t->weights);
     if (status == KN_OK && a->fine_tune > 0)

@@ -270,7 +270,7 @@ static void put_line(const train *t, kn_text *out) {
     for (int i = 0; i < a->words; i++)
         shell_word(&line, a->word[i]);
     for (int i = 0; (o = option_at(i)) != NULL; i++) {
-        if (!a->given[i] || !(o->commands & a->command->id))
+        if (!a->typed[i] || !(o->commands & a->command->id))
             continue;
         kn_text_printf(&line, " --%s", o->name);
         if (o->kind == KIND_FLAG)
@@ -299,7 +299,7 @@ static void put_command(const train *t, kn_text *out) {
         value.length = 0;
         append_value(&value, o, a);
         bool empty = value.length == 0;
-        kn_html_pair(out, o->name, empty ? "\xE2\x80\x93" : value.data, a->given[i]);
+        kn_html_pair(out, o->name, empty ? "\xE2\x80\x93" : value.data, a->typed[i]);
     }
     kn_html_pairs_close(out);
     kn_html_section_end(out);

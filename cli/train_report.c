@@ -3,6 +3,7 @@
 #include "evaluation.h"
 #include "json_line.h"
 #include "number.h"
+#include "resume.h"
 #include "shell_word.h"
 #include "train.h"
 
@@ -25,7 +26,7 @@ static void data_event(train *t) {
     for (int i = 0; i < t->split.vocab.count; i++)
         line_string(&out, NULL, t->split.vocab.name[i]);
     line_array_close(&out);
-    line_int(&out, "bad", 0); /* a bad one ends the training */
+    line_int(&out, "bad", 0); /* none was read yet */
     line_int(&out, "batches", kn_loader_len(t->loaders.train));
     line_close(&out);
     report_out(&t->s->r, &out);
@@ -58,7 +59,7 @@ static void weights_event(train *t) {
 
 void train_tell_weights(train *t) {
     const char *path = t->s->a.weights;
-    if (path == NULL)
+    if (path == NULL || resume_has_checkpoint(t->s))
         return;
     if (t->s->r.json)
         weights_event(t);

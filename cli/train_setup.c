@@ -26,7 +26,10 @@ int train_open(train *t) {
     int code = data_folder(t->s, t->s->a.word[0], folder);
     if (code != EXIT_DONE)
         return code;
-    t->s->a.data_path = realpath(folder, t->folder);
+    args *a = &t->s->a;
+    a->data_path = realpath(folder, t->folder);
+    if (a->weights != NULL && a->weights_path == NULL)
+        a->weights_path = realpath(a->weights, t->weights_file);
     if (train_open_data(t, folder) != KN_OK || train_open_model(t) != KN_OK ||
         settle_args(t) != KN_OK)
         return session_fail(t->s);
