@@ -82,7 +82,7 @@ static kn_status gather(check *c, const char *folder) {
         return kn_ctx_status(ctx);
     check_opts opts = {.workers = a->workers,
                        .max_memory = (size_t)a->max_image_memory << 20,
-                       .bar = !a->quiet && isatty(STDERR_FILENO)};
+                       .bar = report_has_bar(&c->s->r)};
     status = check_read_all(ctx, &c->split.files, opts, c->result);
     if (status == KN_OK)
         status = check_doubles_find(ctx, &c->split, c->result, &c->doubles);

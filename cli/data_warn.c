@@ -16,9 +16,10 @@ static void warn_of(session *s, int count, const char *one, const char *several,
     if (count == 0)
         return;
     if (count == 1)
-        snprintf(text, sizeof text, "%s: %s", path, one);
+        snprintf(text, sizeof text, "%.700s %s", path, one);
     else
-        snprintf(text, sizeof text, "%s and %s %s", path, number_text(count - 1, number), several);
+        snprintf(text, sizeof text, "%.700s and %s %s", path, number_text(count - 1, number),
+                 several);
     report_warning(&s->r, text);
 }
 
@@ -31,51 +32,31 @@ void data_warn_passed_over(session *s, const kn_files *files) {
 
 /* ---- classes ---- */
 
-/* Bytes of the folder that a picture lies in. */
-static size_t folder_length(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? (size_t)(slash - path) : 0;
-}
-
-static bool same_folder(const char *a, const char *b) {
-    size_t length = folder_length(a);
-    return length == folder_length(b) && memcmp(a, b, length) == 0;
-}
-
-/* The first of items that lies in another folder than the first picture of its class. */
-static const kn_labelled *other_folder(const kn_labelled *items, int count, const char **first) {
-    for (int i = 0; i < count; i++) {
-        const char **path = &first[items[i].label];
-        if (*path == NULL)
-            *path = items[i].path;
-        else if (!same_folder(*path, items[i].path))
-            return &items[i];
-    }
-    return NULL;
+/* Classes without a picture to validate on: how good the model is at them, nobody will know. */
+static kn_status warn_unvalidated(session *s, const kn_split *split) {
+    char text[sizeof((kn_error *)0)->message];
+    const char *first = NULL;
+    int count = 0;
+    int *pictures = kn_calloc(s->ctx, (size_t)split->vocab.count, sizeof *pictures, "the classes");
+    if (pictures == NULL)
+        return KN_ERR_MEMORY;
+    for (int i = 0; i < split->valid_count; i++)
+        pictures[split->valid[i].label]++;
+    for (int c = split->vocab.count - 1; c >= 0; c--)
+        if (pictures[c] == 0) {
+            first = split->vocab.name[c];
+            count++;
+        }
+    kn_free(s->ctx, pictures);
+    snprintf(text, sizeof text, "class %.700s", first != NULL ? first : "");
+    warn_of(s, count, "has no picture to validate on", "more have no picture to validate on", text);
+    return KN_OK;
 }
 
 kn_status data_warn_of_split(session *s, const kn_split *split) {
-    data_warn_passed_over(s, &split->files);
-    if (split->by_folder)
-        return KN_OK;
-    const char **first =
-        kn_calloc(s->ctx, (size_t)split->vocab.count, sizeof *first, "the folders");
-    if (first == NULL)
-        return KN_ERR_MEMORY;
-    const kn_labelled *other = other_folder(split->train, split->train_count, first);
-    if (other == NULL)
-        other = other_folder(split->valid, split->valid_count, first);
-    if (other != NULL) {
-        char text[sizeof((kn_error *)0)->message];
-        bool in_order = strcmp(first[other->label], other->path) < 0;
-        const char *one = in_order ? first[other->label] : other->path;
-        const char *two = in_order ? other->path : first[other->label];
-        snprintf(text, sizeof text,
-                 "%.*s and %.*s are one class, and what is validated on is drawn from both: a "
-                 "split of your own would be in folders train and val",
-                 (int)folder_length(one), one, (int)folder_length(two), two);
-        report_warning(&s->r, text);
-    }
-    kn_free(s->ctx, first);
-    return KN_OK;
+    const kn_files *files = &split->files;
+    data_warn_passed_over(s, files);
+    warn_of(s, files->empty_folders, "is no class: it holds no picture that is read",
+            "more are no classes: they hold no picture that is read", files->empty_folder);
+    return warn_unvalidated(s, split);
 }

@@ -66,7 +66,7 @@ static void tell_json(const evaluation *e, kn_text *t) {
         line_bool(t, "held_out", true);
     if (e->s->a.tta)
         line_bool(t, "tta", true);
-    if (e->s->a.output != NULL)
+    if (e->written)
         line_string(t, "output", e->out.path);
     line_real(t, "seconds", e->results.seconds);
     line_close(t);
@@ -164,7 +164,7 @@ static void tell(const evaluation *e, kn_text *t) {
         kn_text_printf(t, "top-5 accuracy %.4f\n", kn_top_k_accuracy(&e->p, TOP));
     tell_classes(e, t);
     tell_confused(e, t);
-    if (e->s->a.output != NULL)
+    if (e->written)
         kn_text_printf(t, "\nfiles     %s/%sconfusion.csv, per_class.csv, predictions.csv\n",
                        e->out.path, e->confusion.classes <= MATRIX_DRAWN ? "confusion.svg, " : "");
 }
@@ -176,17 +176,19 @@ static int write_files(evaluation *e) {
     if (code == EXIT_DONE && evaluation_write(e) != KN_OK)
         code = session_fail(e->s);
     if (code != EXIT_DONE)
-        run_folder_discard(&e->out);
+        run_folder_discard(&e->out, false);
+    e->written = code == EXIT_DONE;
     return code;
 }
 
 int eval_run(session *s) {
     evaluation e;
     int code = evaluation_open(&e, s);
-    if (code == EXIT_DONE && s->a.output != NULL)
-        code = write_files(&e);
     if (code == EXIT_DONE) {
         kn_text t = {0};
+        if (s->a.output !=
+            NULL) /* what was computed is told, whether there is room for it or not */
+            code = write_files(&e);
         if (s->r.json)
             tell_json(&e, &t);
         else

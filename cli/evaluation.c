@@ -92,6 +92,11 @@ static kn_status validate(evaluation *e) {
     kn_status status = kn_learner_add(e->learner, kn_setup_cb(ctx, &e->m.norm));
     if (status == KN_OK)
         status = kn_learner_add(e->learner, kn_track_results_cb(ctx));
+    if (status == KN_OK && report_has_bar(&e->s->r))
+        status = kn_learner_add(
+            e->learner, kn_progress_cb(ctx, (kn_progress_opts){.bar = true,
+                                                               .columns = report_progress_columns,
+                                                               .write = report_progress}));
     if (status == KN_OK && e->s->a.tta)
         status = kn_learner_add(e->learner, kn_tta_cb(ctx, &e->m.norm));
     if (status == KN_OK)

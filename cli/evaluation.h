@@ -22,6 +22,7 @@ typedef struct evaluation {
     kn_confusion confusion;
     kn_class_score *score; /* [classes] */
     run_folder out;        /* where files go, once it is made */
+    bool written;          /* they are there */
 } evaluation;
 
 /* Opens MODEL and DATA and makes one pass. EXIT_DONE or the exit code, reported. evaluation_close

@@ -59,7 +59,7 @@ int explain_run(session *s) {
         code = run_folder_open(s, &x.e.out, "explain");
     if (code == EXIT_DONE && write_page(&x, path) != KN_OK) {
         code = session_fail(s);
-        run_folder_discard(&x.e.out);
+        run_folder_discard(&x.e.out, false);
     }
     if (code == EXIT_DONE)
         tell(&x, path);

@@ -91,13 +91,15 @@ int lr_find_run(session *s) {
     if (code == EXIT_DONE)
         code = run_folder_make(s, &t.run, "lr-find");
     if (code == EXIT_DONE)
+        code = run_folder_write_args(s, &t.run);
+    if (code == EXIT_DONE)
         code = find(&t, true, &found);
     if (code == EXIT_DONE && lr_find_write(&t, &found) != KN_OK)
         code = session_fail(s);
     if (code == EXIT_DONE)
         lr_find_tell(&t, &found);
     else
-        run_folder_discard(&t.run);
+        run_folder_discard(&t.run, false);
     train_tell_cache(&t);
     kn_lr_found_free(s->ctx, &found);
     train_close(&t);

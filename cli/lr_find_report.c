@@ -10,7 +10,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { SUGGESTIONS = 4, LABEL = 48, LAST_HIDDEN = 5 /* where the loss runs away */ };
 
@@ -18,20 +17,20 @@ enum { SUGGESTIONS = 4, LABEL = 48, LAST_HIDDEN = 5 /* where the loss runs away 
 
 void lr_find_wipe(lr_report *r) {
     if (r->bar)
-        train_on_progress(NULL, "\r\033[K", 4);
+        report_progress(NULL, "\r\033[K", 4);
     r->bar = false;
 }
 
 static void draw(lr_report *r, int step, const kn_lr_point *point) {
     char line[128];
     double t = kn_clock();
-    if (r->t->s->r.quiet || isatty(STDERR_FILENO) != 1 || t - r->drawn < 0.1)
+    if (!report_has_bar(&r->t->s->r) || t - r->drawn < 0.1)
         return;
     int length = snprintf(line, sizeof line,
                           "\r\033[Klearning rate finder: step %d, rate %.2e, "
                           "loss %.3f",
                           step + 1, point->lr, point->loss);
-    train_on_progress(NULL, line, (size_t)length);
+    report_progress(NULL, line, (size_t)length);
     r->bar = true;
     r->drawn = t;
 }

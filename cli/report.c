@@ -5,10 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 void report_prepare(void) {
@@ -20,6 +23,35 @@ void report_prepare(void) {
     signal(SIGXFSZ, SIG_IGN);
 }
 
+bool report_has_bar(const report *r) {
+    const char *terminal = getenv("TERM");
+    bool dumb = terminal != NULL && strcmp(terminal, "dumb") == 0;
+    return !r->quiet && !dumb && isatty(STDERR_FILENO) == 1;
+}
+
+int report_columns(void) {
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : 80;
+}
+
+int report_progress_columns(void *user) {
+    (void)user;
+    return report_columns();
+}
+
+/* What is shown meanwhile may get lost. */
+void report_progress(void *user, const char *text, size_t length) {
+    (void)user;
+    (void)!write(STDERR_FILENO, text, length);
+}
+
+/* Somebody may have made it non-blocking, as stdout is shared. */
+static bool wait_for_reader(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, -1) >= 0 || errno == EINTR;
+}
+
 bool report_out(report *r, kn_text *t) {
     if (t->failed && r->out_error == 0)
         r->out_error = ENOMEM;
@@ -28,7 +60,7 @@ bool report_out(report *r, kn_text *t) {
         ssize_t wrote = write(STDOUT_FILENO, t->data + at, t->length - at);
         if (wrote >= 0)
             at += (size_t)wrote;
-        else if (errno != EINTR)
+        else if (errno == EAGAIN ? !wait_for_reader() : errno != EINTR)
             r->out_error = errno;
     }
     kn_text_free(t);

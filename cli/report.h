@@ -36,6 +36,15 @@ void report_warning(report *r, const char *message);
 /* One line on stderr, unless --quiet. */
 void report_note(const report *r, const char *format, ...) KN_PRINTF(2, 3);
 
+/* Whether stderr is a terminal that a line can be redrawn on, and progress is wanted; and how many
+ * columns it has. */
+bool report_has_bar(const report *r);
+int report_columns(void);
+
+/* The same, and text to stderr, for kn_progress_opts; user is not looked at. */
+int report_progress_columns(void *user);
+void report_progress(void *user, const char *text, size_t length);
+
 /* The context's log: user is the report. Warnings always, the rest with --verbose. */
 void report_log(void *user, kn_log_level level, const char *line);
 

@@ -205,19 +205,19 @@ void run_folder_args(const session *s, kn_text *t) {
     line_close(t);
 }
 
-static kn_status write_args(session *s, const run_folder *run) {
+int run_folder_write_args(session *s, const run_folder *run) {
     char path[PATH_MAX];
     kn_text t = {0};
-    if (!run_folder_file(run, "args.json", path))
-        return kn_fail(s->ctx, KN_ERR_IO, "%.64s...: the path is too long", run->path);
-    run_folder_args(s, &t);
     kn_error error = {0};
-    if (t.failed)
+    run_folder_args(s, &t);
+    if (!run_folder_file(run, "args.json", path))
+        kn_error_set(&error, KN_ERR_IO, "%.64s...: the path is too long", run->path);
+    else if (t.failed)
         kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
     else
         kn_file_write(path, t.data, t.length, &error);
     kn_text_free(&t);
-    return kn_fail_with(s->ctx, &error);
+    return error.status == KN_OK ? EXIT_DONE : report_error(&s->r, &error);
 }
 
 /* ---- making and discarding ---- */
@@ -233,11 +233,9 @@ int run_folder_make(session *s, run_folder *run, const char *numbered) {
     /* Another training may have been there between the look at the folder and the lock. */
     if (code == EXIT_DONE && !is_empty(run->path))
         code = run_folder_check(s);
-    if (code != EXIT_DONE) {
+    if (code != EXIT_DONE)
         run->owned = false;
-        return code;
-    }
-    return write_args(s, run) == KN_OK ? EXIT_DONE : session_fail(s);
+    return code;
 }
 
 static bool holds(const run_folder *run, const char *name) {
@@ -278,7 +276,7 @@ void run_folder_leave(run_folder *run) {
     run->lock = 0;
 }
 
-void run_folder_discard(const run_folder *run) {
+void run_folder_discard(const run_folder *run, bool worthless) {
     static const char *const names[] = {
         "args.json",       "history.csv",     "log.jsonl",    "last.safetensors", "loss.svg",
         "accuracy.svg",    "schedule.svg",    "momentum.svg", "confusion.svg",    "confusion.csv",
@@ -287,7 +285,7 @@ void run_folder_discard(const run_folder *run) {
         "bad_images.txt",  "last.ckpt",       "next.ckpt",    "previous.ckpt"};
     char path[PATH_MAX];
     bool saved = holds(run, "last.ckpt") || holds(run, "next.ckpt") || holds(run, "previous.ckpt");
-    if (!run->owned || holds(run, "model.safetensors") || saved)
+    if (!run->owned || holds(run, "model.safetensors") || (saved && !worthless))
         return;
     for (size_t i = 0; i < KN_COUNT(names); i++)
         if (run_folder_file(run, names[i], path))

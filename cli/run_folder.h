@@ -18,8 +18,11 @@ int run_folder_check(session *s);
 /* Makes --output, or the next free numbered/N. EXIT_DONE or the exit code, reported. */
 int run_folder_open(session *s, run_folder *run, const char *numbered);
 
-/* The same for a training, with args.json, and locked. EXIT_DONE or the exit code, reported. */
+/* The same for a training, locked. EXIT_DONE or the exit code, reported. */
 int run_folder_make(session *s, run_folder *run, const char *numbered);
+
+/* args.json. EXIT_DONE or the exit code, reported. */
+int run_folder_write_args(session *s, const run_folder *run);
 
 /* The folder of a training that is to go on, locked, without what a stop in the middle of writing
  * left. EXIT_DONE or the exit code, reported. */
@@ -32,8 +35,8 @@ void run_folder_leave(run_folder *run);
 void run_folder_args(const session *s, kn_text *t);
 
 /* After a failure: a folder in which neither model nor checkpoint was saved yet goes away, so that
- * the same command can be given again. */
-void run_folder_discard(const run_folder *run);
+ * the same command can be given again. worthless: in spite of a checkpoint. */
+void run_folder_discard(const run_folder *run, bool worthless);
 
 /* A file of the folder as text, for free; NULL, and KN_OK, when it is not there. */
 kn_status run_folder_text(const run_folder *run, const char *name, char **text, kn_error *error);

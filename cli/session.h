@@ -41,9 +41,8 @@ kn_dtype session_dtype(session *s);
  * the exit code, reported. */
 int data_folder(session *s, const char *name, char path[PATH_MAX]);
 
-/* Warn of what a scan of folders passed over; and, where pictures to validate on are drawn, of a
- * class that lies in several folders, as those of train and val do under other names. A failure is
- * the context's. */
+/* Warn of what a scan of folders passed over; and of folders that are no class and of classes that
+ * are not validated. A failure is the context's. */
 void data_warn_passed_over(session *s, const kn_files *files);
 kn_status data_warn_of_split(session *s, const kn_split *split);
 

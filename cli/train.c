@@ -54,6 +54,12 @@ static int tell_interrupted(const train *t, int best) {
     return code;
 }
 
+/* After a picture that is at fault the data will be another, with which no checkpoint goes on; or,
+ * if it could not be reached, the same. What took less than a minute is quickly made again. */
+static bool is_worthless(const train *t, int code) {
+    return code == EXIT_DATA && t->seconds < 60;
+}
+
 static int fit(train *t) {
     interrupt_install();
     double began = kn_clock();
@@ -70,7 +76,8 @@ static int fit(train *t) {
         if (best >= 0)
             report_note(&t->s->r, "%s/model.safetensors is the best so far, of epoch %d",
                         t->run.path, best);
-        else if (code == EXIT_DATA && kn_checkpoint_cb_report(t->learner).written > 0)
+        else if (code == EXIT_DATA && !is_worthless(t, code) &&
+                 kn_checkpoint_cb_report(t->learner).written > 0)
             report_note(&t->s->r,
                         "%s keeps its checkpoint: kiln train --resume goes on when the data is "
                         "again what it was",
@@ -86,10 +93,12 @@ static int begin(train *t) {
     int code = run_folder_check(s);
     if (code == EXIT_DONE)
         code = train_open(t);
+    if (code == EXIT_DONE) /* first, as it may fail, and a rate takes time to find */
+        code = run_folder_make(s, &t->run, "runs");
     if (code == EXIT_DONE && s->a.lr == 0)
         code = train_find_rate(t);
     if (code == EXIT_DONE)
-        code = run_folder_make(s, &t->run, "runs");
+        code = run_folder_write_args(s, &t->run);
     if (code == EXIT_DONE && t->found.count > 0 && lr_find_write(t, &t->found) != KN_OK)
         code = session_fail(s);
     return code;
@@ -116,7 +125,7 @@ int train_run(session *s) {
         code = fit(&t);
     train_tell_cache(&t);
     if (code != EXIT_DONE)
-        run_folder_discard(&t.run);
+        run_folder_discard(&t.run, is_worthless(&t, code));
     train_close(&t);
     return code;
 }

@@ -95,7 +95,6 @@ void train_tell_data(train *t);
 void train_tell_weights(train *t);                          /* when there are any */
 void train_on_epoch(void *user, const kn_history_row *row); /* user is the train */
 void train_tell_rate(train *t, const kn_lr_suggestion *found);
-void train_on_progress(void *user, const char *text, size_t length);
 kn_status train_tell_done(train *t);
 
 #endif

@@ -8,7 +8,6 @@
 #include "train_page.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* ---- what is always there ---- */
 
@@ -46,9 +45,9 @@ static bool wants_progress(const args *a) {
 }
 
 static kn_callback *make_progress(train *t) {
-    return kn_progress_cb(t->s->ctx, (kn_progress_opts){.bar = isatty(STDERR_FILENO) == 1,
-                                                        .write = train_on_progress,
-                                                        .user = t});
+    return kn_progress_cb(t->s->ctx, (kn_progress_opts){.bar = report_has_bar(&t->s->r),
+                                                        .columns = report_progress_columns,
+                                                        .write = report_progress});
 }
 
 /* ---- schedules ---- */

@@ -95,11 +95,6 @@ void train_tell_rate(train *t, const kn_lr_suggestion *found) {
 
 /* ---- meanwhile ---- */
 
-void train_on_progress(void *user, const char *text, size_t length) {
-    (void)user;
-    (void)!write(STDERR_FILENO, text, length);
-}
-
 void train_on_epoch(void *user, const kn_history_row *row) {
     train *t = user;
     if (t->s->r.json) {

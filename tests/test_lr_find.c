@@ -237,6 +237,20 @@ static void whatever_ends_it_nothing_is_changed(void **state) {
     close_trial(&t);
 }
 
+/* Several batches a step: a rate for each step, and as many of them. */
+static void accumulated_batches_try_one_rate(void **state) {
+    trial t;
+    kn_lr_found found;
+    open_trial(&t, *state);
+    assert_int_equal(kn_learner_add(t.l, kn_accumulate_cb(t.ctx, 3)), KN_OK);
+    assert_int_equal(kn_lr_find(t.l, (kn_lr_find_opts){.steps = 7, .end = 1e-3}, &found), KN_OK);
+    assert_int_equal(found.count, 7);
+    for (int i = 1; i < found.count; i++)
+        assert_true(found.point[i].lr > found.point[i - 1].lr);
+    kn_lr_found_free(t.ctx, &found);
+    close_trial(&t);
+}
+
 static void lack_of_memory_changes_nothing_either(void **state) {
     trial t;
     open_trial(&t, *state);
@@ -408,6 +422,7 @@ int main(void) {
         MODEL_CASE(the_chapter_stops_at_three_times_the_best),
         MODEL_CASE(fastai_stops_at_four_times_the_smoothed_best),
         MODEL_CASE(whatever_ends_it_nothing_is_changed),
+        MODEL_CASE(accumulated_batches_try_one_rate),
         MODEL_CASE(lack_of_memory_changes_nothing_either),
         MODEL_CASE(training_after_it_has_the_same_bits),
         MODEL_CASE(a_trial_leaves_no_files_and_no_history),

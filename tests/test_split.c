@@ -91,7 +91,7 @@ static void test_by_folder(void **state) {
         put_pictures(root, "train/cat", 1);
         put_pictures(root, "train/dog/large", 1);
         put_pictures(root, "train/ant", 2);
-        snprintf(path, sizeof path, "%s/large", names[i]);
+        snprintf(path, sizeof path, "%s/dog/small", names[i]);
         put_pictures(root, path, 1);
         snprintf(path, sizeof path, "%s/ant", names[i]);
         put_pictures(root, path, 1);
@@ -104,10 +104,10 @@ static void test_by_folder(void **state) {
                     (const char *const[]){"train/ant/0000.jpg", "train/ant/0001.jpg",
                                           "train/cat/0000.jpg", "train/dog/large/0000.jpg"},
                     (const int[]){0, 0, 1, 2}, 4);
-        char ant[64], large[64];
+        char ant[64], dog[64];
         snprintf(ant, sizeof ant, "%s/ant/0000.jpg", names[i]);
-        snprintf(large, sizeof large, "%s/large/0000.jpg", names[i]);
-        check_items(&split, split.valid, split.valid_count, (const char *const[]){ant, large},
+        snprintf(dog, sizeof dog, "%s/dog/small/0000.jpg", names[i]);
+        check_items(&split, split.valid, split.valid_count, (const char *const[]){ant, dog},
                     (const int[]){0, 2}, 2);
         kn_split_free(f->ctx, &split);
         tree_remove(root);
@@ -202,6 +202,48 @@ static void test_half_a_split(void **state) {
     assert_false(split.by_folder);
     assert_int_equal(kn_vocab_index(&split.vocab, "train"), 1);
     assert_int_equal(split.train_count, 2);
+    kn_split_free(f->ctx, &split);
+    tree_remove(root);
+}
+
+/* A class is the first folder, whatever its pictures are sorted into below. */
+static void test_folders_in_classes(void **state) {
+    fixture *f = *state;
+    kn_split split;
+    put_pictures(f->root, "cat", 1);
+    put_pictures(f->root, "cat/2021", 2);
+    put_pictures(f->root, "dog/2021", 2);
+    put_pictures(f->root, "dog/2022/spring", 3);
+    tree_folder(f->root, "fox/2021");
+    tree_folder(f->root, "gnu");
+    good(f, none, &split);
+    assert_int_equal(split.vocab.count, 2);
+    assert_int_equal(split.train_count + split.valid_count, 8);
+    for (int i = 0; i < split.train_count; i++)
+        assert_int_equal(split.train[i].label,
+                         split.train[i].path[split.files.root_length + 1] == 'd');
+    assert_int_equal(split.files.empty_folders, 2);
+    assert_string_equal(split.files.empty_folder + split.files.root_length, "/fox");
+    kn_split_free(f->ctx, &split);
+}
+
+/* What was hardly meant as classes is told. */
+static void test_folders_that_are_no_classes(void **state) {
+    fixture *f = *state;
+    char root[TREE_PATH];
+    kn_split split;
+    put_pictures(f->root, "Train/a", 2);
+    put_pictures(f->root, "Train/b", 2);
+    fails(f, none, KN_ERR_DATA,
+          "holds one class (Train), expected at least two class folders; if "
+          "those are in Train, give that folder");
+    put_pictures(f->root, "TEST/b", 2);
+    fails(f, none, KN_ERR_DATA, "its folders TEST and Train look like sets");
+    tree_make(root);
+    put_pictures(root, "test", 2);
+    put_pictures(root, "training", 2);
+    assert_int_equal(kn_split_folder(f->ctx, root, none, &split), KN_OK);
+    assert_int_equal(split.vocab.count, 2);
     kn_split_free(f->ctx, &split);
     tree_remove(root);
 }
@@ -407,6 +449,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_empty_parts, begin, end),
         cmocka_unit_test_setup_teardown(test_bad_roots, begin, end),
         cmocka_unit_test_setup_teardown(test_half_a_split, begin, end),
+        cmocka_unit_test_setup_teardown(test_folders_in_classes, begin, end),
+        cmocka_unit_test_setup_teardown(test_folders_that_are_no_classes, begin, end),
         cmocka_unit_test_setup_teardown(test_fraction, begin, end),
         cmocka_unit_test_setup_teardown(test_fraction_follows_the_seed, begin, end),
         cmocka_unit_test_setup_teardown(test_too_few, begin, end),

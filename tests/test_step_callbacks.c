@@ -203,15 +203,18 @@ static void accumulated_batches_are_one_large_one(void **state) {
     assert_true(fabs(want.loss - got.loss) <= 1e-6);
 }
 
-/* 12 pictures in batches of 5, 5 and 2, two batches to a step: what an epoch leaves goes on. */
+/* 12 pictures in batches of 5, 5 and 2, two batches to a step: what an epoch leaves goes on, what
+ * the fit leaves makes a step. */
 static void what_an_epoch_leaves_waits(void **state) {
     (void)state;
     float weights[MOST];
     int64_t steps;
     fit_in_batches(5, 2, 1, weights, &steps);
-    assert_int_equal(steps, 1); /* 10, and 2 left */
+    assert_int_equal(steps, 2); /* 10, 2 */
     fit_in_batches(5, 2, 2, weights, &steps);
-    assert_int_equal(steps, 2); /* 2 + 5 + 5 */
+    assert_int_equal(steps, 3); /* 10, 2 + 5 + 5, 2 */
+    fit_in_batches(5, 100, 1, weights, &steps);
+    assert_int_equal(steps, 1); /* 12 */
 }
 
 /* ---- the average of the weights ---- */
@@ -398,8 +401,8 @@ static void callbacks_show_their_state(void **state) {
     assert_int_equal(ema->cls->state(ema, r.l, &visitor), KN_OK);
     assert_int_equal(accumulate->cls->state(accumulate, r.l, &visitor), KN_OK);
     assert_string_equal(names,
-                        "ema_updates=1 ema_steps=1 ema_placed=1 ema[192] "
-                        "ema.layers.1.running_mean[4] ema.layers.1.running_var[4] accumulated=2 ");
+                        "ema_updates=2 ema_steps=2 ema_placed=1 ema[192] "
+                        "ema.layers.1.running_mean[4] ema.layers.1.running_var[4] accumulated=0 ");
     run_free(&r);
 }
 

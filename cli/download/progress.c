@@ -28,7 +28,7 @@ void progress_begin(progress *p, const report *r, const char *name, int64_t tota
                     .start = start,
                     .began = kn_clock(),
                     .shown = kn_clock(),
-                    .bar = !r->quiet && isatty(STDERR_FILENO) == 1};
+                    .bar = report_has_bar(r)};
 }
 
 double progress_seconds(const progress *p) {
@@ -40,10 +40,12 @@ static void draw(progress *p, int64_t done, const char *amounts) {
     for (int i = 0; i < BAR; i++)
         filled[i] = i < BAR * done / p->total ? '#' : '.';
     filled[BAR] = '\0';
-    int length = snprintf(line, sizeof line, "\r\033[K%s [%s] %s", p->name, filled, amounts);
-    if (length > 0)
-        (void)!write(STDERR_FILENO, line,
-                     (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
+    int room = report_columns() - 1; /* a longer line could not be wiped */
+    snprintf(line, sizeof line, "%s [%s] %s", p->name, filled, amounts);
+    if (room > 0 && (size_t)room < strlen(line))
+        line[room] = '\0';
+    report_progress(NULL, "\r\033[K", 4);
+    report_progress(NULL, line, strlen(line));
     p->drawn = true;
 }
 

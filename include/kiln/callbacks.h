@@ -52,6 +52,7 @@ KN_API const kn_history_row *kn_recorder_rows(const kn_learner *l, int *count);
 typedef struct kn_progress_opts {
     bool bar; /* a terminal: redraw a line with n/total, images a second, loss, time left; else one
                  line an epoch */
+    int (*columns)(void *user); /* that the terminal has, asked for each line; NULL: 80 */
     void (*write)(void *user, const char *text, size_t length); /* where it goes */
     void *user;
 } kn_progress_opts;
@@ -74,8 +75,9 @@ KN_API double kn_clip_norm(const kn_learner *l);
 
 /* A step only after as many samples as n batches hold; until then gradients add up, each batch's
  * weighted by its share of these samples. So n batches of b train as one of n * b would, batch norm
- * aside. As in fastai's GradientAccumulation: what an epoch's end leaves waits for the next epoch,
- * what the fit's end leaves is dropped; the loss that others see is the batch's own. */
+ * aside. As in fastai's GradientAccumulation, what an epoch's end leaves waits for the next epoch.
+ * The fit's last batch makes a step of what there is, a smaller one: each sample counts as much as
+ * any other. The loss that others see is the batch's own. */
 KN_API kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n);
 
 /* Keeps an exponential moving average of all parameters and f32 buffers, on the device: after each

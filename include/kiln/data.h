@@ -22,6 +22,9 @@ typedef struct kn_files {
      * to folders; how many, and the first by path (NULL: none). */
     int other_pictures, folder_links;
     char *other_picture, *folder_link;
+    /* Folders right below the root in which no picture was found; how many, and the first. */
+    int empty_folders;
+    char *empty_folder;
 } kn_files;
 
 /* KN_ERR_DATA when root is missing, is no folder or holds no picture; KN_ERR_IO when a folder
@@ -73,9 +76,9 @@ typedef struct kn_split {
 
 /* root holds train/ and one of val/, valid/, validation/, each with a folder a class; or just a
  * folder a class, split by a seeded fraction of each class (at least one of a class of two or more
- * is held out, at least one stays). The classes are the names of the folders right above the
- * training pictures; a class that only validation has is KN_ERR_DATA naming the folder. Free with
- * kn_split_free, also after a failure. */
+ * is held out, at least one stays). The classes are the folders right below train/, or else root;
+ * pictures may lie in folders of theirs. A class that only validation has is KN_ERR_DATA naming the
+ * folder. Free with kn_split_free, also after a failure. */
 KN_API KN_NODISCARD kn_status kn_split_folder(kn_ctx *ctx, const char *root, kn_split_opts opts,
                                               kn_split *out);
 KN_API void kn_split_free(kn_ctx *ctx, kn_split *split);

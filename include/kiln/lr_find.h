@@ -30,7 +30,7 @@ KN_API kn_status kn_lr_suggest(kn_ctx *ctx, const double *lr, const double *loss
 /* ---- the curve ---- */
 
 typedef struct kn_lr_point {
-    double lr, loss; /* of one batch */
+    double lr, loss; /* of one step: of its batch, or the mean of those that are accumulated */
     double smooth;   /* the losses so far, a mean in which each counts 0.98 times the next */
 } kn_lr_point;
 
@@ -51,7 +51,7 @@ typedef struct kn_lr_find_opts {
      * longest fall forgives noise by itself, and smoothing drowns its end in its beginning. */
     bool raw_valley;
     void (*on_step)(void *user, int step,
-                    const kn_lr_point *point); /* after each batch; may be NULL */
+                    const kn_lr_point *point); /* after each step; may be NULL */
     void *user;
 } kn_lr_find_opts;
 

@@ -94,7 +94,7 @@ static kn_status add_file(scan *s) {
 
 /* Keeps the first by path, whatever the folder's order. Here a path may be too long: it is counted.
  */
-static kn_status pass_over(scan *s, const char *name, int *count, char **first) {
+static kn_status note(scan *s, const char *name, int *count, char **first) {
     *count += *count < INT_MAX;
     if (s->length + 1 + strlen(name) >= sizeof s->path)
         return KN_OK;
@@ -137,11 +137,12 @@ static kn_status scan_entry(scan *s, int folder, const struct dirent *entry, int
     kind what = kind_of(folder, entry);
     kn_files *files = s->files;
     if (what == KIND_FOLDER_LINK)
-        return pass_over(s, name, &files->folder_links, &files->folder_link);
+        return note(s, name, &files->folder_links, &files->folder_link);
     if (what == KIND_OTHER && is_other_picture(name))
-        return pass_over(s, name, &files->other_pictures, &files->other_picture);
+        return note(s, name, &files->other_pictures, &files->other_picture);
     if (what == KIND_OTHER && !is_picture(name))
         return KN_OK;
+    bool empty = false;
     size_t length = s->length;
     kn_status status = enter(s, name);
     if (status == KN_OK && what == KIND_OTHER)
@@ -150,11 +151,14 @@ static kn_status scan_entry(scan *s, int folder, const struct dirent *entry, int
         status =
             kn_fail(s->ctx, KN_ERR_LIMIT, "%s: is more than %d folders deep", s->path, MAX_DEPTH);
     else if (status == KN_OK) {
+        int before = files->count;
         int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         status = fd < 0 ? fail_errno(s, "open the folder") : scan_folder(s, fd, depth + 1);
+        empty = depth == 1 && files->count == before;
     }
     leave(s, length);
-    return status;
+    return status == KN_OK && empty ? note(s, name, &files->empty_folders, &files->empty_folder)
+                                    : status;
 }
 
 /* Takes fd over. */
@@ -284,5 +288,6 @@ void kn_files_free(kn_ctx *ctx, kn_files *files) {
     kn_free(ctx, files->path);
     kn_free(ctx, files->other_picture);
     kn_free(ctx, files->folder_link);
+    kn_free(ctx, files->empty_folder);
     *files = (kn_files){0};
 }

@@ -1,8 +1,9 @@
 /* split.c - which pictures train, which validate, and the class of each.
  *
- * A picture's class is the name of the folder right above it. The validation pictures are those of
- * a folder of their own, or a seeded fraction of each class, so that a class of few pictures is
- * not left out of validation by chance. */
+ * A picture's class is the first folder on its way from the root, or from train/ and val/: it may
+ * lie in folders of that class's own. The validation pictures are those of a folder of their own,
+ * or a seeded fraction of each class, so that a class of few pictures is not left out of validation
+ * by chance. */
 #include "core/utf8.h"
 #include "data/files.h"
 
@@ -11,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 static const char train_folder[] = "train";
@@ -76,18 +78,23 @@ static bool is_below(const char *path, const char *folder) {
     return strncmp(path, folder, length) == 0 && path[length] == '/';
 }
 
-/* The length of the path without the file's name and the slash before it: its folder. */
-static int folder_length(const char *path) {
-    return (int)(strrchr(path, '/') - path);
+/* Where the name of the class folder begins in the path of a picture whose place was checked. */
+static const char *class_begin(const work *w, int i) {
+    const char *path = relative(w, i);
+    return w->out->by_folder ? strchr(path, '/') + 1 : path;
 }
 
-/* The class of a picture whose place was checked: the last part of its folder. */
-static void class_name(const char *path, char name[PATH_MAX]) {
-    int end = folder_length(path), begin = end;
-    while (begin > 0 && path[begin - 1] != '/')
-        begin--;
-    memcpy(name, path + begin, (size_t)(end - begin));
-    name[end - begin] = '\0';
+static void class_name(const work *w, int i, char name[PATH_MAX]) {
+    const char *begin = class_begin(w, i);
+    size_t length = strcspn(begin, "/");
+    memcpy(name, begin, length);
+    name[length] = '\0';
+}
+
+/* Whether it lies in a folder of the class folder. */
+static bool is_deeper(const work *w, int i) {
+    const char *begin = class_begin(w, i);
+    return strchr(strchr(begin, '/') + 1, '/') != NULL;
 }
 
 static kn_status check_place(work *w, int i) {
@@ -122,13 +129,13 @@ static kn_status check_places(work *w) {
 
 /* ---- classes ---- */
 
-/* The class names of the pictures that define them, one per run of files in one folder. */
+/* The class names of the pictures that define them, one per run of files of one class. */
 static kn_status collect(work *w, char **names, int *count) {
     char name[PATH_MAX];
     for (int i = 0; i < w->out->files.count; i++) {
         if (w->out->by_folder && w->held[i])
             continue;
-        class_name(w->out->files.path[i], name);
+        class_name(w, i, name);
         if (*count > 0 && strcmp(names[*count - 1], name) == 0)
             continue;
         if (!kn_utf8_valid(name, strlen(name))) /* a model file could not hold it */
@@ -139,6 +146,42 @@ static kn_status collect(work *w, char **names, int *count) {
             return KN_ERR_MEMORY;
         (*count)++;
     }
+    return KN_OK;
+}
+
+static bool is_set_name(const char *name) {
+    static const char *const sets[] = {"train", "training", "test",       "testing",
+                                       "val",   "valid",    "validation", "validating"};
+    for (size_t i = 0; i < KN_COUNT(sets); i++)
+        if (strcasecmp(name, sets[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Folders that were not meant as classes, as far as that can be seen. */
+static kn_status check_classes(work *w) {
+    const kn_vocab *vocab = &w->out->vocab;
+    bool sets = true, deeper = false;
+    for (int c = 0; c < vocab->count; c++)
+        sets = sets && is_set_name(vocab->name[c]);
+    for (int i = 0; i < w->out->files.count; i++)
+        deeper = deeper || is_deeper(w, i);
+    if (sets && deeper && vocab->count > 1)
+        return kn_fail(
+            w->ctx, KN_ERR_DATA,
+            "%s: its folders %s and %s look like sets, not like classes; name them train "
+            "and val",
+            w->root, vocab->name[0], vocab->name[1]);
+    const char *part = w->out->by_folder ? "/train" : "", *only = vocab->name[0];
+    if (vocab->count < 2 && deeper)
+        return kn_fail(w->ctx, KN_ERR_DATA,
+                       "%s%s: holds one class (%s), expected at least two class folders; if those "
+                       "are in %s, give that folder",
+                       w->root, part, only, only);
+    if (vocab->count < 2)
+        return kn_fail(w->ctx, KN_ERR_DATA,
+                       "%s%s: holds one class (%s), expected at least two class folders", w->root,
+                       part, only);
     return KN_OK;
 }
 
@@ -158,22 +201,19 @@ static kn_status find_classes(work *w) {
     for (int i = 0; i < count; i++)
         kn_free(w->ctx, names[i]);
     kn_free(w->ctx, names);
-    if (status == KN_OK && vocab->count < 2)
-        status = kn_fail(w->ctx, KN_ERR_DATA,
-                         "%s%s: holds one class (%s), expected at least two class folders", w->root,
-                         w->out->by_folder ? "/train" : "", vocab->name[0]);
-    return status;
+    return status == KN_OK ? check_classes(w) : status;
 }
 
 static kn_status label_files(work *w) {
     char name[PATH_MAX];
     for (int i = 0; i < w->out->files.count; i++) {
         const char *path = w->out->files.path[i];
-        class_name(path, name);
+        class_name(w, i, name);
         w->label[i] = kn_vocab_index(&w->out->vocab, name);
         if (w->label[i] < 0)
             return kn_fail(w->ctx, KN_ERR_DATA, "%.*s: the class \"%s\" is not among the %d %s",
-                           folder_length(path), path, name, w->out->vocab.count,
+                           (int)(class_begin(w, i) - path) + (int)strlen(name), path, name,
+                           w->out->vocab.count,
                            w->opts.vocab != NULL ? "of the model" : "of the training folders");
     }
     return KN_OK;

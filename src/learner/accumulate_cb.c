@@ -1,8 +1,12 @@
 /* accumulate_cb.c - several batches to a step, for a batch that memory has no room for. */
+#include "learner/accumulate.h"
+
 #include "core/ctx.h"
 
 #include <kiln/callbacks.h>
 #include <kiln/ops.h>
+
+static const char name[] = "accumulate";
 
 typedef struct accumulate {
     kn_callback base;
@@ -34,8 +38,9 @@ static kn_flow after_backward(kn_callback *cb, kn_learner *l) {
 
 static kn_flow before_step(kn_callback *cb, kn_learner *l) {
     accumulate *a = (accumulate *)cb;
+    bool last = l->epoch + 1 == l->epochs && l->batch_index + 1 == l->batch_count;
     a->samples += l->batch.n;
-    if (a->samples < wanted(a, l))
+    if (a->samples < wanted(a, l) && !last)
         return KN_CANCEL_STEP; /* which keeps the gradients */
     a->samples = 0;
     return KN_GO;
@@ -58,7 +63,7 @@ static void free_accumulate(kn_callback *cb) {
     kn_free(((accumulate *)cb)->ctx, cb);
 }
 
-static const kn_callback_class accumulate_class = {.name = "accumulate",
+static const kn_callback_class accumulate_class = {.name = name,
                                                    .order = -10,
                                                    .before_fit = start_anew,
                                                    .before_backward = before_backward,
@@ -70,6 +75,11 @@ static const kn_callback_class accumulate_class = {.name = "accumulate",
                                                    .after_cancel_epoch = start_anew,
                                                    .state = visit,
                                                    .free = free_accumulate};
+
+int kn_accumulate_batches(const kn_learner *l) {
+    const accumulate *a = (const accumulate *)kn_learner_find(l, name);
+    return a != NULL ? a->n : 1;
+}
 
 kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n) {
     if (n < 1) {

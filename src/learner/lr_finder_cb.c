@@ -1,6 +1,7 @@
 /* lr_finder_cb.c - the learning rate finder as a callback, and the fit that uses it. The trial is
  * an ordinary fit, events and all, on the very model; what it changed is put back when it ends, for
  * whatever reason. */
+#include "learner/accumulate.h"
 #include "learner/snapshot.h"
 
 #include <kiln/lr_find.h>
@@ -20,6 +21,10 @@ typedef struct finder {
     kn_lr_point *point;   /* [opts.steps] */
     int count;
     double sum, lowest;
+    /* Of the batches since the last step: their losses, and how many they are. */
+    double part;
+    int parts;
+    int64_t steps; /* the optimizer's */
     /* What the trial must leave as it was. */
     kn_snapshot snapshot;
     kn_optimizer *opt;
@@ -35,7 +40,7 @@ static double rate_of(const finder *f, int step) {
     return o->start * pow(o->end / o->start, (double)step / o->steps);
 }
 
-/* Adds a batch's loss. Whether the trial goes on. */
+/* Adds a step's loss. Whether the trial goes on. */
 static bool add_point(finder *f, double lr, double loss) {
     const kn_lr_find_opts *o = &f->opts;
     if (o->chapter && isnan(loss)) /* the chapter notes only numbers */
@@ -100,8 +105,9 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     finder *f = (finder *)cb;
     if (!l->trial) /* validation alone */
         return KN_GO;
-    f->count = 0;
-    f->sum = 0;
+    f->count = f->parts = 0;
+    f->steps = 0;
+    f->sum = f->part = 0;
     f->lowest = INFINITY;
     if (f->point == NULL)
         f->point = kn_calloc(f->ctx, (size_t)f->opts.steps, sizeof *f->point, "the rate finder");
@@ -120,13 +126,22 @@ static kn_flow before_batch(kn_callback *cb, kn_learner *l) {
     return KN_GO;
 }
 
+/* A rate is tried by a step. Where several batches make one, its loss is their mean. */
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     finder *f = (finder *)cb;
     if (!l->training || l->loss == NULL) /* cancelled before there was a loss */
         return KN_GO;
-    double loss = kn_item(l->ctx, l->loss);
+    f->part += kn_item(l->ctx, l->loss);
+    f->parts++;
     if (kn_ctx_status(l->ctx) != KN_OK)
         return KN_FAIL;
+    bool waits = kn_accumulate_batches(l) > 1 && l->opt->steps == f->steps;
+    if (waits && isfinite(f->part))
+        return KN_GO;
+    double loss = f->part / f->parts;
+    f->steps = l->opt->steps;
+    f->part = 0;
+    f->parts = 0;
     return add_point(f, l->opt->lr, loss) ? KN_GO : KN_CANCEL_FIT;
 }
 
@@ -255,7 +270,8 @@ kn_status kn_lr_find(kn_learner *l, kn_lr_find_opts opts, kn_lr_found *out) {
     int epochs = l->epochs, epoch = l->epoch;
     int64_t step = l->step;
     int64_t batches = l->loaders.train != NULL ? kn_loader_len(l->loaders.train) : 0;
-    status = kn_learner_fit(l, batches > 0 ? (int)(f->opts.steps / batches) + 1 : 1);
+    int64_t wanted = (int64_t)f->opts.steps * kn_accumulate_batches(l);
+    status = kn_learner_fit(l, batches > 0 ? (int)(wanted / batches) + 1 : 1);
     l->epochs = epochs;
     l->epoch = epoch;
     l->step = step;

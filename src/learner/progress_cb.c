@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BAR_WIDTH = 24, LINE_MAX_LENGTH = 256 };
+enum { BAR_WIDTH = 24, LEAST_BAR = 4, LINE_MAX_LENGTH = 256 };
 
 typedef struct progress {
     kn_callback base;
@@ -19,6 +19,9 @@ typedef struct progress {
     bool header;              /* the table's head was written */
     bool bar;                 /* a bar stands on the line */
     bool cancelled;
+    bool passing; /* a batch of the pass was seen */
+    /* Where the pass began: not at its start, if a training goes on within it. */
+    int64_t first_batch, first_sample;
 } progress;
 
 static void put(progress *p, const char *text) {
@@ -56,24 +59,41 @@ static kn_flow before_pass(kn_callback *cb, kn_learner *l) {
     (void)l;
     p->pass_began = kn_clock();
     p->drawn = 0;
+    p->passing = false;
     return KN_GO;
 }
 
-/* epoch 3/8 train [=====>    ] 40/74, 8123 images/s, loss 1.734, 0:01 left */
+static void format_bar(int width, int64_t done, int64_t count, char text[BAR_WIDTH + 4]) {
+    int filled = (int)(width * done / (count > 0 ? count : 1));
+    text[0] = '\0';
+    if (width < LEAST_BAR)
+        return;
+    snprintf(text, BAR_WIDTH + 4, " [%*s]", width, "");
+    for (int i = 0; i < width && i <= filled; i++)
+        text[2 + i] = i < filled ? '=' : '>';
+}
+
+/* epoch 3/8 train [=====>    ] 40/74, 8123 images/s, loss 1.734, 0:01 left
+ * A line that is longer than the terminal is wide could not be wiped. */
 static void draw(progress *p, kn_learner *l, double t) {
-    char bar[BAR_WIDTH + 1], line[LINE_MAX_LENGTH], left[32];
+    char before[64] = "", bar[BAR_WIDTH + 4], after[128], left[32], line[LINE_MAX_LENGTH];
     int64_t done = l->batch_index + 1, count = l->batch_count;
-    int filled = (int)(BAR_WIDTH * done / (count > 0 ? count : 1));
-    for (int i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < filled ? '=' : i == filled ? '>' : ' ';
-    bar[BAR_WIDTH] = '\0';
     kn_results so_far = kn_track_results_now(l);
     double spent = t - p->pass_began;
-    format_time(spent / (double)done * (double)(count - done), left);
-    snprintf(line, sizeof line,
-             "\r\033[Kepoch %d/%d %s [%s] %lld/%lld, %.0f images/s, loss %.3f, %s left",
-             l->epoch + 1, l->epochs, l->training ? "train" : "valid", bar, (long long)done,
-             (long long)count, (double)so_far.samples / spent, so_far.loss, left);
+    format_time(spent / (double)(done - p->first_batch) * (double)(count - done), left);
+    if (l->epochs > 0) /* else it only validates */
+        snprintf(before, sizeof before, "epoch %d/%d ", l->epoch + 1, l->epochs);
+    strcat(before, l->training ? "train" : "valid");
+    snprintf(after, sizeof after, " %lld/%lld, %.0f images/s, loss %.3f, %s left", (long long)done,
+             (long long)count, (double)(so_far.samples - p->first_sample) / spent, so_far.loss,
+             left);
+    int columns = p->opts.columns != NULL ? p->opts.columns(p->opts.user) : 80;
+    int room = columns - 1 - (int)(strlen(before) + strlen(after)) - 3;
+    format_bar(room < BAR_WIDTH ? room : BAR_WIDTH, done, count, bar);
+    int length = snprintf(line, sizeof line, "%s%s%s", before, bar, after);
+    if (columns > 0 && length >= columns)
+        line[columns - 1] = '\0';
+    put(p, "\r\033[K");
     put(p, line);
     p->bar = true;
 }
@@ -81,10 +101,22 @@ static void draw(progress *p, kn_learner *l, double t) {
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     progress *p = (progress *)cb;
     double t = kn_clock();
+    if (!p->passing) {
+        p->first_batch = l->batch_index;
+        p->first_sample = kn_track_results_now(l).samples - l->batch.n;
+    }
+    p->passing = true;
     if (p->opts.bar && t - p->drawn >= 0.1) {
         p->drawn = t;
         draw(p, l, t);
     }
+    return KN_GO;
+}
+
+/* Others write when the epoch ends. */
+static kn_flow after_pass(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    wipe((progress *)cb);
     return KN_GO;
 }
 
@@ -131,6 +163,8 @@ static const kn_callback_class progress_class = {.name = "progress",
                                                  .before_train = before_pass,
                                                  .before_validate = before_pass,
                                                  .after_batch = after_batch,
+                                                 .after_train = after_pass,
+                                                 .after_validate = after_pass,
                                                  .after_cancel_epoch = after_cancel_epoch,
                                                  .after_epoch = after_epoch,
                                                  .after_fit = after_fit,

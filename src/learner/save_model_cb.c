@@ -53,10 +53,10 @@ static kn_flow after_epoch(kn_callback *cb, kn_learner *l) {
     bool better =
         !validated || s->best_epoch < 0 || acc > s->best_acc || (isnan(s->best_acc) && !isnan(acc));
     if (better) {
-        s->best_epoch = l->epoch;
-        s->best_acc = acc;
         if (kn_saver_write(&s->saver, s->best) != KN_OK)
             return KN_FAIL;
+        s->best_epoch = l->epoch;
+        s->best_acc = acc;
     }
     return kn_saver_write(&s->saver, s->last) == KN_OK ? KN_GO : KN_FAIL;
 }
@@ -93,6 +93,8 @@ kn_callback *kn_save_model_cb(kn_ctx *ctx, const char *folder, const kn_model_in
     s->base.cls = &save_model_class;
     s->ctx = ctx;
     s->info = info;
+    s->best_epoch = -1;
+    s->best_acc = NAN;
     if (kn_path_join(s->best, folder, "model.safetensors", &ctx->error) != KN_OK ||
         kn_path_join(s->last, folder, "last.safetensors", &ctx->error) != KN_OK) {
         kn_free(ctx, s);
