@@ -80,7 +80,8 @@ static kn_status write_file(const keeper *k) {
 
 /* ---- the callback ---- */
 
-static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
+/* After a pass too: its last batches may have been nothing but bad ones. */
+static kn_flow write_new(kn_callback *cb, kn_learner *l) {
     keeper *k = (keeper *)cb;
     int count = bad_images_count(k->t);
     (void)l;
@@ -99,7 +100,9 @@ static void free_keeper(kn_callback *cb) {
 static const kn_callback_class keeper_class = {.name = "bad_images",
                                                .order = 110,
                                                .skips_trials = true,
-                                               .after_batch = after_batch,
+                                               .after_batch = write_new,
+                                               .after_train = write_new,
+                                               .after_validate = write_new,
                                                .free = free_keeper};
 
 kn_callback *bad_images_cb(train *t) {

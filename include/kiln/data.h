@@ -149,12 +149,13 @@ typedef struct kn_cache_opts {
  * KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when it was
  * without a folder or for a dataset without a name. A file is whole, but for samples that are bad
  * (KN_ERR_DATA, KN_ERR_LIMIT), or not there; it is used only if its name, form and checksums are
- * right, and else made anew. A new one takes the place of those in the folder that no run has used
+ * right, and else made anew. A sample that it has is taken, though this run's max_image_memory would
+ * not allow to decode it. A new one takes the place of those in the folder that no run has used
  * for 30 days. A NULL ds (whose constructor failed) gives NULL.
  */
 KN_API kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts);
 
-/* A quarter of the memory that the machine, or the container's limit, has left. */
+/* A quarter of the memory that the machine, or the limit of a container or job, has left. */
 KN_API size_t kn_cache_memory(void);
 
 /* What became of it. */

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "data/cache_file.h"
 #include "data/cached_dataset.h"
+#include "data/memory_left.h"
 #include "data/picture_store.h"
 
 #include <errno.h>
@@ -105,42 +106,6 @@ bool kn_dataset_is_kept(const kn_dataset *ds) {
 
 /* ---- which ---- */
 
-/* The number in a file of the kernel's, behind a label if there is one; missing where it is not. */
-static uint64_t kernel_number(const char *path, const char *label, uint64_t missing) {
-    char line[256];
-    uint64_t number = missing;
-    size_t length = strlen(label);
-    FILE *file = fopen(path, "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *begin = line + length, *end = begin;
-        uint64_t found = strncmp(line, label, length) == 0 ? strtoull(begin, &end, 10) : 0;
-        if (end == begin) /* another line, or no number: "max" */
-            continue;
-        number = found;
-        break;
-    }
-    if (file != NULL)
-        fclose(file);
-    return number;
-}
-
-/* What the kernel says is available, in bytes: of the machine, and of the container that this may
- * be (cgroup version 2, then 1). 0 where it does not say. */
-static uint64_t memory_available(void) {
-    static const char *const limits[][2] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-         "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
-    uint64_t available = kernel_number("/proc/meminfo", "MemAvailable:", 0) << 10;
-    for (size_t i = 0; i < KN_COUNT(limits); i++) {
-        uint64_t most = kernel_number(limits[i][0], "", UINT64_MAX); /* "max": no limit */
-        uint64_t used = kernel_number(limits[i][1], "", 0);
-        uint64_t left = most > used ? most - used : 0;
-        available = left < available ? left : available;
-    }
-    return available;
-}
-
 /* Whether the disk would still have as much room again. The folder may not be there yet: then the
  * nearest above it that is. */
 static bool disk_has_room(const char *folder, size_t bytes) {
@@ -161,7 +126,7 @@ static bool disk_has_room(const char *folder, size_t bytes) {
 }
 
 size_t kn_cache_memory(void) {
-    return (size_t)(memory_available() / 4);
+    return (size_t)(kn_memory_left("") / 4);
 }
 
 static size_t budget_of(const kn_cache_opts *opts) {

@@ -217,6 +217,8 @@ kn_status kn_loader_start_at(kn_loader *l, uint32_t epoch, int64_t batch) {
     l->epoch = epoch;
     set_order(l);
     l->fill = l->deliver = batch;
+    l->whole = batch == 0;
+    l->any = false;
     l->fill_at = 0;
     l->active = true;
     pthread_cond_broadcast(&l->work);
@@ -323,11 +325,17 @@ static kn_status take_next(kn_loader *l, kn_batch *batch, bool *got) {
         status = close_gaps(l, slot);
     if (status == KN_OK && slot->n > 0) {
         hand_out(l, slot, batch);
-        *got = true;
+        *got = l->any = true;
     } else
         free_slot(l, slot);
     pthread_mutex_unlock(&l->mutex);
     return status;
+}
+
+/* An epoch of nothing but bad samples is nobody's wish. */
+static kn_status nothing_left(kn_loader *l) {
+    return kn_fail(l->ctx, KN_ERR_DATA, "none of the %lld samples could be read, the first: %s",
+                   (long long)l->samples, l->bad[0].reason);
 }
 
 kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
@@ -338,6 +346,8 @@ kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
     kn_status status = KN_OK;
     while (status == KN_OK && !*got && l->deliver < l->batches)
         status = take_next(l, batch, got);
+    if (status == KN_OK && !*got && l->whole && !l->any && l->bads > 0)
+        return nothing_left(l);
     return status;
 }
 

@@ -18,7 +18,7 @@
  * beside that, and a batch's last chunk keeps nobody waiting for long. */
 enum { KN_LOADER_CHUNK = 4 };
 
-/* What a loader's thread is worth beside one that computes. */
+/* By how much a loader's thread gives way to one that computes. */
 enum { KN_LOADER_NICE = 10 };
 
 typedef enum kn_slot_state { KN_SLOT_FREE, KN_SLOT_FILLING, KN_SLOT_HELD } kn_slot_state;
@@ -67,6 +67,8 @@ struct kn_loader {
     int64_t fill;    /* the batch of the next claim */
     int fill_at;     /* and the position in it */
     int64_t deliver; /* the batch the caller gets next */
+    bool whole;      /* the epoch began with its first batch */
+    bool any;        /* a sample of it was handed out */
     int in_flight;   /* chunks claimed and not finished */
     int tickets;     /* given so far */
     kn_slot *slot;   /* [slots] */

@@ -112,7 +112,9 @@ static void load(kn_loader *l, claim *c, kn_image_reader *reader, kn_error *erro
  * ready ahead holds up nobody. On Linux a nice value is a thread's own. Where it cannot be set,
  * nothing but speed is lost. */
 static void yield_to_compute(void) {
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), KN_LOADER_NICE);
+    id_t self = (id_t)syscall(SYS_gettid);
+    int now = getpriority(PRIO_PROCESS, self); /* -1, if it fails, is as good a start as any */
+    setpriority(PRIO_PROCESS, self, now + KN_LOADER_NICE);
 }
 
 static void *work(void *argument) {

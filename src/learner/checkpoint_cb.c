@@ -22,6 +22,7 @@ typedef struct checkpointer {
     kn_checkpoint_report report;
     double since;   /* on kn_clock: of the last, or the attempt at it, or the start */
     bool cancelled; /* the batch under way: what it leaves is no place to go on from */
+    bool behind;    /* since the last checkpoint a batch was trained */
     char folder[KN_PATH_MAX];
 } checkpointer;
 
@@ -35,10 +36,11 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 }
 
 /* A checkpoint that cannot be written is no reason to lose the training too. */
-static void write_now(checkpointer *c, kn_learner *l) {
-    kn_status status = kn_checkpoint_write(&c->writer, l, l->batch_index + 1, c->folder,
-                                           c->opts.meta, c->opts.metas);
+static void write_now(checkpointer *c, kn_learner *l, int64_t batches) {
+    kn_status status =
+        kn_checkpoint_write(&c->writer, l, batches, c->folder, c->opts.meta, c->opts.metas);
     c->since = kn_clock();
+    c->behind = false;
     c->report.last_failed = status != KN_OK;
     if (status == KN_OK) {
         c->report.written++;
@@ -48,14 +50,14 @@ static void write_now(checkpointer *c, kn_learner *l) {
     c->report.failed++;
     snprintf(c->report.reason, sizeof c->report.reason, "%s", error.message);
     kn_report(l->ctx, KN_LOG_WARNING, "no checkpoint of epoch %d, batch %lld: %s", l->epoch,
-              (long long)l->batch_index + 1, error.message);
+              (long long)batches, error.message);
 }
 
 /* What is no number any more is not saved. */
-static kn_flow write_good(checkpointer *c, kn_learner *l) {
+static kn_flow write_good(checkpointer *c, kn_learner *l, int64_t batches) {
     if (kn_terminate_on_nan_check(l) != KN_OK)
         return KN_FAIL;
-    write_now(c, l);
+    write_now(c, l, batches);
     return KN_GO;
 }
 
@@ -76,9 +78,24 @@ static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     checkpointer *c = (checkpointer *)cb;
     if (!l->training || c->cancelled)
         return KN_GO;
+    c->behind = true;
     bool now = c->opts.wanted != NULL && c->opts.wanted(c->opts.user);
     if (now || l->batch_index + 1 == l->batch_count || kn_clock() - c->since >= c->opts.every)
-        return write_good(c, l);
+        return write_good(c, l, l->batch_index + 1);
+    return KN_GO;
+}
+
+/* The last batches of an epoch may have had no samples, and none of their events came. */
+static kn_flow after_train(kn_callback *cb, kn_learner *l) {
+    checkpointer *c = (checkpointer *)cb;
+    bool passed_over = c->behind && !c->cancelled && l->batch_index < l->batch_count;
+    return passed_over ? write_good(c, l, l->batch_count) : KN_GO;
+}
+
+/* What was left early is no whole epoch. */
+static kn_flow after_cancel_train(kn_callback *cb, kn_learner *l) {
+    (void)l;
+    ((checkpointer *)cb)->behind = false;
     return KN_GO;
 }
 
@@ -95,6 +112,8 @@ static const kn_callback_class checkpoint_class = {.name = name,
                                                    .before_batch = before_batch,
                                                    .after_cancel_batch = after_cancel_batch,
                                                    .after_batch = after_batch,
+                                                   .after_cancel_train = after_cancel_train,
+                                                   .after_train = after_train,
                                                    .free = free_checkpointer};
 
 kn_callback *kn_checkpoint_cb(kn_ctx *ctx, kn_checkpoint_opts opts) {

@@ -172,6 +172,8 @@ bool kn_checkpoint_place_unpack(const int64_t in[KN_CHECKPOINT_NUMBERS], kn_chec
 
 /* ---- the sum ---- */
 
+enum { MOST_KEYS = 256, MOST_EMPTY = 1024 };
+
 static void add_text(kn_sha256 *h, const char *text) {
     kn_sha256_add(h, text, strlen(text) + 1);
 }
@@ -206,6 +208,15 @@ static void add_tensor(kn_sha256 *h, const kn_st_entry *e) {
 
 kn_status kn_checkpoint_sum(const kn_st_entry *tensor, int tensors, const kn_st_meta *meta,
                             int metas, char hex[65], kn_error *error) {
+    int empty = 0;
+    for (int i = 0; i < tensors; i++)
+        empty += kn_shape_numel(&tensor[i].shape) == 0;
+    if (metas > MOST_KEYS || empty > MOST_EMPTY) /* each is looked for among all */
+        return kn_error_set(
+            error, KN_ERR_LIMIT,
+            "checkpoint: %d keys and %d tensors without numbers, expected at most %d "
+            "and %d",
+            metas, empty, MOST_KEYS, MOST_EMPTY);
     kn_sha256 h;
     kn_sha256_begin(&h);
     for (const kn_st_meta *m = next_key(meta, metas, ""); m != NULL;

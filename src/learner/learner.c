@@ -213,7 +213,7 @@ kn_flow kn_pass_start(kn_learner *l, kn_loader *loader) {
     l->loader = loader;
     l->batch_count = kn_loader_len(loader);
     l->batch_index = 0;
-    if (l->training && l->state->resume != NULL && restore(l) != KN_OK)
+    if (l->training && !l->trial && l->state->resume != NULL && restore(l) != KN_OK)
         return KN_FAIL;
     return fails_if(kn_loader_start_at(loader, (uint32_t)l->epoch, l->batch_index));
 }
@@ -333,7 +333,7 @@ kn_status kn_run_start(kn_learner *l, int count) {
     l->epoch = 0;
     l->step = 0;
     l->trial = count > 0 && is_trial(l);
-    if (count > 0 && l->state->resume != NULL)
+    if (count > 0 && !l->trial && l->state->resume != NULL)
         status = resume(l);
     if (status != KN_OK)
         return status;
@@ -344,7 +344,8 @@ kn_status kn_run_start(kn_learner *l, int count) {
 
 kn_status kn_run_finish(kn_learner *l, kn_flow flow) {
     l->state->fitting = false;
-    l->state->resume = NULL;
+    if (l->epochs > 0 && !l->trial) /* validation and trials leave it to the next fit */
+        l->state->resume = NULL;
     l->trial = false;
     l->loader = NULL;
     kn_step_end(l->ctx);

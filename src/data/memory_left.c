@@ -1,0 +1,114 @@
+/* memory_left.c - see memory_left.h. */
+#include "data/memory_left.h"
+
+#include "core/ctx.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE = 512, PATH = 1024 };
+
+/* The names of one version's files, below the folder that it is mounted on. */
+typedef struct version {
+    const char *controller; /* in /proc/self/cgroup; "": version 2 */
+    const char *mount, *limit, *used, *idle;
+} version;
+
+static const version versions[] = {
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "},
+    {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+     "total_inactive_file "},
+};
+
+/* The number in a file, behind a label if there is one; missing where it is not: another line, or
+ * no number ("max"). */
+static uint64_t number_in(const char *path, const char *label, uint64_t missing) {
+    char line[LINE];
+    uint64_t number = missing;
+    size_t length = strlen(label);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *begin = line + length, *end = begin;
+        uint64_t found = strncmp(line, label, length) == 0 ? strtoull(begin, &end, 10) : 0;
+        if (end == begin)
+            continue;
+        number = found;
+        break;
+    }
+    if (file != NULL)
+        fclose(file);
+    return number;
+}
+
+static uint64_t number_at(const char *folder, const char *name, const char *label,
+                          uint64_t missing) {
+    char path[PATH];
+    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length > 0 && length < PATH ? number_in(path, label, missing) : missing;
+}
+
+static uint64_t left_in(const version *v, const char *folder) {
+    uint64_t most = number_at(folder, v->limit, "", UINT64_MAX);
+    uint64_t used = number_at(folder, v->used, "", 0);
+    uint64_t idle = number_at(folder, "memory.stat", v->idle, 0);
+    used -= idle < used ? idle : used;
+    return most > used ? most - used : 0;
+}
+
+/* "7:cpu,memory:/a/b" has the controller memory; "0::/a/b" is of version 2. */
+static bool names_controller(const char *list, size_t length, const char *controller) {
+    size_t wanted = strlen(controller);
+    for (size_t at = 0; at <= length;) {
+        size_t item = strcspn(list + at, ",:");
+        if (item == wanted && strncmp(list + at, controller, item) == 0)
+            return true;
+        at += item + 1;
+    }
+    return false;
+}
+
+/* The process's group, "" for the outermost and where it is not told. */
+static void group_of(const char *root, const version *v, char group[LINE]) {
+    char path[PATH], line[LINE];
+    group[0] = '\0';
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *list = strchr(line, ':'), *name = list != NULL ? strchr(list + 1, ':') : NULL;
+        if (name == NULL || !names_controller(list + 1, (size_t)(name - list - 1), v->controller))
+            continue;
+        name[1 + strcspn(name + 1, "\n")] = '\0';
+        snprintf(group, LINE, "%s", name + 1);
+        break;
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
+static uint64_t left_in_groups(const char *root, const version *v) {
+    char group[LINE], folder[PATH];
+    uint64_t least = UINT64_MAX;
+    group_of(root, v, group);
+    for (;;) {
+        int length = snprintf(folder, sizeof folder, "%s%s%s", root, v->mount, group);
+        uint64_t left = length < PATH ? left_in(v, folder) : UINT64_MAX;
+        least = left < least ? left : least;
+        char *slash = strrchr(group, '/');
+        if (slash == NULL)
+            return least;
+        *slash = '\0';
+    }
+}
+
+uint64_t kn_memory_left(const char *root) {
+    char path[PATH];
+    snprintf(path, sizeof path, "%s/proc/meminfo", root);
+    uint64_t least = number_in(path, "MemAvailable:", 0) << 10;
+    for (size_t i = 0; i < KN_COUNT(versions); i++) {
+        uint64_t left = left_in_groups(root, &versions[i]);
+        least = left < least ? left : least;
+    }
+    return least;
+}
