@@ -16,8 +16,27 @@ int column_width(const char *s) {
     return width;
 }
 
+/* Of C0 and C1 (U+0080 to U+009F), and DEL. */
+static bool is_control(const char *s, size_t length) {
+    unsigned char first = (unsigned char)s[0], second = length == 2 ? (unsigned char)s[1] : 0;
+    return first < 0x20 || first == 0x7F || (first == 0xC2 && second < 0xA0);
+}
+
+void column_clean(kn_text *t, const char *s) {
+    for (size_t left = strlen(s); left > 0;) {
+        size_t length = kn_utf8_length(s, left);
+        length = length > 0 ? length : 1;
+        if (is_control(s, length))
+            kn_text_append(t, "?", 1);
+        else
+            kn_text_append(t, s, length);
+        s += length;
+        left -= length;
+    }
+}
+
 void column_text(kn_text *t, const char *s, int width) {
-    kn_text_printf(t, "%s", s);
+    column_clean(t, s);
     for (int blanks = width - column_width(s); blanks > 0; blanks--)
         kn_text_append(t, " ", 1);
 }

@@ -7,7 +7,10 @@
 /* Characters of s as UTF-8; a byte that is none counts as one. */
 int column_width(const char *s);
 
-/* Appends s and blanks up to width characters. */
+/* Appends s with a question mark for each control character: no name is to steer the terminal. */
+void column_clean(kn_text *t, const char *s);
+
+/* The same, and blanks up to width characters. */
 void column_text(kn_text *t, const char *s, int width);
 
 #endif

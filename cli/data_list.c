@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -54,36 +55,80 @@ static bool read_line(const char **text, line *l) {
     return l->length > 0;
 }
 
-/* By set, then by path: the order that they stand in. */
-static int compare(const line *a, const line *b) {
-    int set = strncmp(a->at, b->at, 5);
+static int by_path(const void *one, const void *two) {
+    const line *a = one, *b = two;
     int lengths[] = {a->length - a->path, b->length - b->path};
     int least = lengths[0] < lengths[1] ? lengths[0] : lengths[1];
     int path = memcmp(a->at + a->path, b->at + b->path, (size_t)least);
-    return set != 0 ? set : path != 0 ? path : lengths[0] - lengths[1];
+    return path != 0 ? path : lengths[0] - lengths[1];
+}
+
+/* All lines by path, for free; NULL without memory. */
+static line *lines_of(const char *text, size_t *count) {
+    line one, *list;
+    const char *at = text;
+    *count = 0;
+    while (read_line(&at, &one))
+        ++*count;
+    list = calloc(*count + 1, sizeof *list);
+    for (size_t i = 0; list != NULL && i < *count; i++)
+        read_line(&text, &list[i]);
+    if (list != NULL)
+        qsort(list, *count, sizeof *list, by_path);
+    return list;
+}
+
+/* In what two lines of the same path differ; NULL: nothing. */
+static const char *difference(const line *a, const line *b) {
+    int set = (int)strcspn(a->at, " ");
+    if (a->length == b->length && memcmp(a->at, b->at, (size_t)a->length) == 0)
+        return NULL;
+    bool sizes =
+        a->path != b->path || memcmp(a->at + set, b->at + set, (size_t)(a->path - set)) != 0;
+    return sizes ? "has another size" : "is in the other set";
+}
+
+typedef struct differing {
+    line first;
+    const char *what;
+    int count;
+} differing;
+
+static void note(differing *d, const line *l, const char *what) {
+    if (what != NULL && d->count++ == 0) {
+        d->first = *l;
+        d->what = what;
+    }
+}
+
+static void tell(const differing *d, char *words, size_t size) {
+    int length = d->first.length - d->first.path;
+    int wrote = snprintf(words, size, "%.*s %s", length < 300 ? length : 300,
+                         d->first.at + d->first.path, d->what);
+    if (d->count > 1 && wrote > 0 && (size_t)wrote < size)
+        snprintf(words + wrote, size - (size_t)wrote, ", and %d more differ", d->count - 1);
 }
 
 void data_list_difference(const char *before, const char *now, char *words, size_t size) {
-    line old = {0}, new = {0}, first = {0};
-    const char *what = "";
-    int count = 0;
-    bool has_old = read_line(&before, &old), has_new = read_line(&now, &new);
-    while (has_old || has_new) {
-        int order = !has_old ? 1 : !has_new ? -1 : compare(&old, &new);
-        bool same = order == 0 &&
-                    old.length == new.length &&memcmp(old.at, new.at, (size_t)old.length) == 0;
-        if (!same && count++ == 0) {
-            first = order > 0 ? new : old;
-            what = order > 0 ? "is new" : order < 0 ? "is gone" : "has another size";
-        }
-        if (order <= 0)
-            has_old = read_line(&before, &old);
-        if (order >= 0)
-            has_new = read_line(&now, &new);
+    size_t olds, news, i = 0, j = 0;
+    line *old = lines_of(before, &olds), *new = lines_of(now, &news);
+    differing pictures = {0}, sets = {0}; /* where a picture came or went, the split moves others */
+    while (old != NULL && new != NULL && (i < olds || j < news)) {
+        int order = i == olds ? 1 : j == news ? -1 : by_path(&old[i], &new[j]);
+        const char *what = order != 0 ? NULL : difference(&old[i], &new[j]);
+        if (order < 0)
+            note(&pictures, &old[i], "is gone");
+        else if (order > 0)
+            note(&pictures, &new[j], "is new");
+        else
+            note(what != NULL && strcmp(what, "is in the other set") == 0 ? &sets : &pictures,
+                 &new[j], what);
+        i += order <= 0;
+        j += order >= 0;
     }
-    int length = first.length - first.path;
-    int wrote = snprintf(words, size, "%.*s %s", length < 300 ? length : 300,
-                         first.at != NULL ? first.at + first.path : "", what);
-    if (count > 1 && wrote > 0 && (size_t)wrote < size)
-        snprintf(words + wrote, size - (size_t)wrote, ", and %d more differ", count - 1);
+    words[0] = '\0';
+    if (pictures.count > 0 || sets.count > 0)
+        tell(pictures.count > 0 ? &pictures : &sets, words, size);
+    free(old);
+    free(new);
 }

@@ -53,9 +53,15 @@ static kn_status warn_unvalidated(session *s, const kn_split *split) {
     return KN_OK;
 }
 
+void data_warn_unused_pct(session *s, const kn_split *split) {
+    if (split->by_folder && s->resume == NULL && args_given(&s->a, "valid-pct"))
+        report_warning(&s->r, "--valid-pct changes nothing: DATA has a validation folder");
+}
+
 kn_status data_warn_of_split(session *s, const kn_split *split) {
     const kn_files *files = &split->files;
     data_warn_passed_over(s, files);
+    data_warn_unused_pct(s, split);
     warn_of(s, files->empty_folders, "is no class: it holds no picture that is read",
             "more are no classes: they hold no picture that is read", files->empty_folder);
     return warn_unvalidated(s, split);

@@ -4,6 +4,7 @@
 #include "json_line.h"
 #include "number.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* With so many classes at most, all are told; of more the worst. Mistakes: the most frequent. */
@@ -194,6 +195,8 @@ int eval_run(session *s) {
         else
             tell(&e, &t);
         report_out(&s->r, &t);
+        if (isnan(e.results.loss))
+            code = report_fail(&s->r, EXIT_FAILED, "%s", model_no_number);
     }
     evaluation_close(&e);
     return code;

@@ -54,7 +54,11 @@ static kn_status open_split(evaluation *e) {
     kn_split_opts opts = {.valid_pct = part ? a->valid_pct : 0,
                           .vocab = a->weights == NULL ? &e->m.vocab : NULL,
                           .valid_only = !part};
+    if (part && e->m.held_out.valid_pct > 0 && !args_given(a, "seed"))
+        opts.seed = &e->m.held_out.seed;
     kn_status status = kn_split_folder(e->s->ctx, e->folder, opts, &e->split);
+    if (status == KN_OK)
+        data_warn_unused_pct(e->s, &e->split);
     if (status == KN_OK && !e->split.by_folder && !given)
         status = choose_pictures(e, opts);
     return status;

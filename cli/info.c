@@ -149,8 +149,10 @@ static void tell_json(const info *f, kn_text *t) {
 static void tell_file(const info *f, kn_text *t) {
     const kn_normalize *n = &f->m.norm;
     kn_text_printf(t, "classes  ");
-    for (int i = 0; i < f->m.vocab.count; i++)
-        kn_text_printf(t, "%s%s", i > 0 ? ", " : "", f->m.vocab.name[i]);
+    for (int i = 0; i < f->m.vocab.count; i++) {
+        kn_text_append(t, ", ", i > 0 ? 2 : 0);
+        column_clean(t, f->m.vocab.name[i]);
+    }
     kn_text_printf(t, "\nresize   %s", kn_resize_name(f->m.resize));
     kn_text_printf(t, "\nmean     %.4f, %.4f, %.4f\nstd      %.4f, %.4f, %.4f\n",
                    (double)n->mean[0], (double)n->mean[1], (double)n->mean[2], (double)n->std[0],

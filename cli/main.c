@@ -5,6 +5,7 @@
 #include "session.h"
 #include "spin.h"
 
+#include <sys/prctl.h>
 #include <string.h>
 
 static int run(session *s) {
@@ -52,7 +53,8 @@ static bool computes(const char *word) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && computes(argv[1]))
-        spin_less(argv); /* first: reading the arguments changes their order */
+        spin_less(argv);        /* first: reading the arguments changes their order */
+    prctl(PR_SET_NAME, "kiln"); /* which starting itself anew made "exe" */
     session s = {.program = argc > 0 ? argv[0] : "kiln"};
     kn_error error = {0};
     report_prepare();

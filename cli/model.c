@@ -11,6 +11,9 @@
 
 enum { MOST_CLASSES = 1000000 };
 
+const char model_no_number[] =
+    "the model's probabilities are NaN: its weights are no numbers, or too large";
+
 const double imagenet_mean[3] = {0.485, 0.456, 0.406};
 const double imagenet_std[3] = {0.229, 0.224, 0.225};
 

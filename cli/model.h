@@ -19,4 +19,7 @@ extern const double imagenet_mean[3], imagenet_std[3];
 /* The words after MODEL. */
 char **model_words(const session *s, int *count);
 
+/* What is said of a model whose probabilities are NaN. */
+extern const char model_no_number[];
+
 #endif

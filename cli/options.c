@@ -38,7 +38,8 @@ static const option table[] = {
      .value = "P",
      .max = 100,
      .above_min = true,
-     .help = "only what train held out with this P and --seed; 100: all of DATA"},
+     .help = "only what train held out with this P and --seed (the model's, if it knows); 100: "
+             "all of DATA"},
     {.name = "on-bad-image",
      .commands = FIT_COMMANDS | CMD_EVAL | CMD_EXPLAIN,
      .kind = KIND_CHOICE,

@@ -19,8 +19,9 @@ typedef struct predict {
     float *probs; /* [batch_size,classes] */
     int *order;   /* [classes]: the first top are the most probable, falling */
     int top;
-    int width; /* of the longest class name */
-    bool bad;  /* a picture could not be read */
+    int width;      /* of the longest class name */
+    bool bad;       /* a picture could not be read */
+    bool no_number; /* probabilities are NaN */
 } predict;
 
 /* ---- one batch ---- */
@@ -77,7 +78,8 @@ static void tell(const predict *p, const char *path, const float *probs, kn_text
             column_text(t, p->m.vocab.name[p->order[k]], p->width);
             kn_text_printf(t, "  %.4f  ", (double)probs[p->order[k]]);
         }
-        kn_text_printf(t, "%s\n", path);
+        column_clean(t, path);
+        kn_text_append(t, "\n", 1);
         return;
     }
     line_open(t);
@@ -112,10 +114,13 @@ static bool tell_batch(predict *p, const kn_batch *batch) {
     kn_text t = {0};
     for (int i = 0; i < batch->n; i++) {
         const predict_item *item = &p->files.item[batch->index[i]];
-        if (item->error != NULL)
+        const float *probs = p->probs + (size_t)i * (size_t)p->m.vocab.count;
+        if (item->error != NULL) {
             tell_bad(p, item, &t);
-        else
-            tell(p, item->path, p->probs + (size_t)i * (size_t)p->m.vocab.count, &t);
+            continue;
+        }
+        tell(p, item->path, probs, &t);
+        p->no_number = p->no_number || isnan(probs[0]); /* then all of them are */
     }
     return report_out(&p->s->r, &t);
 }
@@ -201,6 +206,8 @@ int predict_run(session *s) {
             code = session_fail(s);
         else if (p.bad)
             code = EXIT_DATA;
+        if (code != EXIT_FAILED && p.no_number)
+            code = report_fail(&s->r, EXIT_FAILED, "%s", model_no_number);
     }
     kn_loader_free(p.loader);
     predict_files_free(&p.files);

@@ -56,6 +56,8 @@ int run_folder_check(session *s) {
     const char *path = s->a.output;
     if (path == NULL || stat(path, &st) != 0 || is_empty(path))
         return EXIT_DONE;
+    if (!S_ISDIR(st.st_mode))
+        return report_fail(&s->r, EXIT_USAGE, "--output %s: is no folder", path);
     return report_fail(&s->r, EXIT_USAGE, "%s: already holds something; a run is never overwritten",
                        path);
 }

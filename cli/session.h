@@ -44,6 +44,7 @@ int data_folder(session *s, const char *name, char path[PATH_MAX]);
 /* Warn of what a scan of folders passed over; and of folders that are no class and of classes that
  * are not validated. A failure is the context's. */
 void data_warn_passed_over(session *s, const kn_files *files);
+void data_warn_unused_pct(session *s, const kn_split *split);
 kn_status data_warn_of_split(session *s, const kn_split *split);
 
 #endif

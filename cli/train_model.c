@@ -17,7 +17,7 @@ static void take_norm(args *a, const kn_weights_report *weights) {
  * arguments: the file may be gone. */
 static kn_status take_weights(train *t) {
     args *a = &t->s->a;
-    kn_weights_opts opts = {.replace_head = true};
+    kn_weights_opts opts = {.replace_head = true, .classes = &t->split.vocab};
     kn_status status = KN_OK;
     if (!resume_has_checkpoint(t->s))
         status = kn_weights_load_with(t->model, a->weights, opts, &t->weights);

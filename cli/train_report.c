@@ -65,9 +65,10 @@ void train_tell_weights(train *t) {
         weights_event(t);
     if (t->weights.head_replaced)
         report_note(&t->s->r,
-                    "weights of %s; its head %s is for %lld classes, so a new one for %d takes its "
-                    "place",
+                    "weights of %s; its head %s is for %lld %sclasses, so a new one for %d takes "
+                    "its place",
                     path, t->weights.head, (long long)t->weights.file_classes,
+                    t->weights.file_classes == t->split.vocab.count ? "other " : "",
                     t->split.vocab.count);
     else
         report_note(&t->s->r, "weights of %s, the head included", path);

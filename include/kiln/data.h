@@ -149,9 +149,9 @@ typedef struct kn_cache_opts {
  * KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when it was
  * without a folder or for a dataset without a name. A file is whole, but for samples that are bad
  * (KN_ERR_DATA, KN_ERR_LIMIT), or not there; it is used only if its name, form and checksums are
- * right, and else made anew. A sample that it has is taken, though this run's max_image_memory would
- * not allow to decode it. A new one takes the place of those in the folder that no run has used
- * for 30 days. A NULL ds (whose constructor failed) gives NULL.
+ * right, and else made anew. A sample that it has is taken, though this run's max_image_memory
+ * would not allow to decode it. A new one takes the place of those in the folder that no run has
+ * used for 30 days. A NULL ds (whose constructor failed) gives NULL.
  */
 KN_API kn_dataset *kn_cached_dataset(kn_ctx *ctx, kn_dataset *ds, kn_cache_opts opts);
 

@@ -61,6 +61,7 @@ KN_API kn_status kn_weights_load(kn_module *model, const char *path);
 typedef struct kn_weights_opts {
     bool replace_head; /* to start from weights for other classes: when the head (the last matrix
                           and its bias) differs in their number alone, the model's own stays */
+    const kn_vocab *classes; /* the model's, if given: also when a model file names others */
 } kn_weights_opts;
 
 /* What the file was found to hold. */

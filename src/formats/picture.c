@@ -21,7 +21,8 @@ kn_status kn_picture_fits(const kn_picture *p, unsigned copies, uint64_t extra) 
         (uint64_t)p->image.height <= (left - p->size - extra) / row)
         return KN_OK;
     return kn_error_set(p->error, KN_ERR_LIMIT,
-                        "%s: %d x %d pixels take more than the %zu bytes allowed for a picture",
+                        "%s: %d x %d pixels take more than the %zu bytes that one picture may "
+                        "(max_image_memory)",
                         p->name, p->image.width, p->image.height, p->limit);
 }
 

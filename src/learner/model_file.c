@@ -2,6 +2,7 @@
  */
 #include "core/ctx.h"
 #include "formats/json.h"
+#include "learner/checkpoint.h"
 #include "learner/saver.h"
 #include "learner/weights.h"
 
@@ -46,7 +47,7 @@ static kn_status read_version(kn_ctx *ctx, const kn_st_file *file, const char *p
 }
 
 static kn_status read_classes(kn_ctx *ctx, const kn_st_file *file, const char *path,
-                              kn_loaded_model *out) {
+                              kn_vocab *out) {
     json_t *classes;
     kn_status status = meta_json(ctx, file, path, "kiln.classes", &classes);
     if (status != KN_OK)
@@ -63,9 +64,26 @@ static kn_status read_classes(kn_ctx *ctx, const kn_st_file *file, const char *p
     else if (name == NULL)
         status = KN_ERR_MEMORY;
     else
-        status = kn_vocab_from(ctx, name, (int)count, &out->vocab);
+        status = kn_vocab_from(ctx, name, (int)count, out);
     kn_free(ctx, name);
     json_decref(classes);
+    return status;
+}
+
+kn_status kn_model_file_classes(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                                kn_vocab *out) {
+    *out = (kn_vocab){0};
+    return kn_st_meta_get(file, "kiln.classes") != NULL ? read_classes(ctx, file, path, out)
+                                                        : KN_OK;
+}
+
+kn_status kn_model_file_arch(kn_ctx *ctx, const kn_st_file *file, const char *path, char *text,
+                             size_t size) {
+    json_t *arch;
+    kn_status status = meta_json(ctx, file, path, "kiln.arch", &arch);
+    const char *name = json_string_value(json_object_get(arch, "model"));
+    snprintf(text, size, "%s", name != NULL ? name : "");
+    json_decref(arch);
     return status;
 }
 
@@ -187,15 +205,22 @@ kn_status kn_model_load(kn_ctx *ctx, const char *path, kn_loaded_model *out) {
     kn_error error = {0};
     if (kn_st_open(&file, path, &ctx->allocator, &error) != KN_OK)
         return kn_fail_with(ctx, &error);
-    kn_status status =
-        kn_st_meta_get(file, "kiln.arch") == NULL
-            ? kn_fail(ctx, KN_ERR_FORMAT,
-                      "%s: holds weights but not which model they are for (no kiln.arch); "
-                      "--weights with --model loads such a file",
-                      path)
-            : read_version(ctx, file, path, out);
+    kn_status status = KN_OK;
+    if (kn_st_meta_get(file, KN_CHECKPOINT_KIND) != NULL)
+        status = kn_fail(ctx, KN_ERR_FORMAT,
+                         "%s: is a checkpoint, from which a training goes on; the model is the "
+                         "model.safetensors beside it",
+                         path);
+    else if (kn_st_meta_get(file, "kiln.arch") == NULL)
+        status =
+            kn_fail(ctx, KN_ERR_FORMAT,
+                    "%s: holds weights but not which model they are for (no kiln.arch); train, "
+                    "predict, eval and explain take such a file by --weights, with --model",
+                    path);
+    else
+        status = read_version(ctx, file, path, out);
     if (status == KN_OK)
-        status = read_classes(ctx, file, path, out);
+        status = read_classes(ctx, file, path, &out->vocab);
     if (status == KN_OK)
         status = read_input(ctx, file, path, out);
     if (status == KN_OK)

@@ -44,14 +44,30 @@ static void find_head(match *m) {
         m->head_bias = next;
 }
 
-/* Whether the file has a head for the same inputs and another number of classes. */
-static bool other_classes(const match *m) {
+/* Whether the file names its classes, and they are not those. */
+static kn_status compare_names(const match *m, const char *path, const kn_vocab *classes,
+                               bool *other) {
+    kn_vocab there = {0};
+    kn_status status =
+        classes != NULL ? kn_model_file_classes(m->ctx, m->file, path, &there) : KN_OK;
+    *other = there.count > 0 && there.count == classes->count;
+    bool same = *other;
+    for (int i = 0; same && i < there.count; i++)
+        same = strcmp(there.name[i], classes->name[i]) == 0;
+    *other = *other && !same;
+    kn_vocab_free(m->ctx, &there);
+    return status;
+}
+
+/* Whether the file has a head for the same inputs and other classes: another number of them, or
+ * others by name. */
+static bool other_classes(const match *m, bool other_names) {
     if (m->head < 0)
         return false;
     const kn_st_entry *w = kn_st_find(m->file, m->own.item[m->head].name);
     const kn_shape *own = kn_tensor_shape(kn_named_tensor(&m->own.item[m->head]));
     if (w == NULL || w->shape.rank != 2 || w->shape.dim[1] != own->dim[1] ||
-        w->shape.dim[0] == own->dim[0])
+        (w->shape.dim[0] == own->dim[0] && !other_names))
         return false;
     if (m->head_bias < 0)
         return true;
@@ -129,7 +145,17 @@ static void gather_unknown(match *m, gathered *g) {
     }
 }
 
+/* What kind of file a model that does not fit was looked for in. */
+static kn_status describe(const match *m, const char *path, char text[96]) {
+    char arch[64];
+    kn_status status = kn_model_file_arch(m->ctx, m->file, path, arch, sizeof arch);
+    snprintf(text, 96, "%s%s%s", arch[0] != '\0' ? "is a " : "", arch,
+             arch[0] != '\0' ? " and " : "");
+    return status;
+}
+
 static kn_status compare(match *m, const char *path) {
+    char kind[96] = "";
     gathered g = {.text = {.allocator = &m->ctx->allocator}};
     kn_status status = KN_OK;
     gather_own(m, &g);
@@ -138,11 +164,12 @@ static kn_status compare(match *m, const char *path) {
         kn_text_printf(&g.text, "; and %d more", g.unlisted);
     if (g.text.failed)
         status = kn_fail(m->ctx, KN_ERR_MEMORY, "%s: no memory to compare it with the model", path);
-    else if (g.text.length > 0)
-        status = kn_fail(m->ctx, KN_ERR_FORMAT,
-                         "%s: does not fit the model (%d missing, %d unknown, %d of another shape "
-                         "or type): %s",
-                         path, g.missing, g.unknown, g.other, g.text.data + 2);
+    else if (g.text.length > 0 && (status = describe(m, path, kind)) == KN_OK)
+        status =
+            kn_fail(m->ctx, KN_ERR_FORMAT,
+                    "%s: %sdoes not fit the model (%d missing, %d unknown, %d of another shape "
+                    "or type): %s",
+                    path, kind, g.missing, g.unknown, g.other, g.text.data + 2);
     kn_text_free(&g.text);
     return status;
 }
@@ -204,9 +231,12 @@ kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *
     kn_status status = kn_module_state_list(model, &m.own);
     if (status != KN_OK)
         return status;
+    bool other_names;
     find_head(&m);
-    m.keep_head = opts.replace_head && other_classes(&m);
-    status = compare(&m, path);
+    status = compare_names(&m, path, opts.classes, &other_names);
+    m.keep_head = opts.replace_head && other_classes(&m, other_names);
+    if (status == KN_OK)
+        status = compare(&m, path);
     if (status == KN_OK)
         status = fill(&m, report);
     if (status == KN_OK) {

@@ -13,4 +13,12 @@ kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *
 kn_status kn_model_file_norm(kn_ctx *ctx, const kn_st_file *file, const char *path, bool *has,
                              kn_normalize *norm);
 
+/* The classes that its metadata names, for kn_vocab_free; none, if it names none. KN_ERR_FORMAT. */
+kn_status kn_model_file_classes(kn_ctx *ctx, const kn_st_file *file, const char *path,
+                                kn_vocab *out);
+
+/* The name of its architecture into text; empty, if it names none. */
+kn_status kn_model_file_arch(kn_ctx *ctx, const kn_st_file *file, const char *path, char *text,
+                             size_t size);
+
 #endif
