@@ -60,22 +60,37 @@ static void add_earlier(const keeper *k, kn_text *out) {
     }
 }
 
-static kn_status write_file(const keeper *k) {
-    train *t = k->t;
+/* Takes the text over. */
+static kn_status put_file(kn_ctx *ctx, const run_folder *run, kn_text *out) {
     char path[PATH_MAX];
-    kn_text out = {0};
     kn_error error = {0};
-    if (!run_folder_file(&t->run, file_name, path))
-        return kn_fail(t->s->ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
+    if (!run_folder_file(run, file_name, path))
+        kn_error_set(&error, KN_ERR_IO, "%.64s...: the path is too long", run->path);
+    else if (out->failed)
+        kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
+    else
+        kn_file_write(path, out->data, out->length, &error);
+    kn_text_free(out);
+    return kn_fail_with(ctx, &error);
+}
+
+static kn_status write_file(const keeper *k) {
+    const train *t = k->t;
+    kn_text out = {0};
     add_lines(t->loaders.train, &out);
     add_lines(t->loaders.valid, &out);
     add_earlier(k, &out);
-    if (out.failed)
-        kn_error_set(&error, KN_ERR_MEMORY, "%s: no memory to write it", path);
-    else
-        kn_file_write(path, out.data, out.length, &error);
-    kn_text_free(&out);
-    return kn_fail_with(t->s->ctx, &error);
+    return put_file(t->s->ctx, &t->run, &out);
+}
+
+kn_status bad_images_write(kn_ctx *ctx, const run_folder *run, const kn_loader *loader) {
+    int count;
+    kn_text out = {0};
+    kn_loader_bad(loader, &count);
+    if (count == 0)
+        return KN_OK;
+    add_lines(loader, &out);
+    return put_file(ctx, run, &out);
 }
 
 /* ---- the callback ---- */

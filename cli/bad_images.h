@@ -14,6 +14,9 @@ int bad_images_count(const train *t);
 /* What was left out of an evaluation, a warning each. */
 void bad_images_warn(session *s, const kn_loader *loader);
 
+/* bad_images.txt of those, if there are any. */
+kn_status bad_images_write(kn_ctx *ctx, const run_folder *run, const kn_loader *loader);
+
 /* What --on-bad-image says. */
 bool bad_images_skipped(const args *a);
 

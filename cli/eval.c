@@ -1,4 +1,5 @@
 /* eval.c - kiln eval: how good a model is, and where it goes wrong. */
+#include "bad_images.h"
 #include "column.h"
 #include "evaluation.h"
 #include "json_line.h"
@@ -52,6 +53,8 @@ static void put_confused(kn_text *t, const evaluation *e) {
 }
 
 static void tell_json(const evaluation *e, kn_text *t) {
+    int bad;
+    kn_loader_bad(e->loader, &bad);
     line_open(t);
     line_string(t, "event", "eval");
     line_int(t, "n", e->results.samples);
@@ -63,6 +66,7 @@ static void tell_json(const evaluation *e, kn_text *t) {
     put_average(t, "weighted", e, true);
     put_classes(t, e);
     put_confused(t, e);
+    line_int(t, "bad", bad);
     if (e->held_out)
         line_bool(t, "held_out", true);
     if (e->s->a.tta)
@@ -174,7 +178,8 @@ static void tell(const evaluation *e, kn_text *t) {
 
 static int write_files(evaluation *e) {
     int code = run_folder_open(e->s, &e->out, "eval");
-    if (code == EXIT_DONE && evaluation_write(e) != KN_OK)
+    if (code == EXIT_DONE &&
+        (evaluation_write(e) != KN_OK || bad_images_write(e->s->ctx, &e->out, e->loader) != KN_OK))
         code = session_fail(e->s);
     if (code != EXIT_DONE)
         run_folder_discard(&e->out, false);

@@ -1,4 +1,5 @@
 /* explain.c - kiln explain: a page that shows where a model goes wrong. */
+#include "bad_images.h"
 #include "explain.h"
 
 #include "core/file.h"
@@ -57,7 +58,8 @@ int explain_run(session *s) {
         code = session_fail(s);
     if (code == EXIT_DONE)
         code = run_folder_open(s, &x.e.out, "explain");
-    if (code == EXIT_DONE && write_page(&x, path) != KN_OK) {
+    if (code == EXIT_DONE && (write_page(&x, path) != KN_OK ||
+                              bad_images_write(s->ctx, &x.e.out, x.e.loader) != KN_OK)) {
         code = session_fail(s);
         run_folder_discard(&x.e.out, false);
     }

@@ -1,5 +1,6 @@
 /* lr_find.c - kiln lr-find, and the --lr auto of kiln train: a trial of rates with the very
  * training that the options describe. */
+#include "bad_images.h"
 #include "interrupt.h"
 #include "train.h"
 
@@ -94,8 +95,11 @@ int lr_find_run(session *s) {
         code = run_folder_write_args(s, &t.run);
     if (code == EXIT_DONE)
         code = find(&t, true, &found);
-    if (code == EXIT_DONE && lr_find_write(&t, &found) != KN_OK)
+    if (code == EXIT_DONE && (lr_find_write(&t, &found) != KN_OK ||
+                              bad_images_write(s->ctx, &t.run, t.loaders.train) != KN_OK))
         code = session_fail(s);
+    if (t.loaders.train != NULL)
+        bad_images_warn(s, t.loaders.train);
     if (code == EXIT_DONE)
         lr_find_tell(&t, &found);
     else
