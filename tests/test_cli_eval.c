@@ -50,6 +50,20 @@ static void test_lines(void **state) {
     assert_false(root_has("eval")); /* nothing is written without -o */
 }
 
+/* Where OpenMP may not give as many threads as are asked for, the figures are the same. */
+static void test_fewer_threads(void **state) {
+    (void)state;
+    static char two[16384], one[16384];
+    char loss[2][COMMAND_VALUE];
+    RUN_WELL(two, "eval", "run/model.safetensors", "d", "--json", "--threads", "2");
+    setenv("OMP_THREAD_LIMIT", "1", 1);
+    RUN_WELL(one, "eval", "run/model.safetensors", "d", "--json", "--threads", "2");
+    unsetenv("OMP_THREAD_LIMIT");
+    command_value(two, "eval", 0, "loss", loss[0]);
+    command_value(one, "eval", 0, "loss", loss[1]);
+    assert_true(fabs(atof(loss[0]) - atof(loss[1])) < 1e-4);
+}
+
 /* Pictures of 64 by 64 become 32 by 32: by decoding them so, or by resizing. */
 static void test_fast_decoding(void **state) {
     (void)state;
@@ -286,6 +300,7 @@ static void test_odd_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_fewer_threads),
         cmocka_unit_test(test_fast_decoding),
         cmocka_unit_test(test_figures_agree),
         cmocka_unit_test(test_few_classes),

@@ -204,10 +204,31 @@ static void add_everywhere(kn_module *m, int *calls, int *modules) {
         add_everywhere(kn_module_child_at(m, i), calls, modules);
 }
 
-static void answer(kn_ctx *ctx, kn_module *model, bool training, float *out) {
+enum { FIRST = 64 }; /* numbers of a gradient */
+
+/* What it says, and in training a gradient of its beginning. */
+typedef struct answers {
+    float said[2 * CLASSES], slope[FIRST];
+} answers;
+
+static void answer(kn_ctx *ctx, kn_module *model, kn_dtype dtype, bool training, answers *out) {
+    kn_named_list all;
     bool was = kn_grad_enable(ctx, training);
+    memset(out, 0, sizeof *out);
     kn_module_train(model, training);
-    check_read(ctx, kn_forward(model, pictures(ctx, 2)), 2 * CLASSES, out);
+    kn_tensor *y = kn_forward(model, kn_cast(ctx, pictures(ctx, 2), dtype));
+    check_read(ctx, y, 2 * CLASSES, out->said);
+    if (training) {
+        assert_int_equal(kn_module_parameters(model, &all), KN_OK);
+        const kn_tensor *grad = kn_param_grad(all.item[1].param); /* of the first norm */
+        assert_int_equal(
+            kn_backward(ctx, kn_sum(ctx, kn_mul(ctx, y, y), KN_ALL, (kn_reduce_opts){0})), KN_OK);
+        assert_true(kn_tensor_bytes(grad) <= sizeof out->slope);
+        assert_int_equal(kn_tensor_read(ctx, grad, out->slope, kn_tensor_bytes(grad)), KN_OK);
+        for (int i = 0; i < all.count; i++)
+            kn_param_zero_grad(all.item[i].param);
+        kn_named_free(ctx, &all);
+    }
     kn_grad_enable(ctx, was);
     kn_step_end(ctx);
 }
@@ -216,20 +237,23 @@ static void answer(kn_ctx *ctx, kn_module *model, bool training, float *out) {
  * of predicting: the bits are the same. */
 static void hooks_see_every_module_and_change_no_bit(void **state) {
     kn_ctx *ctx = *state;
-    static const char *const names[] = {"resnet18", "xresnet50"};
+    static const char *const names[] = {"resnet18", "xresnet50", "resnet18", "xresnet50"};
+    static const kn_dtype dtypes[] = {KN_F32, KN_F32, KN_BF16, KN_BF16};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        float plain[2][2 * CLASSES], watched[2][2 * CLASSES];
+        answers plain[2], watched[2];
         int calls = 0, modules = 0;
         kn_named_list all;
+        if (!kn_device_can(kn_device_default(ctx), dtypes[i]))
+            continue;
         kn_module *model = kn_model_new(ctx, names[i], CLASSES);
         assert_int_equal(kn_module_state_list(model, &all), KN_OK);
         fill(ctx, &all);
-        answer(ctx, model, false, plain[0]);
-        answer(ctx, model, true, plain[1]);
+        answer(ctx, model, dtypes[i], false, &plain[0]);
+        answer(ctx, model, dtypes[i], true, &plain[1]);
         fill(ctx, &all); /* the running statistics */
         add_everywhere(model, &calls, &modules);
-        answer(ctx, model, false, watched[0]);
-        answer(ctx, model, true, watched[1]);
+        answer(ctx, model, dtypes[i], false, &watched[0]);
+        answer(ctx, model, dtypes[i], true, &watched[1]);
         assert_memory_equal(plain, watched, sizeof plain);
         assert_int_equal(calls, 2 * modules);
         kn_named_free(ctx, &all);

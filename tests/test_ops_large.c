@@ -59,6 +59,7 @@ static const op_row rows[] = {
     {"matmul/batch_deep", run_matmul, .in = {X(3, 8, 1030), X(3, 1030, 6)}},
     {"linear/large", run_linear_op, .in = {X(128, 512), X(20, 512), X(20)}},
     {"linear", run_linear_op, .in = {X(128, 100), X(37, 100), X(37)}},
+    {"conv2d/1x1s2_shallow", run_conv2d, .in = {X(8, 64, 64, 3), X(16, 3, 1, 1), X(16)}, .conv = {2, 0, 0}},
     {"conv2d/first", run_conv2d, .in = {X(8, 32, 32, 3), X(8, 3, 5, 5), X(8)},
      .conv = {2, 2, true}},
     {"conv2d/next", run_conv2d, .in = {X(8, 16, 16, 8), X(16, 8, 3, 3), X(16)},

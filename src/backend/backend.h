@@ -315,7 +315,8 @@ struct kn_backend {
 
 /* Kernels for activations in bf16. Weights are rounded to bf16 where they are multiplied; they, the
  * parameters of norms, statistics and their gradients stay f32. Each computes as its namesake in
- * kn_backend, sums in f32, and rounds what it writes once, to nearest even. */
+ * kn_backend, sums in f32, and rounds what it writes once, to nearest even; batch_norm also before
+ * it adds a residual, so that the bits are those of the separate kernels. */
 struct kn_bf16_kernels {
     kn_status (*unary)(kn_device *d, kn_unary_kind kind, int64_t n, const kn_bf16 *x, kn_bf16 *y);
     kn_status (*unary_grad)(kn_device *d, kn_unary_kind kind, int64_t n, const kn_bf16 *x,

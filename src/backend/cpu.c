@@ -54,9 +54,20 @@ static kn_status library_conv_grad_data(kn_device *d, const kn_conv_dims *c, con
     return kn_onednn_conv_grad_data(((cpu_state *)d->state)->onednn, c, dy, w, dx);
 }
 
+/* Of 1x1 kernels with a stride and fewer than 16 input channels, oneDNN 2.6's gradient of the
+ * weights writes beyond its own room. */
+static bool overruns(const kn_conv_dims *c) {
+    return c->kernel_h == 1 && c->kernel_w == 1 && c->stride > 1 && c->in < 16;
+}
+
 static kn_status library_conv_grad_weights(kn_device *d, const kn_conv_dims *c, const float *x,
                                            const float *dy, float *dw, float *db) {
-    return kn_onednn_conv_grad_weights(((cpu_state *)d->state)->onednn, c, x, dy, dw, db);
+    const cpu_state *s = d->state;
+    if (overruns(c) && s->own != NULL)
+        return kn_own_conv_grad_weights(s->own, c, x, dy, dw, db);
+    if (overruns(c))
+        return kn_ref_conv_grad_weights(d, c, x, dy, dw, db);
+    return kn_onednn_conv_grad_weights(s->onednn, c, x, dy, dw, db);
 }
 
 /* In bf16, of windows with few numbers: oneDNN's f32 kernel on some images at a time, widened while
@@ -65,6 +76,8 @@ enum { SOME_BYTES = 2 << 20, LEAST_WINDOW = 64 };
 
 static kn_status shallow_grad_weights(kn_device *d, const kn_conv_dims *c, const kn_bf16 *x,
                                       const kn_bf16 *dy, float *dw, float *db) {
+    if (overruns(c)) /* whose way needs the scratch room itself */
+        return kn_wide_kernels.conv_grad_weights(d, c, x, dy, dw, db);
     int64_t in = c->h * c->w * c->in, out = c->out_h * c->out_w * c->out;
     int64_t weights = c->out * c->in * c->kernel_h * c->kernel_w, sums = weights + c->out;
     int64_t some = SOME_BYTES / ((in + out) * (int64_t)sizeof(float));

@@ -79,12 +79,14 @@ struct norm_kind {
 #define NAME(what) what##_f32
 #define GET(x)     (x)
 #define PUT(x)     (x)
+#define ROUND(x)   (x)
 #include "backend/cpu_norm_rows.h"
 
 #define NUMBER     kn_bf16
 #define NAME(what) what##_bf16
 #define GET(x)     kn_bf16_value(x)
 #define PUT(x)     kn_bf16_from(x)
+#define ROUND(x)   kn_bf16_value(kn_bf16_from(x))
 #include "backend/cpu_norm_rows.h"
 
 /* ---- sums ---- */

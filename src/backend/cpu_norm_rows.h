@@ -1,6 +1,7 @@
 /* cpu_norm_rows.h - the passes of batch normalisation over rows, for one kind of numbers;
  * cpu_norm.c includes this once for each. It defines NUMBER, NAME(function), GET(number) and
- * PUT(float). No guard: it is meant to be read in several times. */
+ * PUT(float), and ROUND(float), which is GET(PUT(float)): before a residual is added the norm's own
+ * result is rounded, as it is where somebody looks at it. No guard: it is meant to be read in several times. */
 
 KN_MULTIVERSION static void NAME(add_squares)(int64_t rows, int64_t channels,
                                               const NUMBER *restrict x, const float *restrict shift,
@@ -70,7 +71,7 @@ KN_MULTIVERSION static void NAME(scale_add_rows)(int64_t rows, int64_t channels,
     float floor = relu ? 0 : -INFINITY;
     for (int64_t r = 0; r < rows; r++, x += channels, y += channels, residual += channels)
         for (int64_t c = 0; c < channels; c++) {
-            float value = (GET(x[c]) * a[c] + b[c]) + GET(residual[c]);
+            float value = ROUND(GET(x[c]) * a[c] + b[c]) + GET(residual[c]);
             y[c] = PUT(value < floor ? floor : value);
         }
 }
@@ -91,7 +92,7 @@ NAME(scale_add_here)(int64_t rows, int64_t step, int64_t cols, float floor, cons
                      const float *restrict b, const NUMBER *restrict residual, NUMBER *restrict y) {
     for (int64_t r = 0; r < rows; r++, y += step, residual += step)
         for (int64_t c = 0; c < cols; c++) {
-            float value = (GET(y[c]) * a[c] + b[c]) + GET(residual[c]);
+            float value = ROUND(GET(y[c]) * a[c] + b[c]) + GET(residual[c]);
             y[c] = PUT(value < floor ? floor : value);
         }
 }
@@ -196,3 +197,4 @@ static const norm_kind NAME(kind) = {NAME(first_row), NAME(add_rows), NAME(write
 #undef NAME
 #undef GET
 #undef PUT
+#undef ROUND

@@ -1,12 +1,12 @@
-/* onednn.c - every oneDNN call. Images stay plain NHWC; weights are plain OIHW outside and in the
- * library's own blocked form inside, because its fast kernels exist only for that. A primitive is
- * built once a shape and kept; packed weights are kept as long as the parameter's version.
+/* onednn.c - convolutions by oneDNN. Images stay plain NHWC; weights are plain OIHW outside and in
+ * the library's own blocked form inside, because its fast kernels exist only for that. A primitive
+ * is built once a shape and kept; packed weights are kept as long as the parameter's version.
  *
  * The calls that oneDNN 3 changed (descriptors by value, creation in two steps) are all in the
  * section "oneDNN 2", so that a second one can stand beside it. */
 #include "backend/onednn.h"
+#include "backend/onednn_team.h"
 
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,7 @@ typedef struct conv_key {
     kn_conv_dims dims;
     int32_t kind;
     int32_t bias;
+    int32_t team; /* threads that it is planned for */
 } conv_key;
 
 /* Weights in the blocked form of one primitive. */
@@ -42,8 +43,12 @@ struct kn_onednn {
     kn_device *device;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    conv_entry *entry; /* most recently made first; a net has few */
+    conv_entry *entry; /* most recently used first */
+    int entries;
 };
+
+/* A net has at most some hundreds; pictures of ever other sizes would make ever more. */
+enum { MOST_ENTRIES = 512 };
 
 static kn_status failed(kn_device *d, const char *what, dnnl_status_t code) {
     kn_status status = code == dnnl_out_of_memory ? KN_ERR_MEMORY : KN_ERR_DEVICE;
@@ -205,20 +210,48 @@ static void free_entry(kn_onednn *o, conv_entry *e) {
     kn_mem_free(o->device->allocator, e);
 }
 
+static void put_first(kn_onednn *o, conv_entry *e) {
+    e->next = o->entry;
+    o->entry = e;
+}
+
+/* The entry of that key, which becomes the first; NULL: there is none. */
+static conv_entry *find(kn_onednn *o, const conv_key *key) {
+    for (conv_entry **link = &o->entry; *link != NULL; link = &(*link)->next) {
+        conv_entry *e = *link;
+        if (memcmp(&e->key, key, sizeof *key) != 0)
+            continue;
+        *link = e->next;
+        put_first(o, e);
+        return e;
+    }
+    return NULL;
+}
+
+static void free_last(kn_onednn *o) {
+    conv_entry **link = &o->entry;
+    while ((*link)->next != NULL)
+        link = &(*link)->next;
+    free_entry(o, *link);
+    *link = NULL;
+    o->entries--;
+}
+
 /* The entry for a shape and pass, built at its first use. NULL with the error set. */
-static conv_entry *entry_for(kn_onednn *o, conv_kind kind, const kn_conv_dims *c, bool bias) {
-    /* The library splits work by the calling thread's setting, which others may have changed. */
-    if (omp_get_max_threads() != o->device->threads)
-        omp_set_num_threads(o->device->threads);
+static conv_entry *entry_for(kn_onednn *o, conv_kind kind, const kn_conv_dims *c, bool bias,
+                             const team *t) {
     conv_key key;
     memset(&key, 0, sizeof key);
     key.dims = *c;
     key.kind = (int32_t)kind;
     key.bias = bias;
-    for (conv_entry *e = o->entry; e != NULL; e = e->next)
-        if (memcmp(&e->key, &key, sizeof key) == 0)
-            return e;
-    conv_entry *e = kn_mem_calloc(o->device->allocator, 1, sizeof *e);
+    key.team = t->size;
+    conv_entry *e = find(o, &key);
+    if (e != NULL)
+        return e;
+    if (o->entries == MOST_ENTRIES)
+        free_last(o);
+    e = kn_mem_calloc(o->device->allocator, 1, sizeof *e);
     if (e == NULL) {
         kn_error_set(o->device->error, KN_ERR_MEMORY, "out of memory: a convolution's plan");
         return NULL;
@@ -226,12 +259,20 @@ static conv_entry *entry_for(kn_onednn *o, conv_kind kind, const kn_conv_dims *c
     e->key = key;
     dnnl_status_t code = build(o, e);
     if (code != dnnl_success) {
-        failed(o->device, "building a convolution", code);
+        char what[160];
+        snprintf(
+            what, sizeof what,
+            "building a convolution of [%lld,%lld,%lld,%lld] with [%lld,%lld,%lld,%lld], stride "
+            "%lld, padding %lld",
+            (long long)c->n, (long long)c->h, (long long)c->w, (long long)c->in, (long long)c->out,
+            (long long)c->in, (long long)c->kernel_h, (long long)c->kernel_w, (long long)c->stride,
+            (long long)c->padding);
+        failed(o->device, what, code);
         free_entry(o, e);
         return NULL;
     }
-    e->next = o->entry;
-    o->entry = e;
+    put_first(o, e);
+    o->entries++;
     return e;
 }
 
@@ -303,9 +344,9 @@ void kn_onednn_forget(kn_onednn *o, uint64_t id) {
 
 /* ---- the three passes ---- */
 
-kn_status kn_onednn_conv(kn_onednn *o, const kn_conv_dims *c, const float *x, kn_weights w,
-                         const float *bias, float *y) {
-    conv_entry *e = entry_for(o, CONV_FORWARD, c, bias != NULL);
+static kn_status forward(kn_onednn *o, const kn_conv_dims *c, const float *x, kn_weights w,
+                         const float *bias, float *y, const team *t) {
+    conv_entry *e = entry_for(o, CONV_FORWARD, c, bias != NULL, t);
     kn_status status = e == NULL ? o->device->error->status : place_weights(o, e, w);
     if (status != KN_OK)
         return status;
@@ -319,9 +360,17 @@ kn_status kn_onednn_conv(kn_onednn *o, const kn_conv_dims *c, const float *x, kn
     return execute(o, e->primitive, bias != NULL ? 4 : 3, args, "convolution");
 }
 
-kn_status kn_onednn_conv_grad_data(kn_onednn *o, const kn_conv_dims *c, const float *dy,
-                                   kn_weights w, float *dx) {
-    conv_entry *e = entry_for(o, CONV_DATA, c, false);
+kn_status kn_onednn_conv(kn_onednn *o, const kn_conv_dims *c, const float *x, kn_weights w,
+                         const float *bias, float *y) {
+    team t = enter(o->device);
+    kn_status status = forward(o, c, x, w, bias, y, &t);
+    leave(t);
+    return status;
+}
+
+static kn_status grad_data(kn_onednn *o, const kn_conv_dims *c, const float *dy, kn_weights w,
+                           float *dx, const team *t) {
+    conv_entry *e = entry_for(o, CONV_DATA, c, false, t);
     kn_status status = e == NULL ? o->device->error->status : place_weights(o, e, w);
     if (status != KN_OK)
         return status;
@@ -333,9 +382,17 @@ kn_status kn_onednn_conv_grad_data(kn_onednn *o, const kn_conv_dims *c, const fl
     return execute(o, e->primitive, 3, args, "convolution backward (data)");
 }
 
-kn_status kn_onednn_conv_grad_weights(kn_onednn *o, const kn_conv_dims *c, const float *x,
-                                      const float *dy, float *dw, float *db) {
-    conv_entry *e = entry_for(o, CONV_WEIGHTS, c, db != NULL);
+kn_status kn_onednn_conv_grad_data(kn_onednn *o, const kn_conv_dims *c, const float *dy,
+                                   kn_weights w, float *dx) {
+    team t = enter(o->device);
+    kn_status status = grad_data(o, c, dy, w, dx, &t);
+    leave(t);
+    return status;
+}
+
+static kn_status grad_weights(kn_onednn *o, const kn_conv_dims *c, const float *x, const float *dy,
+                              float *dw, float *db, const team *t) {
+    conv_entry *e = entry_for(o, CONV_WEIGHTS, c, db != NULL, t);
     if (e == NULL)
         return o->device->error->status;
     packed *blocked = e->reorder != NULL ? pack_for(o, e, 0) : NULL;
@@ -358,30 +415,12 @@ kn_status kn_onednn_conv_grad_weights(kn_onednn *o, const kn_conv_dims *c, const
     return execute(o, e->reorder, 2, back, "unpacking a weight gradient");
 }
 
-/* ---- products ---- */
-
-kn_status kn_onednn_matmul(kn_device *d, const kn_matmul_dims *m, const float *a, const float *b,
-                           const float *bias, float *c) {
-    if (omp_get_max_threads() != d->threads)
-        omp_set_num_threads(d->threads);
-    if (m->m == 0 || m->n == 0)
-        return KN_OK;
-    if (m->k == 0 && bias == NULL)
-        memset(c, 0, (size_t)(m->batch * m->m * m->n) * sizeof *c);
-    for (int64_t i = 0; i < m->m && bias != NULL; i++)
-        memcpy(c + i * m->n, bias, (size_t)m->n * sizeof *c);
-    for (int64_t batch = 0; batch < m->batch && m->k > 0; batch++) {
-        dnnl_status_t code =
-            dnnl_sgemm(m->trans_a ? 'T' : 'N', m->trans_b ? 'T' : 'N', m->m, m->n, m->k, 1.0f, a,
-                       m->trans_a ? m->m : m->k, b, m->trans_b ? m->k : m->n,
-                       bias != NULL ? 1.0f : 0.0f, c, m->n);
-        if (code != dnnl_success)
-            return failed(d, "matrix product", code);
-        a += m->m * m->k;
-        b += m->k * m->n;
-        c += m->m * m->n;
-    }
-    return KN_OK;
+kn_status kn_onednn_conv_grad_weights(kn_onednn *o, const kn_conv_dims *c, const float *x,
+                                      const float *dy, float *dw, float *db) {
+    team t = enter(o->device);
+    kn_status status = grad_weights(o, c, x, dy, dw, db, &t);
+    leave(t);
+    return status;
 }
 
 /* ---- open and close ---- */

@@ -147,15 +147,22 @@ static kn_status conv_grad_weights(kn_device *d, const kn_conv_dims *c, const kn
 
 /* ---- normalisation ---- */
 
+/* Before a residual is added the norm's own result is rounded, as it is where somebody looks at it:
+ * then the steps are taken one by one. */
 static kn_status batch_norm(kn_device *d, const kn_norm_dims *n, const kn_norm_state *s,
                             const kn_bf16 *x, const kn_bf16 *residual, kn_bf16 *y) {
     rooms r = {.device = d};
     int64_t count = n->rows * n->channels;
-    float *wide = widened(&r, count, x), *wide_residual = widened(&r, count, residual);
-    float *made = room_for(&r, count);
+    kn_norm_dims own = *n;
+    float *wide = widened(&r, count, x), *made = room_for(&r, count);
+    own.relu = n->relu && residual == NULL;
     if (r.status == KN_OK)
-        r.status = d->ops->batch_norm(d, n, s, wide, wide_residual, made);
+        r.status = d->ops->batch_norm(d, &own, s, wide, NULL, made);
     narrowed(&r, count, made, y);
+    if (r.status == KN_OK && residual != NULL)
+        r.status = add(d, count, y, residual, y);
+    if (r.status == KN_OK && residual != NULL && n->relu)
+        r.status = unary(d, KN_RELU, count, y, y);
     return done(&r);
 }
 

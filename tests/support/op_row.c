@@ -276,7 +276,8 @@ void row_matches_bf16(kn_ctx *ctx, const char *device, const op_row *row) {
     char what[160];
     outcome halves, whole;
     kn_device *d = kn_device_open(ctx, device);
-    bool between = strncmp(row->name, "conv2d_norm/", 12) == 0; /* rounded there too */
+    bool between = strncmp(row->name, "conv2d_norm/", 12) == 0 || /* rounded there too */
+                   strncmp(row->name, "batch_norm_op/residual", 22) == 0;
     if (row_images(row) == 0 || row->in[0].kind == LISTED || !kn_device_can(d, KN_BF16))
         return;
     for (int twice = 0; twice < 2; twice++) {

@@ -31,6 +31,13 @@ static __device__ __forceinline__ void kn_put(kn_half *to, float x) {
     *to = __float2bfloat16_rn(x);
 }
 
+/* What is left of x once a T was made of it. */
+template <typename T> static __device__ __forceinline__ float kn_rounded(float x) {
+    T stored;
+    kn_put(&stored, x);
+    return kn_wide(stored);
+}
+
 /* V numbers that lie together, in f32: with V over 1 from an address that is a multiple of their
  * size. */
 template <int V, typename T> static __device__ __forceinline__ void kn_load(const T *p, float *v) {

@@ -111,7 +111,10 @@ static __global__ void __launch_bounds__(KN_NORM_THREADS)
             kn_load<V>(residual + at, more);
 #pragma unroll
         for (int k = 0; k < V; k++) {
-            float v = fmaf(value[k] - mean[k], scale[k], bias[k]) + more[k];
+            float v = fmaf(value[k] - mean[k], scale[k], bias[k]);
+            if (residual !=
+                NULL) /* the norm's own result is rounded, as where somebody looks at it */
+                v = kn_rounded<T>(v) + more[k];
             value[k] = relu && v < 0 ? 0 : v; /* keeps NaN */
         }
         kn_store<V>(y + at, value);
