@@ -374,6 +374,23 @@ static void layers_describe_themselves(void **state) {
     kn_module_free(l);
 }
 
+/* A module has one parent, which frees it. */
+static void a_child_has_one_parent(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *a = kn_linear(ctx, 2, 2);
+    assert_null(kn_sequential(ctx, a, a)); /* it took a, and frees it */
+    check_error(ctx, KN_ERR_ARG, "is a child already");
+    kn_module *b = kn_linear(ctx, 2, 2), *first = kn_sequential(ctx, b);
+    kn_module *second = kn_sequential(ctx, kn_linear(ctx, 2, 2));
+    assert_null(kn_module_child(second, "again", b));
+    check_error(ctx, KN_ERR_ARG, "\"again\": this Linear is a child already");
+    assert_null(kn_module_child(second, "itself", second));
+    check_error(ctx, KN_ERR_ARG, "holds its new parent");
+    assert_int_equal(kn_module_child_count(second), 1);
+    kn_module_free(first);
+    kn_module_free(second);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         MODEL_CASE(simple_cnn_is_the_chapters),
@@ -390,6 +407,7 @@ int main(void) {
         MODEL_CASE(wrong_shapes_name_the_op),
         MODEL_CASE(bad_layers_are_refused),
         MODEL_CASE(layers_describe_themselves),
+        MODEL_CASE(a_child_has_one_parent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

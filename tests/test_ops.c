@@ -245,6 +245,7 @@ static const op_row table[] = {
     {"max_pool/k3s1", run_max_pool, .in = {X(1, 5, 4, 2)}, .pool = {3, 1, 0, 0}, .kinks = true},
     {"max_pool/ceil", run_max_pool, .in = {X(1, 5, 7, 2)}, .pool = {2, 2, 0, 1}, .kinks = true},
     {"max_pool/ceil_gap", run_max_pool, .in = {X(1, 7, 6, 2)}, .pool = {2, 3, 1, 1}, .kinks = true},
+    {"max_pool/ceil_one", run_max_pool, .in = {X(2, 1, 1, 3)}, .pool = {2, 2, 0, 1}},
     {"max_pool/ties", run_max_pool, .in = {C(2, 4, 4, 3)}, .no_slope = true},
     {"max_pool/extreme", run_max_pool, .in = {V(pool_x, 3, 2, 2, 1)}, .no_slope = true},
     {"max_pool/empty", run_max_pool, .in = {X(0, 2, 2, 3)}},
@@ -253,6 +254,7 @@ static const op_row table[] = {
     {"avg_pool/k3s1", run_avg_pool, .in = {X(1, 5, 4, 17)}, .pool = {3, 1, 0, 0}},
     {"avg_pool/ceil", run_avg_pool, .in = {X(1, 5, 7, 2)}, .pool = {2, 2, 0, 1}},
     {"avg_pool/ceil_gap", run_avg_pool, .in = {X(1, 7, 6, 2)}, .pool = {2, 3, 1, 1}},
+    {"avg_pool/ceil_one", run_avg_pool, .in = {X(2, 1, 1, 3)}, .pool = {2, 2, 0, 1}},
     {"avg_pool/empty", run_avg_pool, .in = {X(0, 2, 2, 3)}},
 
     {"batch_norm_op/2d", run_batch_norm_op_residual, .in = {X(6, 3), X(3), X(3)}, .norm = {.training = 1}},

@@ -242,6 +242,7 @@ static kn_flow follow_begin(kn_callback *cb, kn_learner *l) {
 static kn_flow follow_step(kn_callback *cb, kn_learner *l) {
     follower *f = (follower *)cb;
     float *now = f->raw[f->count];
+    kn_module_free(kn_dropout(l->ctx, 0.5)); /* no module of the model: it changes nothing */
     read_model(l->model, false, f->buffers, now);
     double t = ++f->count, decay = fmin(f->decay, (1 + t) / (10 + t));
     for (int i = 0; i < f->numbers; i++)

@@ -309,6 +309,7 @@ def pool_rows():
         row(f"{name}/k3s1", pool(run, 3, 1), X(1, 5, 4, 2 if name == "max_pool" else 17))
         row(f"{name}/ceil", pool(run, 2, 2, 0, ceil_mode=True), X(1, 5, 7, 2))
         row(f"{name}/ceil_gap", pool(run, 2, 3, 1, ceil_mode=True), X(1, 7, 6, 2))
+        row(f"{name}/ceil_one", pool(run, 2, 2, 0, ceil_mode=True), X(2, 1, 1, 3))
         row(f"{name}/empty", lambda x: x[:, :1, :1, :].clone(), X(0, 2, 2, 3))
     row("max_pool/k3s2p1odd", pool(F.max_pool2d, 3, 2, 1), X(1, 5, 5, 17))
     row("max_pool/ties", pool(F.max_pool2d, 2), C(2, 4, 4, 3))

@@ -51,8 +51,8 @@ KN_MULTIVERSION static void relu(int64_t n, const kn_bf16 *restrict x, kn_bf16 *
         y[i] = kn_bf16_value(x[i]) < 0 ? 0 : x[i]; /* keeps NaN */
 }
 
-KN_MULTIVERSION static void relu_grad(int64_t n, const kn_bf16 *restrict y,
-                                      const kn_bf16 *restrict dy, kn_bf16 *restrict dx) {
+/* dx may be dy. */
+KN_MULTIVERSION static void relu_grad(int64_t n, const kn_bf16 *y, const kn_bf16 *dy, kn_bf16 *dx) {
     for (int64_t i = 0; i < n; i++) {
         kn_bf16 g = dy[i]; /* read in any case: else clang makes no vectors of it */
         dx[i] = kn_bf16_value(y[i]) <= 0 ? 0 : g;

@@ -96,10 +96,16 @@ KN_MULTIVERSION static void relu_range(const float *x, float *y, int64_t n) {
         y[i] = x[i] < 0 ? 0 : x[i]; /* keeps NaN */
 }
 
+/* Below, exp(x) is nothing beside any x: but kn_cpu_exp has an end, and x may be as large as that.
+ */
+static const float nothing = -88;
+
 /* x / (1 + exp(-x)). */
 KN_MULTIVERSION static void swish_range(const float *x, float *y, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] / (1 + kn_cpu_exp(-x[i]));
+    for (int64_t i = 0; i < n; i++) {
+        float value = x[i] / (1 + kn_cpu_exp(-x[i]));
+        y[i] = x[i] < nothing ? x[i] * 0 : value;
+    }
 }
 
 /* x tanh(log(1 + e)) with e = exp(x); the tanh is w / (w + 2) with w = e (e + 2). From 20 on it is
@@ -107,7 +113,7 @@ KN_MULTIVERSION static void swish_range(const float *x, float *y, int64_t n) {
 KN_MULTIVERSION static void mish_range(const float *x, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float e = kn_cpu_exp(x[i] > 20 ? 20 : x[i]), w = e * (e + 2);
-        y[i] = x[i] * (w / (w + 2));
+        y[i] = x[i] * (x[i] < nothing ? 0 : w / (w + 2));
     }
 }
 
@@ -143,14 +149,15 @@ KN_MULTIVERSION static void swish_grad_range(const float *x, const float *dy, fl
                                              int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float s = 1 / (1 + kn_cpu_exp(-x[i]));
-        dx[i] = dy[i] * (s + x[i] * s * (1 - s));
+        dx[i] = dy[i] * (x[i] < nothing ? x[i] * 0 : s + x[i] * s * (1 - s));
     }
 }
 
 KN_MULTIVERSION static void mish_grad_range(const float *x, const float *dy, float *dx, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float e = kn_cpu_exp(x[i] > 20 ? 20 : x[i]), w = e * (e + 2), t = w / (w + 2);
-        dx[i] = dy[i] * (t + x[i] * (1 - t * t) * (e / (1 + e)));
+        float slope = t + x[i] * (1 - t * t) * (e / (1 + e));
+        dx[i] = dy[i] * (x[i] < nothing ? x[i] * 0 : slope);
     }
 }
 

@@ -17,7 +17,6 @@ struct kn_ctx {
     uint16_t dropouts;   /* made so far: likewise */
     uint32_t step;       /* of the training: kn_ctx_set_step */
     uint64_t serial;     /* source of numbers that are never given twice */
-    uint64_t structure;  /* moves when any module's parameters change place or number */
     kn_error error;
     /* The tensor floor's state. Made there at the first use, so that this floor needs not know it.
      */

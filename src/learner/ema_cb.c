@@ -5,6 +5,7 @@
  * norm's statistics) in tensors like them. To change places they exchange storage, so that a hook,
  * a file or a fingerprint of the model sees one or the other without a copy. */
 #include "optim/state.h"
+#include "nn/module.h"
 
 #include <kiln/callbacks.h>
 
@@ -17,7 +18,7 @@ typedef struct ema {
     kn_opt_state average; /* one buffer; steps says which parameters have an average */
     kn_named_list list;   /* the model's parameters and buffers */
     kn_tensor *of_buffer; /* [list.count], of the buffers: their averages */
-    uint64_t structure;   /* the context's, that list fits */
+    uint64_t changes;     /* the model's, that list fits */
     int64_t updates;
     int64_t steps;  /* the optimizer's, at the last look */
     int64_t placed; /* 1: the model holds the averages, and the raw weights are here */
@@ -44,9 +45,9 @@ static kn_status copy(kn_tensor *to, const kn_tensor *from) {
                                  (size_t)to->numel * sizeof(float));
 }
 
-/* Buffers have no identity that outlasts a change of the structure: their averages begin anew. */
+/* Buffers have no identity that outlasts a change of the model: their averages begin anew. */
 static kn_status fit_buffers(ema *e, kn_module *model) {
-    if (e->of_buffer != NULL && e->structure == e->ctx->structure)
+    if (e->of_buffer != NULL && e->changes == kn_module_changes(model))
         return KN_OK;
     free_buffers(e);
     kn_status status = kn_module_state_list(model, &e->list);
@@ -64,7 +65,7 @@ static kn_status fit_buffers(ema *e, kn_module *model) {
         if (status == KN_OK)
             status = copy(&e->of_buffer[i], from);
     }
-    e->structure = e->ctx->structure;
+    e->changes = kn_module_changes(model);
     return status;
 }
 

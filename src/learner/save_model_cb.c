@@ -1,6 +1,7 @@
 /* save_model_cb.c - keeps the best model and the last one on disk. */
 #include "core/file.h"
 #include "learner/saver.h"
+#include "nn/module.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
     save_model *s = (save_model *)cb;
     s->cancelled = false;
-    if (s->saver.ctx != NULL && s->saver.structure == s->ctx->structure)
+    if (s->saver.ctx != NULL && s->saver.changes == kn_module_changes(l->model))
         return KN_GO;
     kn_saver_free(&s->saver);
     return kn_saver_init(&s->saver, l->model, s->info) == KN_OK ? KN_GO : KN_FAIL;

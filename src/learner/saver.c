@@ -84,7 +84,7 @@ static void arena_free(void *user, void *p) {
 
 kn_status kn_saver_init(kn_saver *s, kn_module *model, const kn_model_info *info) {
     kn_ctx *ctx = kn_module_ctx(model);
-    *s = (kn_saver){.ctx = ctx, .model = model, .info = info, .structure = ctx->structure};
+    *s = (kn_saver){.ctx = ctx, .model = model, .info = info, .changes = kn_module_changes(model)};
     s->arch.allocator = s->classes.allocator = s->input.allocator = s->held_out.allocator =
         &ctx->allocator;
     kn_status status = kn_module_state_list(model, &s->list);

@@ -21,7 +21,7 @@ typedef struct kn_saver {
     kn_text arch, classes, input, held_out;
     unsigned char *arena; /* what kn_st_write allocates */
     size_t arena_size, arena_used;
-    uint64_t structure; /* the context's, when this was made */
+    uint64_t changes; /* the model's, when this was made */
 } kn_saver;
 
 /* kn_saver_free must follow, also after a failure. */

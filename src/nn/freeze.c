@@ -79,9 +79,12 @@ static void visit(kn_module *m, freezing f) {
         kn_param_freeze(p, frozen && !spared);
         any = any || frozen;
     }
+    bool was = s->frozen_norm;
     s->frozen_norm = m->cls->norm && f.norm && any;
     if (s->frozen_norm)
         s->training = false;
+    else if (was) /* as the rest is */
+        s->training = s->parent == NULL || s->parent->state->training;
     for (size_t i = 0; i < s->children.count; i++)
         visit(s->children.item[i].thing, f);
 }

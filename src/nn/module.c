@@ -37,6 +37,7 @@ int kn_param_group(const kn_param *p) {
 }
 
 void kn_param_set_group(kn_param *p, int group) {
+    assert(group >= 0);
     p->group = group;
 }
 
@@ -77,7 +78,17 @@ static kn_param *new_param(kn_ctx *ctx, kn_shape shape) {
 
 /* ---- registration ---- */
 
-static bool enter(kn_ctx *ctx, kn_entries *list, const char *name, void *thing) {
+uint64_t kn_module_changes(const kn_module *m) {
+    return m->state->changes;
+}
+
+void kn_module_changed(kn_module *m) {
+    for (; m != NULL; m = m->state->parent)
+        m->state->changes++;
+}
+
+static bool enter(kn_module *m, kn_entries *list, const char *name, void *thing) {
+    kn_ctx *ctx = m->state->ctx;
     for (size_t i = 0; i < list->count; i++)
         assert(strcmp(list->item[i].name, name) != 0 && "a name was registered twice");
     void *items = list->item;
@@ -91,7 +102,7 @@ static bool enter(kn_ctx *ctx, kn_entries *list, const char *name, void *thing) 
         return false;
     }
     list->item[list->count++] = (kn_entry){copy, thing};
-    ctx->structure++;
+    kn_module_changed(m);
     return true;
 }
 
@@ -113,7 +124,7 @@ void *kn_module_new(kn_ctx *ctx, const kn_module_class *cls, size_t size) {
 kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape) {
     kn_ctx *ctx = m->state->ctx;
     kn_param *p = new_param(ctx, shape);
-    if (p != NULL && !enter(ctx, &m->state->params, name, p)) {
+    if (p != NULL && !enter(m, &m->state->params, name, p)) {
         drop_param(ctx, p);
         return NULL;
     }
@@ -121,7 +132,7 @@ kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape) {
 }
 
 kn_param *kn_module_share_param(kn_module *m, const char *name, kn_param *p) {
-    if (p == NULL || !enter(m->state->ctx, &m->state->params, name, p))
+    if (p == NULL || !enter(m, &m->state->params, name, p))
         return NULL;
     p->owners++;
     return p;
@@ -133,7 +144,7 @@ kn_tensor *kn_module_buffer(kn_module *m, const char *name, kn_dtype dtype, kn_s
     if (t == NULL)
         return NULL;
     if (kn_tensor_init(ctx, t, kn_device_default(ctx), dtype, shape) != KN_OK ||
-        !enter(ctx, &m->state->buffers, name, t)) {
+        !enter(m, &m->state->buffers, name, t)) {
         kn_tensor_clear(t);
         kn_free(ctx, t);
         return NULL;
@@ -141,11 +152,29 @@ kn_tensor *kn_module_buffer(kn_module *m, const char *name, kn_dtype dtype, kn_s
     return t;
 }
 
+/* Whether m is top or lies below it. */
+static bool is_below(const kn_module *m, const kn_module *top) {
+    while (m != NULL && m != top)
+        m = m->state->parent;
+    return m != NULL;
+}
+
 kn_module *kn_module_child(kn_module *m, const char *name, kn_module *child) {
-    if (child == NULL || !enter(m->state->ctx, &m->state->children, name, child)) {
+    if (child == NULL)
+        return NULL;
+    if (child->state->parent != NULL || is_below(m, child)) { /* who would free it? */
+        kn_fail(
+            m->state->ctx, KN_ERR_ARG,
+            "\"%s\": this %s is a child already, or holds its new parent; two modules can share "
+            "parameters (kn_module_share_param)",
+            name, child->cls->name);
+        return NULL;
+    }
+    if (!enter(m, &m->state->children, name, child)) {
         kn_module_free(child);
         return NULL;
     }
+    child->state->parent = m;
     return child;
 }
 
@@ -178,7 +207,6 @@ void kn_module_free(kn_module *m) {
     kn_free(ctx, s->pack.segment);
     kn_tensor_clear(&s->values);
     kn_tensor_clear(&s->grads);
-    ctx->structure++;
     kn_free(ctx, s);
     kn_free(ctx, m);
 }

@@ -39,6 +39,8 @@ typedef struct kn_entries {
 
 struct kn_module_state {
     kn_ctx *ctx;
+    kn_module *parent; /* NULL: a root */
+    uint64_t changes;  /* of what is registered, and of devices, here and below */
     kn_entries params, buffers, children; /* kn_param *, kn_tensor *, kn_module * */
     kn_hooks forward_hooks, backward_hooks;
     int last_hook;
@@ -47,10 +49,17 @@ struct kn_module_state {
     bool frozen_norm; /* stays in evaluation mode while the rest trains */
     /* Of a packed root. */
     bool packed;
-    uint64_t structure; /* the context's when it was packed */
+    uint64_t packed_changes; /* changes when it was packed */
     kn_pack pack;
     kn_tensor values, grads;
 };
+
+/* A number that moves when what is registered in m or below it changes, or goes to another device.
+ */
+uint64_t kn_module_changes(const kn_module *m);
+
+/* To say so. */
+void kn_module_changed(kn_module *m);
 
 /* Exchanges all parameters' values with those of another tensor that lies as pack->values does;
  * nothing is copied. */

@@ -178,9 +178,22 @@ static kn_status pack_all(kn_module *root, const kn_named_list *all) {
     return status;
 }
 
+/* Whether all parameters still live in the pack: the pack of another root that has some of them,
+ * too, takes them away. */
+static bool lies_there(const kn_pack *pack) {
+    bool there = true;
+    for (int i = 0; i < pack->count && there; i++) {
+        const kn_param *p = pack->segment[i].param;
+        size_t at = (size_t)pack->segment[i].offset * sizeof(float);
+        there = p->value.data == (char *)pack->values->data + at &&
+                p->grad.data == (char *)pack->grads->data + at;
+    }
+    return there;
+}
+
 const kn_pack *kn_module_pack(kn_module *root) {
     struct kn_module_state *s = root->state;
-    if (s->packed && s->structure == s->ctx->structure)
+    if (s->packed && s->packed_changes == s->changes && lies_there(&s->pack))
         return refreshed(&s->pack);
     kn_named_list all;
     if (kn_module_parameters(root, &all) != KN_OK)
@@ -188,7 +201,7 @@ const kn_pack *kn_module_pack(kn_module *root) {
     kn_status status = pack_all(root, &all);
     kn_named_free(s->ctx, &all);
     s->packed = status == KN_OK;
-    s->structure = ++s->ctx->structure; /* another root's pack of these is no longer one */
+    s->packed_changes = s->changes;
     return s->packed ? refreshed(&s->pack) : NULL;
 }
 
@@ -232,11 +245,16 @@ static kn_status move_pair(kn_ctx *ctx, kn_tensor *t, kn_tensor *grad, kn_device
         settle(t, &fresh);
         if (grad != NULL)
             settle(grad, &fresh_grad);
-        ctx->structure++;
     }
     kn_tensor_clear(&fresh);
     kn_tensor_clear(&fresh_grad);
     return status;
+}
+
+static void all_changed(kn_module *m) {
+    m->state->changes++;
+    for (size_t i = 0; i < m->state->children.count; i++)
+        all_changed(m->state->children.item[i].thing);
 }
 
 kn_status kn_module_to(kn_module *m, kn_device *device) {
@@ -244,12 +262,19 @@ kn_status kn_module_to(kn_module *m, kn_device *device) {
     kn_named_list all;
     if (device == NULL)
         return kn_ctx_status(ctx);
+    bool moved = false;
     kn_status status = kn_module_state_list(m, &all);
     for (int i = 0; i < all.count && status == KN_OK; i++) {
         kn_param *p = all.item[i].param;
         kn_tensor *t = p != NULL ? &p->value : all.item[i].buffer;
-        if (t->device != device)
-            status = move_pair(ctx, t, p != NULL ? &p->grad : NULL, device);
+        if (t->device == device)
+            continue;
+        status = move_pair(ctx, t, p != NULL ? &p->grad : NULL, device);
+        moved = true;
+    }
+    if (moved) {
+        all_changed(m);
+        kn_module_changed(m->state->parent);
     }
     kn_named_free(ctx, &all);
     return status;

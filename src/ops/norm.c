@@ -136,6 +136,10 @@ kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
     if (!kn_op_mixed(ctx, "batch_norm", in, inputs, X_AND_RESIDUAL) ||
         !kn_op_norm(ctx, x, weight, bias, opts, &args.dims, &state, room))
         return NULL;
+    if (weight == bias) { /* one gradient would overwrite the other */
+        kn_fail(ctx, KN_ERR_ARG, "batch_norm: weight and bias are one tensor");
+        return NULL;
+    }
     args.mean = room[0];
     args.inv_std = room[1];
     kn_device *d = x->device;

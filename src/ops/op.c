@@ -21,6 +21,10 @@ static bool fits(kn_ctx *ctx, const char *op, kn_tensor *const *in, int i, kn_dt
                 kn_dtype_name(dtype));
         return false;
     }
+    if (in[i]->device->error != &ctx->error) {
+        kn_fail(ctx, KN_ERR_STATE, "%s: operand %d belongs to another context", op, i + 1);
+        return false;
+    }
     if (in[i]->device != in[0]->device) {
         kn_fail(ctx, KN_ERR_DEVICE, "%s: operand 1 is on %s, operand %d on %s", op,
                 kn_device_name(in[0]->device), i + 1, kn_device_name(in[i]->device));

@@ -5,6 +5,8 @@ enum { MAX_KERNEL = 15 }; /* a place in the window fits a byte */
 
 static int64_t out_side(int64_t in, const kn_pool_dims *p, bool ceil) {
     int64_t room = in + 2 * p->padding - p->kernel;
+    if (room < 0 && (!ceil || room + p->stride <= 0))
+        return 0; /* rounded up it is a window that hangs over, if it is any */
     int64_t out = (room + (ceil ? p->stride - 1 : 0)) / p->stride + 1;
     /* A window that begins in the padding at the end would see nothing of the input. */
     return ceil && (out - 1) * p->stride >= in + p->padding ? out - 1 : out;
@@ -33,12 +35,14 @@ static bool pool_dims(kn_ctx *ctx, const char *op, const kn_tensor *x, kn_pool_o
                         .kernel = kernel,
                         .stride = stride,
                         .padding = opts.padding};
-    if (dim[1] < 1 || dim[2] < 1 || dim[1] + 2 * opts.padding < kernel ||
-        dim[2] + 2 * opts.padding < kernel)
+    if (dim[1] < 1 || dim[2] < 1)
         return kn_fail(ctx, KN_ERR_SHAPE, "%s: %s is too small for a window of %d", op, text,
                        kernel) == KN_OK;
     p->out_h = out_side(p->h, p, opts.ceil);
     p->out_w = out_side(p->w, p, opts.ceil);
+    if (p->out_h < 1 || p->out_w < 1)
+        return kn_fail(ctx, KN_ERR_SHAPE, "%s: %s is too small for a window of %d", op, text,
+                       kernel) == KN_OK;
     return true;
 }
 
@@ -58,9 +62,11 @@ static kn_status max_pool_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     if (dx == NULL)
         return status;
     const uint8_t *which = args->which->data;
-    return kn_grad_close(&slot, node->out->dtype == KN_BF16
-                                    ? d->bf16->max_pool_grad(d, &args->dims, which, dy, dx)
-                                    : d->ops->max_pool_grad(d, &args->dims, which, dy, dx));
+    status = kn_grad_close(&slot, node->out->dtype == KN_BF16
+                                      ? d->bf16->max_pool_grad(d, &args->dims, which, dy, dx)
+                                      : d->ops->max_pool_grad(d, &args->dims, which, dy, dx));
+    kn_tensor_release(args->which);
+    return status;
 }
 
 static const kn_op op_max_pool = {"max_pool", max_pool_backward};

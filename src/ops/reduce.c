@@ -135,7 +135,7 @@ kn_tensor *kn_std(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) 
     kn_tensor *mean = kn_mean(ctx, x, axes, (kn_reduce_opts){.keep = true});
     kn_tensor *off = kn_sub(ctx, x, mean);
     kn_tensor *total = kn_sum(ctx, kn_mul(ctx, off, off), axes, opts);
-    float divisor = (float)(opts.no_bias ? r.count : r.count - 1);
+    float divisor = (float)(opts.no_bias || r.count == 0 ? r.count : r.count - 1); /* 0 / 0: NaN */
     kn_tensor *one = kn_tensor_new(ctx, x->device, KN_F32, KN_SCALAR);
     if (one == NULL || x->device->ops->fill(x->device, 1, divisor, kn_f32_out(one)) != KN_OK)
         return NULL;

@@ -32,6 +32,7 @@ typedef struct kn_engine {
     size_t node_count, node_capacity;
     uint64_t tape; /* number of the tape under way; kn_backward and kn_step_end begin another */
     bool recording;
+    bool in_backward;
 } kn_engine;
 
 /* The context's engine, made at the first call; NULL with the error set. */

@@ -70,6 +70,8 @@ kn_tensor *kn_require_grad(kn_ctx *ctx, kn_tensor *t) {
                 "require_grad: a module's buffer has no gradient; parameters do");
         return NULL;
     }
+    if (t->model) /* a parameter: whether it is frozen is kn_param_freeze's to say */
+        return t;
     t->wants_grad = true;
     t->kept = true;
     return t;
@@ -175,12 +177,18 @@ static void release_output(kn_tensor *out, const kn_tensor *loss) {
     kn_tensor_release(out);
 }
 
+/* Each node adds to its inputs' gradients (kn_grad_open, kn_grad_close). When its turn comes all
+ * uses of its output have been passed, so the output's gradient is whole. */
 kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
     kn_status status = check_loss(ctx, loss);
     if (status != KN_OK)
         return status;
     kn_engine *e = ctx->engine;
+    if (e->in_backward)
+        return kn_fail(ctx, KN_ERR_STATE,
+                       "backward: one is under way; a hook cannot begin another");
     bool was = kn_grad_enable(ctx, false);
+    e->in_backward = true;
     status = seed(ctx, loss);
     for (size_t i = e->node_count; i-- > 0 && status == KN_OK;) {
         kn_node *node = &e->node[i];
@@ -189,6 +197,7 @@ kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
             status = node->op->backward(ctx, node, out->grad->data);
         release_output(out, loss);
     }
+    e->in_backward = false;
     kn_grad_enable(ctx, was);
     kn_tape_clear(e);
     return status;
