@@ -1,16 +1,12 @@
 /* test_learner.c - the training loop: the order of events, what every flow does from every event,
  * and that no failure is swallowed. */
+#include "support/check.h"
 #include "support/tiny_run.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* ---- a callback that writes down every event, and may raise flows ---- */
 
@@ -371,6 +367,62 @@ static void test_bad_calls(void **state) {
     run_free(&r);
 }
 
+/* ---- who fails and does not say why is named ---- */
+
+static kn_tensor *no_loss(kn_ctx *ctx, kn_tensor *preds, kn_tensor *target) {
+    (void)ctx;
+    (void)preds;
+    (void)target;
+    return NULL;
+}
+
+static kn_optimizer *no_optimizer(kn_module *model, double lr, void *user) {
+    (void)model;
+    (void)lr;
+    (void)user;
+    return NULL;
+}
+
+static kn_tensor *no_result(void *user, kn_module *m, kn_tensor *x, kn_tensor *y) {
+    (void)user;
+    (void)m;
+    (void)x;
+    (void)y;
+    return NULL;
+}
+
+static kn_flow take_x_away(kn_callback *cb, kn_learner *l) {
+    (void)cb;
+    l->x = NULL;
+    return KN_GO;
+}
+
+static const kn_callback_class thief_class = {
+    .name = "thief", .order = 500, .before_batch = take_x_away};
+
+static void test_failures_without_a_reason(void **state) {
+    (void)state;
+    static const char *const want[] = {"loss_fn gave no loss", "opt_fn gave no optimizer",
+                                       "returned no tensor, and no reason",
+                                       "the model gave no predictions"};
+    kn_callback thief = {&thief_class};
+    for (int i = 0; i < 4; i++) {
+        run r;
+        run_init(&r);
+        if (i == 0)
+            r.l->loss_fn = no_loss;
+        else if (i == 1)
+            r.l->opt_fn = no_optimizer;
+        else if (i == 2)
+            kn_module_add_hook(r.model, no_result, NULL);
+        else
+            assert_int_equal(kn_learner_add(r.l, &thief), KN_OK);
+        assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_STATE);
+        check_error(r.ctx, KN_ERR_STATE, want[i]);
+        run_free(&r);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trace),
@@ -378,6 +430,7 @@ int main(void) {
         cmocka_unit_test(test_where_the_run_goes_on),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_failures_are_not_swallowed),
+        cmocka_unit_test(test_failures_without_a_reason),
         cmocka_unit_test(test_bad_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

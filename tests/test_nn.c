@@ -2,7 +2,9 @@
  * counts, sharing, initial values, another device. Hooks, packing and memory have tests of their
  * own. */
 #include <kiln/layers.h>
+#include <kiln/model_file.h>
 #include <kiln/ops.h>
+#include <kiln/optim.h>
 
 #include "support/model_case.h"
 
@@ -391,6 +393,33 @@ static void a_child_has_one_parent(void **state) {
     kn_module_free(second);
 }
 
+/* One check at the end is enough here too. */
+static void null_is_passed_on(void **state) {
+    kn_ctx *ctx = *state;
+    kn_named_list all;
+    char hex[65];
+    kn_module *m = kn_model_new(ctx, "resnet81", 10);
+    assert_null(m);
+    assert_int_equal(kn_module_parameters(m, &all), KN_ERR_STATE);
+    assert_int_equal(kn_module_to(m, kn_device_default(ctx)), KN_ERR_STATE);
+    assert_int_equal(kn_module_split(m, NULL, 0), KN_ERR_STATE);
+    assert_int_equal(kn_weights_load(m, "nowhere"), KN_ERR_STATE);
+    assert_int_equal(kn_weights_sha256(m, hex), KN_ERR_STATE);
+    assert_int_equal(kn_optimizer_step(kn_sgd(m, 0.1, (kn_sgd_opts){0})), KN_ERR_STATE);
+    assert_null(kn_module_pack(m));
+    assert_null(kn_module_param(m, "w", KN_SHAPE(1)));
+    assert_null(kn_module_buffer(m, "b", KN_F32, KN_SHAPE(1)));
+    assert_null(kn_module_child(m, "c", kn_linear(ctx, 2, 2)));
+    assert_int_equal(kn_module_numel(m), 0);
+    kn_module_train(m, true);
+    kn_module_freeze(m, true, (kn_freeze_opts){0});
+    kn_tensor *y = kn_forward(m, NULL);
+    assert_int_equal(kn_tensor_dim(y, 0), 0);
+    assert_int_equal(kn_tensor_numel(y), 0);
+    assert_int_equal(kn_tensor_shape(y)->rank, 0);
+    check_error(ctx, KN_ERR_ARG, "resnet81");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         MODEL_CASE(simple_cnn_is_the_chapters),
@@ -408,6 +437,7 @@ int main(void) {
         MODEL_CASE(bad_layers_are_refused),
         MODEL_CASE(layers_describe_themselves),
         MODEL_CASE(a_child_has_one_parent),
+        MODEL_CASE(null_is_passed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

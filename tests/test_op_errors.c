@@ -113,7 +113,7 @@ static const refusal refusals[] = {
        .in = {X(1, 3, 2, 3), X(2, 3, 5, 5)}, .conv = {1, 1, 0}),
     NO("conv2d: [3] is no bias for weight [2,3,3,3]", run_conv2d,
        .in = {X(1, 5, 5, 3), X(2, 3, 3, 3), X(3)}),
-    NO("is no shape", run_conv2d, .in = {X(1, 5, 5, 3), X(2, 3, 3, 3)}, .conv = {1, INT_MAX, 0}),
+    NO("is negative or too large", run_conv2d, .in = {X(1, 5, 5, 3), X(2, 3, 3, 3)}, .conv = {1, INT_MAX, 0}),
     BAD("conv2d: kernel 8x3, stride 0, padding 0", run_conv2d,
         .in = {X(1, 9, 9, 1), X(1, 1, 8, 3)}),
     BAD("conv2d: kernel 3x0, stride 0, padding 0", run_conv2d,

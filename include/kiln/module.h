@@ -34,8 +34,10 @@ KN_API void kn_param_zero_grad(kn_param *p);
  * this, so that a backend's packed copies are made anew. */
 KN_API void kn_param_touch(kn_param *p);
 
-KN_API int kn_param_group(const kn_param *p); /* the optimizer's group, 0 at first */
-KN_API void kn_param_set_group(kn_param *p, int group);
+enum { KN_MAX_GROUPS = 16 };
+
+KN_API int kn_param_group(const kn_param *p);           /* the optimizer's group, 0 at first */
+KN_API void kn_param_set_group(kn_param *p, int group); /* from 0 to below KN_MAX_GROUPS */
 KN_API bool kn_param_frozen(const kn_param *p);
 KN_API void kn_param_freeze(kn_param *p, bool frozen); /* frozen: no gradient, no step */
 
@@ -60,6 +62,10 @@ struct kn_module {
     const kn_module_class *cls;
     struct kn_module_state *state; /* private */
 };
+
+/* A NULL module, parameter or child, of an earlier failure, is passed on: what returns a status
+ * returns KN_ERR_STATE, what returns something NULL or 0. Not so kn_module_ctx, and what asks for
+ * one child, hook or parameter. */
 
 /* A zeroed object of the given size whose first member is a kn_module. NULL on lack of memory. */
 KN_API void *kn_module_new(kn_ctx *ctx, const kn_module_class *cls, size_t size);
@@ -115,7 +121,8 @@ KN_API kn_status kn_module_to(kn_module *m, kn_device *device);
 
 /* Parts the parameters, in registration order, into count + 1 groups: group i + 1 begins at the
  * first parameter at or below start[i] ("layer3", "fc"). KN_ERR_ARG, and nothing changed, when
- * there is no such parameter after the beginning of the group before. */
+ * there is no such parameter after the beginning of the group before; KN_ERR_LIMIT for
+ * KN_MAX_GROUPS or more. */
 KN_API kn_status kn_module_split(kn_module *m, const char *const *start, int count);
 
 /* How many groups there are: the highest in use, plus 1. 0: the context's error. */

@@ -11,8 +11,6 @@
 extern "C" {
 #endif
 
-enum { KN_MAX_GROUPS = 16 };
-
 /* Hyper-parameters of one parameter group (kn_param_set_group chooses a parameter's). Each step
  * reads them. */
 typedef struct kn_group {

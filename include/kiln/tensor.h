@@ -74,6 +74,7 @@ KN_API kn_tensor *kn_full(kn_ctx *ctx, kn_shape shape, float value); /* f32 */
 /* A copy of numel elements in host memory. */
 KN_API kn_tensor *kn_from(kn_ctx *ctx, kn_dtype dtype, kn_shape shape, const void *data);
 
+/* Of the NULL of an earlier failure: f32, rank 0, and 0 numbers. */
 KN_API kn_dtype kn_tensor_dtype(const kn_tensor *t);
 KN_API const kn_shape *kn_tensor_shape(const kn_tensor *t);
 KN_API int64_t kn_tensor_dim(const kn_tensor *t, int axis); /* axis may be negative: from the end */

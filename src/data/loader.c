@@ -202,6 +202,8 @@ static void abandon(kn_loader *l) {
 }
 
 kn_status kn_loader_start(kn_loader *l, uint32_t epoch) {
+    if (l == NULL)
+        return KN_ERR_STATE;
     return kn_loader_start_at(l, epoch, 0);
 }
 

@@ -13,9 +13,11 @@ static int by_name(const void *a, const void *b) {
 }
 
 kn_status kn_weights_sha256(kn_module *model, char hex[65]) {
+    hex[0] = '\0';
+    if (model == NULL)
+        return KN_ERR_STATE;
     kn_ctx *ctx = kn_module_ctx(model);
     kn_named_list own;
-    hex[0] = '\0';
     kn_status status = kn_module_state_list(model, &own);
     if (status != KN_OK)
         return status;

@@ -9,7 +9,6 @@
 
 #include <kiln/ops.h>
 
-#include <assert.h>
 #include <string.h>
 
 /* ---- making ---- */
@@ -126,6 +125,13 @@ kn_callback *kn_learner_find(const kn_learner *l, const char *name) {
 /* ---- one batch ----
  * A _body is what kn_run_scope runs between a scope's before_X and after_X. */
 
+/* The context has the reason, or else at least this. */
+static kn_flow failed(kn_learner *l, const char *what) {
+    if (kn_ctx_status(l->ctx) == KN_OK)
+        kn_fail(l->ctx, KN_ERR_STATE, "learner: %s, and no reason", what);
+    return KN_FAIL;
+}
+
 static kn_flow fails_if(kn_status status) {
     return status == KN_OK ? KN_GO : KN_FAIL;
 }
@@ -152,13 +158,13 @@ static kn_tensor *model_input(kn_learner *l) {
 static kn_flow batch_body(kn_learner *l) {
     l->preds = kn_keep(l->ctx, kn_forward(l->model, model_input(l)));
     if (l->preds == NULL)
-        return KN_FAIL;
+        return failed(l, "the model gave no predictions");
     kn_flow flow = kn_tell(l, kn_event_after_pred);
     if (flow != KN_GO)
         return flow;
     l->loss = kn_keep(l->ctx, loss_of(l));
     if (l->loss == NULL)
-        return KN_FAIL;
+        return failed(l, "loss_fn gave no loss");
     flow = kn_tell(l, kn_event_after_loss);
     if (flow != KN_GO || !l->training)
         return flow;
@@ -271,7 +277,7 @@ static kn_flow make_optimizer(kn_learner *l) {
     kn_optimizer_free(l->opt);
     l->opt = l->opt_fn != NULL ? l->opt_fn(l->model, l->lr, l->opt_user)
                                : kn_sgd(l->model, l->lr, (kn_sgd_opts){0});
-    return l->opt != NULL ? KN_GO : KN_FAIL;
+    return l->opt != NULL ? KN_GO : failed(l, "opt_fn gave no optimizer");
 }
 
 kn_flow kn_fit_ready(kn_learner *l) {
@@ -349,7 +355,8 @@ kn_status kn_run_finish(kn_learner *l, kn_flow flow) {
     l->trial = false;
     l->loader = NULL;
     kn_step_end(l->ctx);
-    assert(flow == KN_GO || kn_ctx_status(l->ctx) != KN_OK);
+    if (flow != KN_GO)
+        failed(l, "the fit failed");
     return flow == KN_GO ? KN_OK : kn_ctx_status(l->ctx);
 }
 

@@ -249,6 +249,8 @@ kn_status kn_weights_fill(kn_module *model, const kn_st_file *file, const char *
 
 kn_status kn_weights_load_with(kn_module *model, const char *path, kn_weights_opts opts,
                                kn_weights_report *report) {
+    if (model == NULL)
+        return KN_ERR_STATE;
     kn_ctx *ctx = kn_module_ctx(model);
     kn_st_file *file;
     kn_error error = {0};

@@ -34,7 +34,12 @@ static kn_status find_starts(kn_ctx *ctx, const kn_named_list *all, const char *
 }
 
 kn_status kn_module_split(kn_module *m, const char *const *start, int count) {
+    if (m == NULL)
+        return KN_ERR_STATE;
     kn_ctx *ctx = m->state->ctx;
+    if (count >= KN_MAX_GROUPS)
+        return kn_fail(ctx, KN_ERR_LIMIT, "split: %d groups, an optimizer has at most %d",
+                       count + 1, KN_MAX_GROUPS);
     kn_named_list all;
     kn_status status = kn_module_parameters(m, &all);
     if (status != KN_OK)
@@ -90,9 +95,13 @@ static void visit(kn_module *m, freezing f) {
 }
 
 void kn_module_freeze_below(kn_module *m, int group, kn_freeze_opts opts) {
+    if (m == NULL)
+        return;
     visit(m, (freezing){.below = group, .norm = opts.norm});
 }
 
 void kn_module_freeze(kn_module *m, bool frozen, kn_freeze_opts opts) {
+    if (m == NULL)
+        return;
     visit(m, (freezing){.below = frozen ? INT_MAX : 0, .norm = opts.norm});
 }

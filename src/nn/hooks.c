@@ -81,6 +81,10 @@ kn_tensor *kn_run_hooks(kn_module *m, kn_tensor *x, kn_tensor *y) {
         kn_hook hook = s->forward_hooks.item[i];
         if (hook.id != 0)
             y = hook.forward(hook.user, m, x, y);
+        if (y == NULL && kn_ctx_status(s->ctx) == KN_OK)
+            kn_fail(s->ctx, KN_ERR_STATE,
+                    "a hook on %s returned no tensor, and no reason; one that only looks returns y",
+                    m->cls->name);
     }
     end_running(s);
     return y;

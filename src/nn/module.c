@@ -37,7 +37,7 @@ int kn_param_group(const kn_param *p) {
 }
 
 void kn_param_set_group(kn_param *p, int group) {
-    assert(group >= 0);
+    assert(group >= 0 && group < KN_MAX_GROUPS);
     p->group = group;
 }
 
@@ -46,6 +46,8 @@ bool kn_param_frozen(const kn_param *p) {
 }
 
 void kn_param_freeze(kn_param *p, bool frozen) {
+    if (p == NULL)
+        return;
     p->value.wants_grad = !frozen;
     if (frozen)
         kn_param_zero_grad(p);
@@ -122,6 +124,8 @@ void *kn_module_new(kn_ctx *ctx, const kn_module_class *cls, size_t size) {
 }
 
 kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape) {
+    if (m == NULL)
+        return NULL;
     kn_ctx *ctx = m->state->ctx;
     kn_param *p = new_param(ctx, shape);
     if (p != NULL && !enter(m, &m->state->params, name, p)) {
@@ -132,13 +136,15 @@ kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape) {
 }
 
 kn_param *kn_module_share_param(kn_module *m, const char *name, kn_param *p) {
-    if (p == NULL || !enter(m, &m->state->params, name, p))
+    if (m == NULL || p == NULL || !enter(m, &m->state->params, name, p))
         return NULL;
     p->owners++;
     return p;
 }
 
 kn_tensor *kn_module_buffer(kn_module *m, const char *name, kn_dtype dtype, kn_shape shape) {
+    if (m == NULL)
+        return NULL;
     kn_ctx *ctx = m->state->ctx;
     kn_tensor *t = kn_calloc(ctx, 1, sizeof *t, "a module's buffer");
     if (t == NULL)
@@ -160,7 +166,9 @@ static bool is_below(const kn_module *m, const kn_module *top) {
 }
 
 kn_module *kn_module_child(kn_module *m, const char *name, kn_module *child) {
-    if (child == NULL)
+    if (m == NULL)
+        kn_module_free(child);
+    if (m == NULL || child == NULL)
         return NULL;
     if (child->state->parent != NULL || is_below(m, child)) { /* who would free it? */
         kn_fail(
@@ -222,6 +230,8 @@ bool kn_module_training(const kn_module *m) {
 }
 
 void kn_module_train(kn_module *m, bool training) {
+    if (m == NULL)
+        return;
     m->state->training = training && !m->state->frozen_norm;
     for (size_t i = 0; i < m->state->children.count; i++)
         kn_module_train(m->state->children.item[i].thing, training);
@@ -243,6 +253,8 @@ const char *kn_module_child_name(const kn_module *m, int i) {
 
 /* ---- calling ---- */
 
+/* x and y pass through the backward hooks' marks (kn_watch_*), if there are any. Without a tape all
+ * that was made since mark, but y, goes back to the pool. */
 kn_tensor *kn_forward(kn_module *m, kn_tensor *x) {
     if (m == NULL || x == NULL)
         return NULL;
@@ -251,6 +263,8 @@ kn_tensor *kn_forward(kn_module *m, kn_tensor *x) {
     kn_watch watch;
     x = kn_watch_input(m, x, &watch);
     kn_tensor *y = x != NULL ? m->cls->forward(m, ctx, x) : NULL;
+    if (y == NULL && kn_ctx_status(ctx) == KN_OK)
+        kn_fail(ctx, KN_ERR_STATE, "%s: its forward gave no tensor, and no reason", m->cls->name);
     y = kn_watch_output(m, kn_run_hooks(m, x, y), &watch);
     kn_step_release_since(ctx, mark, y);
     return y;

@@ -62,8 +62,10 @@ static kn_status visit(walk *w, kn_module *m) {
 }
 
 static kn_status list(kn_module *m, bool buffers, kn_named_list *out) {
-    kn_ctx *ctx = m->state->ctx;
     *out = (kn_named_list){0};
+    if (m == NULL)
+        return KN_ERR_STATE;
+    kn_ctx *ctx = m->state->ctx;
     walk w = {.ctx = ctx, .list = out, .buffers = buffers, .path = {.allocator = &ctx->allocator}};
     kn_status status = visit(&w, m);
     kn_text_free(&w.path);
@@ -192,6 +194,8 @@ static bool lies_there(const kn_pack *pack) {
 }
 
 const kn_pack *kn_module_pack(kn_module *root) {
+    if (root == NULL)
+        return NULL;
     struct kn_module_state *s = root->state;
     if (s->packed && s->packed_changes == s->changes && lies_there(&s->pack))
         return refreshed(&s->pack);
@@ -258,6 +262,8 @@ static void all_changed(kn_module *m) {
 }
 
 kn_status kn_module_to(kn_module *m, kn_device *device) {
+    if (m == NULL)
+        return KN_ERR_STATE;
     kn_ctx *ctx = m->state->ctx;
     kn_named_list all;
     if (device == NULL)

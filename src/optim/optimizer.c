@@ -45,6 +45,8 @@ void kn_optimizer_free(kn_optimizer *opt) {
 }
 
 kn_status kn_optimizer_step(kn_optimizer *opt) {
+    if (opt == NULL)
+        return KN_ERR_STATE;
     const kn_pack *pack = kn_module_pack(opt->model);
     if (pack == NULL)
         return kn_ctx_status(opt->ctx);
@@ -57,6 +59,9 @@ kn_status kn_optimizer_step(kn_optimizer *opt) {
     kn_tensor_touch(pack->values);
     if (status == KN_OK)
         opt->steps++;
+    else if (kn_ctx_status(opt->ctx) == KN_OK)
+        kn_fail(opt->ctx, status, "optimizer %s: its step failed, without a reason",
+                opt->cls->name);
     return status;
 }
 

@@ -116,7 +116,8 @@ static bool good_shape(kn_ctx *ctx, const kn_shape *shape) {
         if (shape->dim[i] < 0 || __builtin_mul_overflow(numel, shape->dim[i], &numel) ||
             numel > INT64_MAX / 8) {
             char text[KN_SHAPE_TEXT];
-            kn_fail(ctx, KN_ERR_SHAPE, "tensor: shape %s is no shape", kn_shape_text(shape, text));
+            kn_fail(ctx, KN_ERR_SHAPE, "tensor: a shape %s is negative or too large",
+                    kn_shape_text(shape, text));
             return false;
         }
     return true;
@@ -294,16 +295,23 @@ static void assert_alive(const kn_tensor *t) {
 }
 
 kn_dtype kn_tensor_dtype(const kn_tensor *t) {
+    if (t == NULL)
+        return KN_F32;
     assert_alive(t);
     return t->dtype;
 }
 
 const kn_shape *kn_tensor_shape(const kn_tensor *t) {
+    static const kn_shape none = {0};
+    if (t == NULL)
+        return &none;
     assert_alive(t);
     return &t->shape;
 }
 
 int64_t kn_tensor_dim(const kn_tensor *t, int axis) {
+    if (t == NULL)
+        return 0;
     assert_alive(t);
     int at = axis < 0 ? axis + t->shape.rank : axis;
     assert(at >= 0 && at < t->shape.rank);
@@ -311,6 +319,8 @@ int64_t kn_tensor_dim(const kn_tensor *t, int axis) {
 }
 
 int64_t kn_tensor_numel(const kn_tensor *t) {
+    if (t == NULL)
+        return 0;
     assert_alive(t);
     return t->numel;
 }
