@@ -137,6 +137,9 @@ static void open_loaders(train *t) {
     const args *a = &t->s->a;
     kn_loader_opts valid = train_loading(a), training = train_loading(a);
     training.shuffle = true;
+    /* Of the others each has norms; the last maps of small pictures have one number a channel. */
+    if (strcmp(a->model, "simple_cnn") != 0)
+        training.least_batch = 2;
     t->loaders.valid = kn_loader_new(t->s->ctx, t->valid_kept, 2 * a->batch_size, valid);
     t->loaders.train = kn_loader_new(t->s->ctx, t->train_kept, a->batch_size, training);
 }

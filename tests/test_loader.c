@@ -74,6 +74,29 @@ static void test_two_at_once(void **state) {
     kn_loader_free(two);
 }
 
+/* A last batch that is too small is left out, the only one is not. */
+static void test_least_batch(void **state) {
+    loader_fixture *f = *state;
+    static const struct {
+        int samples, size, least;
+        int64_t batches;
+    } c[] = {{10, 3, 0, 4}, {10, 3, 1, 4}, {10, 3, 2, 3}, {11, 3, 2, 4},
+             {11, 3, 3, 3}, {1, 3, 2, 1},  {4, 4, 4, 1}};
+    for (size_t i = 0; i < KN_COUNT(c); i++) {
+        slow d = slow_of(c[i].samples, 0);
+        kn_loader_opts opts = {.workers = 2, .shuffle = true, .least_batch = c[i].least};
+        kn_loader *l = kn_loader_new(f->ctx, &d.base, c[i].size, opts);
+        kn_batch batch;
+        int64_t batches = 0;
+        assert_int_equal(kn_loader_len(l), c[i].batches);
+        loader_start(f, l, 0);
+        for (; loader_next(f, l, &batch); batches++)
+            kn_loader_release(l, &batch);
+        assert_int_equal(batches, c[i].batches);
+        kn_loader_free(l);
+    }
+}
+
 /* ---- errors ---- */
 
 static void test_arguments(void **state) {
@@ -354,6 +377,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_order_and_bytes, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_default_workers, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_two_at_once, loader_begin, loader_end),
+        cmocka_unit_test_setup_teardown(test_least_batch, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_arguments, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_next_before_start, loader_begin, loader_end),
         cmocka_unit_test_setup_teardown(test_an_error_travels_with_its_batch, loader_begin,

@@ -84,7 +84,10 @@ typedef struct kn_ctx_opts {
     kn_log_fn log;          /* NULL: silence */
     void *log_user;
     uint64_t seed; /* of everything random: initialisation, shuffles (0 is a seed like others) */
-    int threads;   /* compute threads; 0: the processors this process may run on */
+    /* Compute threads, up to 1,024; 0: the processors this process may run on. They are OpenMP's,
+     * whose settings are afterwards as they were. As with every program that uses it, a process
+     * made by fork after something was computed cannot compute: fork first. */
+    int threads;
     const char *device; /* "cpu"; "cuda", "cuda:N"; "onednn" (cpu with every convolution and product
                            by oneDNN), "reference" (plain loops), both to compare with; "auto";
                            NULL: "auto", which is cuda where it works, else cpu */

@@ -72,14 +72,16 @@ KN_API kn_module *kn_max_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* shapes a
 KN_API kn_module *kn_avg_pool_layer(kn_ctx *ctx, kn_pool_opts opts); /* shapes as kn_avg_pool */
 
 /* kn_dropout_op in training, nothing otherwise. Which elements it drops is a function of the seed,
- * of the how-many-th dropout of the context it is, and of kn_ctx_set_step (the Learner's doing). */
+ * of the how-many-th dropout of the context it is, and of kn_ctx_set_step (the Learner's doing): a
+ * loop of one's own must call that, or each step drops the same. */
 KN_API kn_module *kn_dropout(kn_ctx *ctx, double p);
 
 /* One after the other; children are named "layers.0", "layers.1", ... Takes ownership of the
  * modules, also on failure; a NULL among them (whose constructor failed) makes the result NULL. */
 KN_API kn_module *kn_sequential_of(kn_ctx *ctx, kn_module *const *modules, int count);
 /* The same as a list. C does not say in which order it makes them, and initial weights follow the
- * order: where that must not depend on the compiler, make the modules one by one. */
+ * order: where that must not depend on the compiler, make the modules one by one. Not for C++,
+ * which has no such arrays: kn_sequential_of. */
 #define kn_sequential(ctx, ...)                                                                    \
     kn_sequential_of((ctx), (kn_module *[]){__VA_ARGS__},                                          \
                      (int)(sizeof((kn_module *[]){__VA_ARGS__}) / sizeof(kn_module *)))

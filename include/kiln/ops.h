@@ -3,7 +3,9 @@
  * An op takes tensors of one device, returns a new step tensor and, when an input wants a gradient,
  * records itself on the tape. On a shape, type or memory error the context holds the reason and the
  * result is NULL; an op given NULL returns NULL and leaves the first error in place. f32 unless
- * said. */
+ * said; activations may also be bf16 in add (without broadcasting), neg, exp, log, sqrt, relu,
+ * swish, mish, reshape, permute, conv2d, batch_norm, dropout and the pools, and in mean_hw, whose
+ * result is f32: for others kn_cast comes first. */
 #ifndef KILN_OPS_H
 #define KILN_OPS_H
 

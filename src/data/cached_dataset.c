@@ -183,6 +183,8 @@ static kn_status open_file(cached *c, const char *folder) {
         return kn_fail(c->ctx, KN_ERR_ARG, "a cache on disk: %s",
                        folder == NULL ? "no folder was given" : "this dataset has no name");
     kn_status status = c->source->cls->identify(c->source, form.name, &error);
+    if (status == KN_OK && strspn(form.name, "0123456789abcdef") != sizeof form.name - 1)
+        status = kn_error_set(&error, KN_ERR_ARG, "cache: a dataset's name is no 64 hex digits");
     if (status == KN_OK)
         status = kn_cache_file_open(&c->file, &c->ctx->allocator, folder, &form, &error);
     return status == KN_OK ? KN_OK : kn_fail_with(c->ctx, &error);

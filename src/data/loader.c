@@ -100,6 +100,8 @@ static kn_status set_sizes(kn_loader *l, int batch_size, kn_loader_opts opts) {
         return kn_fail(l->ctx, KN_ERR_LIMIT, "loader: %lld samples, the limit is %u",
                        (long long)l->samples, UINT32_MAX);
     l->batches = (l->samples + batch_size - 1) / batch_size;
+    if (l->batches > 1 && l->samples - (l->batches - 1) * batch_size < opts.least_batch)
+        l->batches--;
     l->batch_size = batch_size;
     /* Of a batch size beyond the dataset's, only what is used takes memory. */
     l->room = l->samples < batch_size && l->samples > 0 ? (int)l->samples : batch_size;
@@ -132,6 +134,7 @@ kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_
     l->shuffle = opts.shuffle;
     l->max_image_memory = opts.max_image_memory;
     l->skip_bad = opts.skip_bad;
+    l->least_batch = opts.least_batch;
     l->start_thread = pthread_create;
     l->deliver = -1; /* not started */
     atomic_init(&l->abandon, false);
@@ -306,7 +309,7 @@ const kn_bad_sample *kn_loader_bad(const kn_loader *l, int *count) {
 
 /* ---- taking batches ---- */
 
-/* The next batch; passed over, without *got, when it has no samples. */
+/* The next batch; passed over, without *got, when it has no or too few samples. */
 static kn_status take_next(kn_loader *l, kn_batch *batch, bool *got) {
     kn_status status = KN_OK;
     pthread_mutex_lock(&l->mutex);
@@ -325,7 +328,8 @@ static kn_status take_next(kn_loader *l, kn_batch *batch, bool *got) {
         status = kn_fail_with(l->ctx, &slot->error);
     } else if (slot->reason != NULL)
         status = close_gaps(l, slot);
-    if (status == KN_OK && slot->n > 0) {
+    bool enough = slot->n > 0 && (slot->n >= l->least_batch || l->batches == 1);
+    if (status == KN_OK && enough) {
         hand_out(l, slot, batch);
         *got = l->any = true;
     } else

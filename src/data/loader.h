@@ -51,6 +51,7 @@ struct kn_loader {
     size_t sample_bytes;
     size_t max_image_memory; /* of a thread's reader */
     bool skip_bad;
+    int least_batch;
     kn_bad_sample *bad; /* [bads]: left out so far, by index; the caller's thread alone */
     size_t bads, bad_room;
     uint32_t *order; /* [samples]: the epoch's order */
