@@ -183,7 +183,8 @@ static kn_status take_all(const json_t *root, const char *from, args *a, kn_erro
     const option *o;
     kn_status status = KN_OK;
     for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++) {
-        a->typed[i] = was_typed(root, o->name) || (a->typed[i] && strcmp(o->name, "resume") != 0);
+        bool kept = o->commands != CMD_ALL && strcmp(o->name, "resume") != 0;
+        a->typed[i] = was_typed(root, o->name) || (a->typed[i] && kept);
         if (!(o->commands & CMD_TRAIN) || o->commands == CMD_ALL || strcmp(o->name, "resume") == 0)
             continue;
         if (a->given[i] && resume_args_may(o))
