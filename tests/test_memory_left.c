@@ -1,5 +1,5 @@
-/* test_memory_left.c - the memory that is left, as kernels of several kinds tell it: a tree of files
- * stands in for /proc and /sys. */
+/* test_memory_left.c - the memory that is left, as kernels of several kinds tell it: a tree of
+ * files stands in for /proc and /sys. */
 #include "support/check.h"
 #include "support/root.h"
 
@@ -29,7 +29,8 @@ static void put_number(const char *folder, const char *name, uint64_t number) {
 static int machine(void **state) {
     (void)state;
     tree_make(root);
-    put("proc/meminfo", "MemTotal:       33554432 kB\nMemFree:  1 kB\nMemAvailable:   16777216 kB\n");
+    put("proc/meminfo",
+        "MemTotal:       33554432 kB\nMemFree:  1 kB\nMemAvailable:   16777216 kB\n");
     return 0;
 }
 

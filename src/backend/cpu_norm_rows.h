@@ -1,7 +1,8 @@
 /* cpu_norm_rows.h - the passes of batch normalisation over rows, for one kind of numbers;
  * cpu_norm.c includes this once for each. It defines NUMBER, NAME(function), GET(number) and
  * PUT(float), and ROUND(float), which is GET(PUT(float)): before a residual is added the norm's own
- * result is rounded, as it is where somebody looks at it. No guard: it is meant to be read in several times. */
+ * result is rounded, as it is where somebody looks at it. No guard: it is meant to be read in
+ * several times. */
 
 KN_MULTIVERSION static void NAME(add_squares)(int64_t rows, int64_t channels,
                                               const NUMBER *restrict x, const float *restrict shift,

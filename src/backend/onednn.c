@@ -16,9 +16,8 @@ typedef enum conv_kind { CONV_FORWARD, CONV_DATA, CONV_WEIGHTS } conv_kind;
 /* What a primitive depends on. Compared byte by byte: zero it before filling. */
 typedef struct conv_key {
     kn_conv_dims dims;
-    int32_t kind;
-    int32_t bias;
-    int32_t team; /* threads that it is planned for */
+    int64_t kind, bias;
+    int64_t team; /* threads that it is planned for */
 } conv_key;
 
 /* Weights in the blocked form of one primitive. */
@@ -243,7 +242,7 @@ static conv_entry *entry_for(kn_onednn *o, conv_kind kind, const kn_conv_dims *c
     conv_key key;
     memset(&key, 0, sizeof key);
     key.dims = *c;
-    key.kind = (int32_t)kind;
+    key.kind = kind;
     key.bias = bias;
     key.team = t->size;
     conv_entry *e = find(o, &key);
