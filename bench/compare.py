@@ -232,7 +232,9 @@ def main():
     ap.add_argument("--growth", action="store_true")
     ap.add_argument("--pictures", metavar="DATA")
     ap.add_argument("--chapter")
-    ap.add_argument("--peer")
+    ap.add_argument("--peer", metavar="SCRIPT",
+                    help="a training by PyTorch, run as SCRIPT DATA --epochs 8 --one-cycle --seed N "
+                         "[--cache]; the last \"valid_acc\": F that it prints counts")
     ap.add_argument("-o", "--output")
     a = ap.parse_args()
     if a.chapter and not a.peer:
