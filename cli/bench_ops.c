@@ -107,13 +107,13 @@ static kn_status linear(operands *o) {
 }
 
 static kn_status cross_entropy(operands *o) {
-    return o->device->ops->cross_entropy(o->device, SAMPLES, CLASSES, o->a, o->index, o->out,
-                                         o->out + SCORES);
+    kn_loss_terms t = {.rows = SAMPLES, .cols = CLASSES, .target = o->index};
+    return o->device->ops->cross_entropy(o->device, &t, o->a, o->out, o->out + SCORES);
 }
 
 static kn_status cross_entropy_grad(operands *o) {
-    return o->device->ops->cross_entropy_grad(o->device, SAMPLES, CLASSES, o->a, o->index, o->b,
-                                              o->out);
+    kn_loss_terms t = {.rows = SAMPLES, .cols = CLASSES, .target = o->index};
+    return o->device->ops->cross_entropy_grad(o->device, &t, o->a, o->b, o->out);
 }
 
 static kn_status normalise(operands *o) {

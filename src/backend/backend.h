@@ -251,18 +251,12 @@ struct kn_backend {
                      const int32_t *target, float *loss);
     kn_status (*nll_grad)(kn_device *d, int64_t rows, int64_t cols, const int32_t *target,
                           const float *dloss, float *dx);
-    /* log_probs [rows,cols] is kept for the gradient. */
-    kn_status (*cross_entropy)(kn_device *d, int64_t rows, int64_t cols, const float *x,
-                               const int32_t *target, float *log_probs, float *loss);
-    kn_status (*cross_entropy_grad)(kn_device *d, int64_t rows, int64_t cols,
-                                    const float *log_probs, const int32_t *target,
+    /* log_probs [rows,cols] is kept for the gradient. A term that is not there, or a lambda of 1,
+     * changes no bit. */
+    kn_status (*cross_entropy)(kn_device *d, const kn_loss_terms *t, const float *x,
+                               float *log_probs, float *loss);
+    kn_status (*cross_entropy_grad)(kn_device *d, const kn_loss_terms *t, const float *log_probs,
                                     const float *dloss, float *dx);
-    /* The same with smoothing, class weights and mixed targets; where a term is not there, or
-     * lambda is 1, bit for bit the same. */
-    kn_status (*cross_entropy_with)(kn_device *d, const kn_loss_terms *t, const float *x,
-                                    float *log_probs, float *loss);
-    kn_status (*cross_entropy_with_grad)(kn_device *d, const kn_loss_terms *t,
-                                         const float *log_probs, const float *dloss, float *dx);
 
     /* ---- around the model ---- */
     /* y = (x / 255 - mean) / std for n pixels of 3 channels. */

@@ -328,10 +328,8 @@ static kn_status cpu_conv_grad_weights(kn_device *d, const kn_conv_dims *c, cons
     .softmax_grad = kn_ref_softmax_grad, .logsumexp = kn_ref_logsumexp,                            \
     .logsumexp_grad = kn_ref_logsumexp_grad, .nll = kn_ref_nll, .nll_grad = kn_ref_nll_grad,       \
     .cross_entropy = kn_ref_cross_entropy, .cross_entropy_grad = kn_ref_cross_entropy_grad,        \
-    .cross_entropy_with = kn_ref_cross_entropy_with,                                               \
-    .cross_entropy_with_grad = kn_ref_cross_entropy_with_grad, .normalize = kn_cpu_normalize,      \
-    .mix_rows = kn_cpu_mix_rows, .mix_box = kn_cpu_mix_box, .stats = kn_cpu_stats,                 \
-    .track = kn_ref_track, .sgd = kn_cpu_sgd, .adam = kn_cpu_adam,                                 \
+    .normalize = kn_cpu_normalize, .mix_rows = kn_cpu_mix_rows, .mix_box = kn_cpu_mix_box,         \
+    .stats = kn_cpu_stats, .track = kn_ref_track, .sgd = kn_cpu_sgd, .adam = kn_cpu_adam,          \
     .muon_momentum = kn_cpu_muon_momentum, .muon_normalize = kn_ref_muon_normalize,                \
     .muon_poly = kn_ref_muon_poly, .muon_step = kn_cpu_muon_step, .lerp = kn_cpu_lerp,             \
     .square_sum = kn_cpu_square_sum, .clip = kn_cpu_clip

@@ -92,15 +92,10 @@ kn_status kn_ref_nll(kn_device *d, int64_t rows, int64_t cols, const float *log_
                      const int32_t *target, float *loss);
 kn_status kn_ref_nll_grad(kn_device *d, int64_t rows, int64_t cols, const int32_t *target,
                           const float *dloss, float *dx);
-kn_status kn_ref_cross_entropy(kn_device *d, int64_t rows, int64_t cols, const float *x,
-                               const int32_t *target, float *log_probs, float *loss);
-kn_status kn_ref_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
-                                    const float *log_probs, const int32_t *target,
+kn_status kn_ref_cross_entropy(kn_device *d, const kn_loss_terms *t, const float *x,
+                               float *log_probs, float *loss);
+kn_status kn_ref_cross_entropy_grad(kn_device *d, const kn_loss_terms *t, const float *log_probs,
                                     const float *dloss, float *dx);
-kn_status kn_ref_cross_entropy_with(kn_device *d, const kn_loss_terms *t, const float *x,
-                                    float *log_probs, float *loss);
-kn_status kn_ref_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *t,
-                                         const float *log_probs, const float *dloss, float *dx);
 kn_status kn_ref_normalize(kn_device *d, int64_t n, const uint8_t *x, const float mean[3],
                            const float std[3], float *y);
 kn_status kn_ref_mix_rows(kn_device *d, int64_t rows, int64_t cols, const float *x,

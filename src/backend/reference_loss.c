@@ -113,23 +113,6 @@ kn_status kn_ref_nll_grad(kn_device *d, int64_t rows, int64_t cols, const int32_
     return KN_OK;
 }
 
-kn_status kn_ref_cross_entropy(kn_device *d, int64_t rows, int64_t cols, const float *x,
-                               const int32_t *target, float *log_probs, float *loss) {
-    kn_ref_softmax(d, rows, cols, true, x, log_probs);
-    return kn_ref_nll(d, rows, cols, log_probs, target, loss);
-}
-
-kn_status kn_ref_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
-                                    const float *log_probs, const int32_t *target,
-                                    const float *dloss, float *dx) {
-    (void)d;
-    float share = *dloss / (float)rows;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < cols; c++)
-            dx[r * cols + c] = (expf(log_probs[r * cols + c]) - (c == target[r])) * share;
-    return KN_OK;
-}
-
 /* ---- cross entropy with smoothing, class weights and mixed targets ---- */
 
 static double weight_of(const kn_loss_terms *t, int64_t class) {
@@ -177,8 +160,8 @@ static double row_loss(const kn_loss_terms *t, int64_t r, const float *log_probs
     return loss;
 }
 
-kn_status kn_ref_cross_entropy_with(kn_device *d, const kn_loss_terms *t, const float *x,
-                                    float *log_probs, float *loss) {
+kn_status kn_ref_cross_entropy(kn_device *d, const kn_loss_terms *t, const float *x,
+                               float *log_probs, float *loss) {
     kn_status status = check_terms(d, t);
     if (status != KN_OK)
         return status;
@@ -191,8 +174,8 @@ kn_status kn_ref_cross_entropy_with(kn_device *d, const kn_loss_terms *t, const 
 }
 
 /* With q the weighted target of a class: d loss / d x = (softmax(x) * sum of q - q) / total. */
-kn_status kn_ref_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *t,
-                                         const float *log_probs, const float *dloss, float *dx) {
+kn_status kn_ref_cross_entropy_grad(kn_device *d, const kn_loss_terms *t, const float *log_probs,
+                                    const float *dloss, float *dx) {
     (void)d;
     double keep = 1 - t->smoothing, spread = t->smoothing / (double)t->cols, every = 0;
     for (int64_t c = 0; c < t->cols; c++)

@@ -90,7 +90,7 @@ kn_tensor *kn_log_softmax(kn_ctx *ctx, kn_tensor *x) {
     return softmax(ctx, &op_log_softmax, true, x);
 }
 
-/* ---- nll, cross_entropy ---- */
+/* ---- nll ---- */
 
 /* x [N,C] f32 with target [N] i32 on one device; false with the error set. */
 static bool loss_inputs(kn_ctx *ctx, const char *op, kn_tensor *x, kn_tensor *target) {
@@ -131,47 +131,14 @@ kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target) {
     return kn_op_done(ctx, &op_nll, status, y, (kn_tensor *[]){log_probs, target}, 2, NULL, 0);
 }
 
-/* args: the log-probabilities, kept from forward. */
-static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
-    kn_tensor *x = node->in[0], *log_probs = *(kn_tensor *const *)(const void *)node->args;
-    kn_status status = KN_OK;
-    kn_grad_slot slot;
-    float *dx = kn_grad_open(ctx, x, &slot, &status);
-    if (dx != NULL)
-        status = kn_grad_close(&slot, x->device->ops->cross_entropy_grad(
-                                          x->device, x->shape.dim[0], x->shape.dim[1],
-                                          kn_f32(log_probs), node->in[1]->data, dy, dx));
-    kn_tensor_release(log_probs);
-    return status;
-}
+/* ---- cross_entropy ---- */
 
-static const kn_op op_cross_entropy = {"cross_entropy", cross_entropy_backward};
+static const char name[] = "cross_entropy";
 
-kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target) {
-    if (!loss_inputs(ctx, "cross_entropy", logits, target))
-        return NULL;
-    kn_device *d = logits->device;
-    kn_tensor *log_probs = kn_tensor_new(ctx, d, KN_F32, logits->shape);
-    kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, KN_SCALAR);
-    if (log_probs == NULL || y == NULL)
-        return NULL;
-    kn_status status =
-        d->ops->cross_entropy(d, logits->shape.dim[0], logits->shape.dim[1], kn_f32(logits),
-                              target->data, kn_f32_out(log_probs), kn_f32_out(y));
-    kn_tensor *in[2] = {logits, target};
-    if (!kn_recording(ctx, in, 2))
-        kn_tensor_release(log_probs);
-    return kn_op_done(ctx, &op_cross_entropy, status, y, in, 2, &log_probs, sizeof log_probs);
-}
-
-/* ---- cross_entropy_with ---- */
-
-static const char with_name[] = "cross_entropy_with";
-
-typedef struct with_args {
+typedef struct loss_args {
     kn_tensor *log_probs; /* kept from forward */
     kn_cross_entropy_opts opts;
-} with_args;
+} loss_args;
 
 static kn_loss_terms terms_of(const kn_tensor *logits, const kn_tensor *target,
                               const kn_cross_entropy_opts *o) {
@@ -185,72 +152,76 @@ static kn_loss_terms terms_of(const kn_tensor *logits, const kn_tensor *target,
 }
 
 /* One of the options: f32 or i32, of n numbers, beside the logits; false with the error set. */
-static bool with_input(kn_ctx *ctx, const char *what, kn_dtype dtype, const kn_tensor *logits,
-                       int64_t n, kn_tensor *x) {
+static bool option_fits(kn_ctx *ctx, const char *what, kn_dtype dtype, const kn_tensor *logits,
+                        int64_t n, kn_tensor *x) {
     char text[KN_SHAPE_TEXT], logits_text[KN_SHAPE_TEXT];
     if (x == NULL) {
         if (kn_ctx_status(ctx) == KN_OK)
-            kn_fail(ctx, KN_ERR_STATE, "%s: %s is NULL, the other half of mixing is there",
-                    with_name, what);
+            kn_fail(ctx, KN_ERR_STATE, "%s: %s is NULL, the other half of mixing is there", name,
+                    what);
         return false;
     }
-    if (!kn_op_input(ctx, with_name, dtype, x))
+    if (!kn_op_input(ctx, name, dtype, x))
         return false;
     if (x->shape.rank != 1 || x->numel != n)
-        return kn_fail(ctx, KN_ERR_SHAPE, "%s: %s does not fit %s %s", with_name,
+        return kn_fail(ctx, KN_ERR_SHAPE, "%s: %s does not fit %s %s", name,
                        kn_shape_text(&logits->shape, logits_text), what,
                        kn_shape_text(&x->shape, text)) == KN_OK;
     if (x->device != logits->device)
-        return kn_fail(ctx, KN_ERR_DEVICE, "%s: the predictions are on %s, %s on %s", with_name,
+        return kn_fail(ctx, KN_ERR_DEVICE, "%s: the predictions are on %s, %s on %s", name,
                        kn_device_name(logits->device), what, kn_device_name(x->device)) == KN_OK;
     return true;
 }
 
-static bool with_inputs(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
-                        const kn_cross_entropy_opts *o) {
-    if (!loss_inputs(ctx, with_name, logits, target))
+static bool all_inputs(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
+                       const kn_cross_entropy_opts *o) {
+    if (!loss_inputs(ctx, name, logits, target))
         return false;
     if (!(o->smoothing >= 0 && o->smoothing <= 1))
-        return kn_fail(ctx, KN_ERR_ARG, "%s: smoothing %g, expected 0 to 1", with_name,
-                       o->smoothing) == KN_OK;
+        return kn_fail(ctx, KN_ERR_ARG, "%s: smoothing %g, expected 0 to 1", name, o->smoothing) ==
+               KN_OK;
     int64_t rows = logits->shape.dim[0], cols = logits->shape.dim[1];
     bool mixed = o->target2 != NULL || o->lambda != NULL;
     return (o->class_weights == NULL ||
-            with_input(ctx, "class_weights", KN_F32, logits, cols, o->class_weights)) &&
-           (!mixed || (with_input(ctx, "target2", KN_I32, logits, rows, o->target2) &&
-                       with_input(ctx, "lambda", KN_F32, logits, rows, o->lambda)));
+            option_fits(ctx, "class_weights", KN_F32, logits, cols, o->class_weights)) &&
+           (!mixed || (option_fits(ctx, "target2", KN_I32, logits, rows, o->target2) &&
+                       option_fits(ctx, "lambda", KN_F32, logits, rows, o->lambda)));
 }
 
-static kn_status with_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
-    const with_args *a = (const void *)node->args;
+static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
+    const loss_args *a = (const void *)node->args;
     kn_tensor *x = node->in[0];
     kn_loss_terms terms = terms_of(x, node->in[1], &a->opts);
     kn_status status = KN_OK;
     kn_grad_slot slot;
     float *dx = kn_grad_open(ctx, x, &slot, &status);
     if (dx != NULL)
-        status = kn_grad_close(&slot, x->device->ops->cross_entropy_with_grad(
+        status = kn_grad_close(&slot, x->device->ops->cross_entropy_grad(
                                           x->device, &terms, kn_f32(a->log_probs), dy, dx));
     kn_tensor_release(a->log_probs);
     return status;
 }
 
-static const kn_op op_with = {with_name, with_backward};
+static const kn_op op_cross_entropy = {name, cross_entropy_backward};
 
 kn_tensor *kn_cross_entropy_with(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
                                  kn_cross_entropy_opts opts) {
-    if (!with_inputs(ctx, logits, target, &opts))
+    if (!all_inputs(ctx, logits, target, &opts))
         return NULL;
     kn_device *d = logits->device;
-    with_args args = {kn_tensor_new(ctx, d, KN_F32, logits->shape), opts};
+    loss_args args = {kn_tensor_new(ctx, d, KN_F32, logits->shape), opts};
     kn_tensor *y = kn_tensor_new(ctx, d, KN_F32, KN_SCALAR);
     if (args.log_probs == NULL || y == NULL)
         return NULL;
     kn_loss_terms terms = terms_of(logits, target, &opts);
-    kn_status status = d->ops->cross_entropy_with(d, &terms, kn_f32(logits),
-                                                  kn_f32_out(args.log_probs), kn_f32_out(y));
+    kn_status status =
+        d->ops->cross_entropy(d, &terms, kn_f32(logits), kn_f32_out(args.log_probs), kn_f32_out(y));
     kn_tensor *in[2] = {logits, target};
     if (!kn_recording(ctx, in, 2))
         kn_tensor_release(args.log_probs);
-    return kn_op_done(ctx, &op_with, status, y, in, 2, &args, sizeof args);
+    return kn_op_done(ctx, &op_cross_entropy, status, y, in, 2, &args, sizeof args);
+}
+
+kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target) {
+    return kn_cross_entropy_with(ctx, logits, target, (kn_cross_entropy_opts){0});
 }

@@ -70,8 +70,6 @@ KN_CUDA_KERNEL(nll);
 KN_CUDA_KERNEL(nll_grad);
 KN_CUDA_KERNEL(cross_entropy);
 KN_CUDA_KERNEL(cross_entropy_grad);
-KN_CUDA_KERNEL(cross_entropy_with);
-KN_CUDA_KERNEL(cross_entropy_with_grad);
 KN_CUDA_KERNEL(track);
 /* mix.cu */
 KN_CUDA_KERNEL(normalize);

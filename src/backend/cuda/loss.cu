@@ -119,13 +119,8 @@ static kn_loss_terms plain_terms(int64_t rows, int64_t cols, const int32_t *targ
     return t;
 }
 
-extern "C" kn_status kn_cuda_cross_entropy(kn_device *d, int64_t rows, int64_t cols, const float *x,
-                                           const int32_t *target, float *log_probs, float *loss) {
-    kn_loss_terms t = plain_terms(rows, cols, target);
-    return run_loss(d, &t, x, log_probs, NULL, loss);
-}
-extern "C" kn_status kn_cuda_cross_entropy_with(kn_device *d, const kn_loss_terms *t,
-                                                const float *x, float *log_probs, float *loss) {
+extern "C" kn_status kn_cuda_cross_entropy(kn_device *d, const kn_loss_terms *t, const float *x,
+                                           float *log_probs, float *loss) {
     return run_loss(d, t, x, log_probs, NULL, loss);
 }
 extern "C" kn_status kn_cuda_nll(kn_device *d, int64_t rows, int64_t cols, const float *log_probs,
@@ -196,15 +191,9 @@ static kn_status run_grad(kn_device *d, const kn_loss_terms *t, const float *log
                           THREADS, 0, *t, log_probs, dloss, dx);
 }
 
-extern "C" kn_status kn_cuda_cross_entropy_grad(kn_device *d, int64_t rows, int64_t cols,
-                                                const float *log_probs, const int32_t *target,
-                                                const float *dloss, float *dx) {
-    kn_loss_terms t = plain_terms(rows, cols, target);
-    return run_grad(d, &t, log_probs, dloss, dx);
-}
-extern "C" kn_status kn_cuda_cross_entropy_with_grad(kn_device *d, const kn_loss_terms *t,
-                                                     const float *log_probs, const float *dloss,
-                                                     float *dx) {
+extern "C" kn_status kn_cuda_cross_entropy_grad(kn_device *d, const kn_loss_terms *t,
+                                                const float *log_probs, const float *dloss,
+                                                float *dx) {
     return run_grad(d, t, log_probs, dloss, dx);
 }
 
