@@ -1,6 +1,7 @@
 /* check_read.c - see check_read.h. Threads take files one by one from a counter and write each into
  * its own result, so they need no lock. */
 #include "check_read.h"
+#include "report.h"
 
 #include "core/ctx.h"
 #include "formats/sha256.h"
@@ -70,11 +71,11 @@ static void draw_until_done(work *w) {
     char line[96];
     int done;
     while ((done = atomic_load(&w->done)) < w->files->count && !atomic_load(&w->no_memory)) {
-        int length = snprintf(line, sizeof line, "\r\033[Kreading %d/%d", done, w->files->count);
-        (void)!write(STDERR_FILENO, line, (size_t)length);
+        snprintf(line, sizeof line, "reading %d/%d", done, w->files->count);
+        report_bar(line);
         nanosleep(&tenth, NULL);
     }
-    (void)!write(STDERR_FILENO, "\r\033[K", 4);
+    report_bar("");
 }
 
 kn_status check_read_all(kn_ctx *ctx, const kn_files *files, check_opts opts,

@@ -8,6 +8,7 @@
 
 #include <kiln/predict.h>
 
+#include <stdio.h>
 #include <string.h>
 
 /* Are these the files of which the model's training held some out? */
@@ -27,13 +28,20 @@ static kn_status choose_pictures(evaluation *e, kn_split_opts opts) {
     kn_status status = compare_files(e, &e->held_out);
     if (status != KN_OK)
         return status;
-    if (!e->held_out) {
+    if (!e->held_out && e->m.held_out.valid_pct > 0) {
+        char text[sizeof((kn_error *)0)->message];
+        snprintf(text, sizeof text,
+                 "%.700s: all its pictures count. The model held out a part of those that it was "
+                 "trained on, but not of just these files: some may be among them",
+                 e->folder);
+        report_warning(&e->s->r, text);
+    } else if (!e->held_out)
         report_note(&e->s->r,
                     "%s has no validation folder: all its pictures count; with --valid-pct 20 "
-                    "those that a training on it would hold out",
+                    "those that a training held out with it",
                     e->folder);
+    if (!e->held_out)
         return KN_OK;
-    }
     opts.valid_only = false;
     opts.valid_pct = e->m.held_out.valid_pct;
     opts.seed = &e->m.held_out.seed;

@@ -6,6 +6,8 @@
 #include "json_line.h"
 #include "number.h"
 
+#include <math.h>
+
 static kn_status make_page(explain *x) {
     evaluation *e = &x->e;
     kn_ctx *ctx = e->s->ctx;
@@ -35,12 +37,17 @@ static void tell(const explain *x, const char *path) {
     const evaluation *e = &x->e;
     kn_text t = {0};
     char count[NUMBER_TEXT];
+    int bad;
+    kn_loader_bad(e->loader, &bad);
     if (e->s->r.json) {
         line_open(&t);
         line_string(&t, "event", "explain");
         line_int(&t, "n", e->results.samples);
         line_real(&t, "loss", e->results.loss);
         line_real(&t, "acc", e->results.acc);
+        line_int(&t, "bad", bad);
+        if (e->held_out)
+            line_bool(&t, "held_out", true);
         line_string(&t, "page", path);
         line_close(&t);
     } else
@@ -65,6 +72,8 @@ int explain_run(session *s) {
     }
     if (code == EXIT_DONE)
         tell(&x, path);
+    if (code == EXIT_DONE && isnan(x.e.results.loss))
+        code = report_fail(&s->r, EXIT_FAILED, "%s", model_no_number);
     kn_free(s->ctx, x.place);
     kn_text_free(&x.page);
     evaluation_close(&x.e);

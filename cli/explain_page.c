@@ -26,9 +26,9 @@ static void put_top(kn_text *t, const evaluation *e) {
     const char *model = a->weights != NULL ? a->weights : a->word[0];
     kn_text line = {0};
     char count[NUMBER_TEXT];
-    kn_text_printf(&line, "%s (%s, pictures of %d by %d) on %s pictures of %s%s", model, e->m.arch,
-                   e->m.size, e->m.size, number_text(e->p.samples, count), e->data,
-                   a->tta ? ", each also mirrored" : "");
+    kn_text_printf(&line, "%s (%s, pictures of %d by %d) on %s %spictures of %s%s", model,
+                   e->m.arch, e->m.size, e->m.size, number_text(e->p.samples, count),
+                   e->held_out ? "held-out " : "", e->data, a->tta ? ", each also mirrored" : "");
     kn_html_open(t, "What the model gets wrong", line.data, 0);
     t->failed = t->failed || line.failed;
     kn_text_free(&line);

@@ -17,7 +17,7 @@ enum { SUGGESTIONS = 4, LABEL = 48, LAST_HIDDEN = 5 /* where the loss runs away 
 
 void lr_find_wipe(lr_report *r) {
     if (r->bar)
-        report_progress(NULL, "\r\033[K", 4);
+        report_bar("");
     r->bar = false;
 }
 
@@ -26,11 +26,9 @@ static void draw(lr_report *r, int step, const kn_lr_point *point) {
     double t = kn_clock();
     if (!report_has_bar(&r->t->s->r) || t - r->drawn < 0.1)
         return;
-    int length = snprintf(line, sizeof line,
-                          "\r\033[Klearning rate finder: step %d, rate %.2e, "
-                          "loss %.3f",
-                          step + 1, point->lr, point->loss);
-    report_progress(NULL, line, (size_t)length);
+    snprintf(line, sizeof line, "learning rate finder: step %d, rate %.2e, loss %.3f", step + 1,
+             point->lr, point->loss);
+    report_bar(line);
     r->bar = true;
     r->drawn = t;
 }

@@ -71,7 +71,8 @@ static const option table[] = {
      .max = 65536,
      .help =
          "pictures a step, validation takes twice as many; not given, fewer where there are few "
-         "(a 20th of them, at least 8), but not with the recipe chapter"},
+         "(a 20th of them, at least 8), but not with the recipe chapter; a last one of a single "
+         "picture is left out where a network has norms"},
     {.name = "batch-size",
      .letter = 'b',
      .commands = CMD_INFO,

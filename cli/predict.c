@@ -206,7 +206,7 @@ int predict_run(session *s) {
             code = session_fail(s);
         else if (p.bad)
             code = EXIT_DATA;
-        if (code != EXIT_FAILED && p.no_number)
+        if ((code == EXIT_DONE || code == EXIT_DATA) && p.no_number)
             code = report_fail(&s->r, EXIT_FAILED, "%s", model_no_number);
     }
     kn_loader_free(p.loader);

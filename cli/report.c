@@ -46,13 +46,34 @@ void report_progress(void *user, const char *text, size_t length) {
     (void)!write(STDERR_FILENO, text, length);
 }
 
+void report_bar(const char *line) {
+    size_t length = strlen(line),
+           room = (size_t)report_columns() - 1; /* longer, it could not be wiped */
+    report_progress(NULL, "\r\033[K", 4);
+    report_progress(NULL, line, length < room ? length : room);
+}
+
 /* Somebody may have made it non-blocking, as stdout is shared. */
 static bool wait_for_reader(void) {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
     return poll(&out, 1, -1) >= 0 || errno == EINTR;
 }
 
+/* Of C0, but a tab and the line's end; DEL; C1 in UTF-8. No name is to steer the terminal. */
+static void hide_controls(char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i],
+                      next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
+            text[i] = '?';
+        else if (c == 0xC2 && next >= 0x80 && next < 0xA0)
+            text[i] = text[i + 1] = '?';
+    }
+}
+
 bool report_out(report *r, kn_text *t) {
+    if (!r->json && t->data != NULL)
+        hide_controls(t->data, t->length);
     if (t->failed && r->out_error == 0)
         r->out_error = ENOMEM;
     size_t at = 0;
@@ -75,9 +96,7 @@ static void err_line(const char *program, const char *prefix, const char *messag
         return;
     if ((size_t)length >= sizeof line - 1)
         length = (int)sizeof line - 2;
-    for (int i = 0; i < length; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7F)
-            line[i] = '?';
+    hide_controls(line, (size_t)length);
     line[length] = '\n';
     /* Nowhere is left to say that stderr is gone. */
     (void)!write(STDERR_FILENO, line, (size_t)length + 1);

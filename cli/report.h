@@ -41,6 +41,9 @@ void report_note(const report *r, const char *format, ...) KN_PRINTF(2, 3);
 bool report_has_bar(const report *r);
 int report_columns(void);
 
+/* Draws the line over what stands there, cut to what the terminal has room for; "": wipes it. */
+void report_bar(const char *line);
+
 /* The same, and text to stderr, for kn_progress_opts; user is not looked at. */
 int report_progress_columns(void *user);
 void report_progress(void *user, const char *text, size_t length);

@@ -170,12 +170,13 @@ static void take_weights(const json_t *root, args *a, resume_words *words) {
     a->weights_path = words->weights[0] != '\0' ? words->weights : NULL;
 }
 
-/* Older versions did not write which options were typed. */
-static bool was_typed(const json_t *root, const char *name) {
+/* Older versions did not write which options were typed: then what has a value was. */
+static bool was_typed(const json_t *root, const option *o) {
     const json_t *given = json_object_get(root, "given"), *item;
-    bool found = false;
+    const json_t *value = json_object_get(root, o->name);
+    bool found = given == NULL && value != NULL && !is_unset(o, value);
     for (size_t i = 0; (item = json_array_get(given, i)) != NULL && !found; i++)
-        found = json_is_string(item) && strcmp(json_string_value(item), name) == 0;
+        found = json_is_string(item) && strcmp(json_string_value(item), o->name) == 0;
     return found;
 }
 
@@ -184,7 +185,7 @@ static kn_status take_all(const json_t *root, const char *from, args *a, kn_erro
     kn_status status = KN_OK;
     for (int i = 0; (o = option_at(i)) != NULL && status == KN_OK; i++) {
         bool kept = o->commands != CMD_ALL && strcmp(o->name, "resume") != 0;
-        a->typed[i] = was_typed(root, o->name) || (a->typed[i] && kept);
+        a->typed[i] = was_typed(root, o) || (a->typed[i] && kept);
         if (!(o->commands & CMD_TRAIN) || o->commands == CMD_ALL || strcmp(o->name, "resume") == 0)
             continue;
         if (a->given[i] && resume_args_may(o))

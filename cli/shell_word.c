@@ -1,13 +1,41 @@
 /* shell_word.c - see shell_word.h. */
 #include "shell_word.h"
 
+#include "core/utf8.h"
+
+#include <stdbool.h>
 #include <string.h>
+
+static bool has_control(const char *word) {
+    for (const char *c = word; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7F)
+            return !kn_utf8_valid(word, strlen(word)) || (unsigned char)*c <= 0x7F;
+    return false;
+}
+
+/* Between $' and ', which shells read as C does its strings: nothing that a terminal would take for
+ * more than text. */
+static void escape(kn_text *out, const char *word) {
+    kn_text_append(out, " $'", 3);
+    for (const char *c = word; *c != '\0'; c++) {
+        unsigned char byte = (unsigned char)*c;
+        if (byte < 0x20 || byte >= 0x7F || byte == '\'' || byte == '\\')
+            kn_text_printf(out, "\\x%02x", byte);
+        else
+            kn_text_append(out, c, 1);
+    }
+    kn_text_append(out, "'", 1);
+}
 
 void shell_word(kn_text *out, const char *word) {
     if (word[0] != '\0' &&
         strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.,/@%:=") ==
             strlen(word)) {
         kn_text_printf(out, " %s", word);
+        return;
+    }
+    if (has_control(word)) {
+        escape(out, word);
         return;
     }
     kn_text_append(out, " '", 2);

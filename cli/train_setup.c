@@ -17,8 +17,8 @@ static kn_status settle_args(train *t) {
         a->epochs = recipe_epochs(a->recipe, t->split.train_count);
     int64_t batches = kn_loader_len(t->loaders.train) * a->epochs;
     if (a->accumulate > batches)
-        return kn_fail(t->s->ctx, KN_ERR_ARG, "--accumulate %d: the training has only %lld batches",
-                       a->accumulate, (long long)batches);
+        return kn_fail(t->s->ctx, KN_ERR_ARG, "--accumulate %d: the training has only %lld batch%s",
+                       a->accumulate, (long long)batches, batches == 1 ? "" : "es");
     if (a->warmup > 0 && a->warmup >= a->epochs)
         return kn_fail(t->s->ctx, KN_ERR_ARG, "--warmup %g: expected less than the %d epochs",
                        a->warmup, a->epochs);

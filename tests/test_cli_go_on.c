@@ -192,8 +192,8 @@ static void a_model_of_nan(void **state) {
     assert_int_equal(kn_model_save(m.model, &info, path), KN_OK);
     kn_loaded_model_free(ctx, &m);
     kn_ctx_free(ctx);
-    static const char *const commands[] = {"predict", "eval"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const commands[] = {"predict", "eval", "explain"};
+    for (int i = 0; i < 3; i++) {
         COMMAND(&run, HERE, commands[i], "nan/model.safetensors", "d");
         command_expect(&run, 1);
         check_contains(run.err, "the model's probabilities are NaN");

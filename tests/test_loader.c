@@ -81,7 +81,7 @@ static void test_least_batch(void **state) {
         int samples, size, least;
         int64_t batches;
     } c[] = {{10, 3, 0, 4}, {10, 3, 1, 4}, {10, 3, 2, 3}, {11, 3, 2, 4},
-             {11, 3, 3, 3}, {1, 3, 2, 1},  {4, 4, 4, 1}};
+             {11, 3, 3, 3}, {1, 3, 2, 1},  {4, 4, 4, 1},  {3, 1, 2, 3}};
     for (size_t i = 0; i < KN_COUNT(c); i++) {
         slow d = slow_of(c[i].samples, 0);
         kn_loader_opts opts = {.workers = 2, .shuffle = true, .least_batch = c[i].least};

@@ -163,7 +163,11 @@ static void held_out_comes_back(void **state) {
 static void wrong_held_out_is_not_written(void **state) {
     kn_ctx *ctx = *state;
     static const kn_held_out wrong[] = {
-        {-1, 42, SUM}, {100, 42, SUM}, {NAN, 42, SUM}, {20, 42, "0123"}};
+        {-1, 42, SUM},
+        {100, 42, SUM},
+        {NAN, 42, SUM},
+        {20, 42, "0123"},
+        {20, 42, "0123456789abcde\"0123456789abcdef0123456789abcdef0123456789abcdef"}};
     kn_module *m = kn_simple_cnn(ctx, 2);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         kn_model_info with = info;

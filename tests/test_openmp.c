@@ -70,6 +70,18 @@ static void dynamic_teams(void **state) {
     near(got, want);
 }
 
+/* Where there are none. */
+static void no_teams(void **state) {
+    (void)state;
+    float want[NUMBERS + 1], got[NUMBERS + 1];
+    int levels = omp_get_max_active_levels();
+    train_a_step(2, want);
+    omp_set_max_active_levels(0);
+    train_a_step(2, got);
+    omp_set_max_active_levels(levels);
+    near(got, want);
+}
+
 /* There is one thread for each. */
 static void inside_a_parallel_region(void **state) {
     (void)state;
@@ -89,6 +101,7 @@ static void settings_are_left_as_they_were(void **state) {
     skip();
 }
 #define dynamic_teams            settings_are_left_as_they_were
+#define no_teams                 settings_are_left_as_they_were
 #define inside_a_parallel_region settings_are_left_as_they_were
 
 #endif
@@ -97,6 +110,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_are_left_as_they_were),
         cmocka_unit_test(dynamic_teams),
+        cmocka_unit_test(no_teams),
         cmocka_unit_test(inside_a_parallel_region),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,12 +40,8 @@ static void draw(progress *p, int64_t done, const char *amounts) {
     for (int i = 0; i < BAR; i++)
         filled[i] = i < BAR * done / p->total ? '#' : '.';
     filled[BAR] = '\0';
-    int room = report_columns() - 1; /* a longer line could not be wiped */
     snprintf(line, sizeof line, "%s [%s] %s", p->name, filled, amounts);
-    if (room > 0 && (size_t)room < strlen(line))
-        line[room] = '\0';
-    report_progress(NULL, "\r\033[K", 4);
-    report_progress(NULL, line, strlen(line));
+    report_bar(line);
     p->drawn = true;
 }
 

@@ -57,6 +57,7 @@ typedef struct kn_progress_opts {
     void *user;
 } kn_progress_opts;
 
+/* Needs kn_track_results_cb. */
 KN_API kn_callback *kn_progress_cb(kn_ctx *ctx, kn_progress_opts opts);
 
 /* Sets the optimizer's rate before every training batch. */
@@ -76,8 +77,8 @@ KN_API double kn_clip_norm(const kn_learner *l);
 /* A step only after as many samples as n batches hold; until then gradients add up, each batch's
  * weighted by its share of these samples. So n batches of b train as one of n * b would, batch norm
  * aside. As in fastai's GradientAccumulation, what an epoch's end leaves waits for the next epoch.
- * The fit's last batch makes a step of what there is, a smaller one: each sample counts as much as
- * any other. The loss that others see is the batch's own. */
+ * The fit's last batch, if it has samples, makes a step of what there is, a smaller one: each
+ * sample counts as much as any other. The loss that others see is the batch's own. */
 KN_API kn_callback *kn_accumulate_cb(kn_ctx *ctx, int n);
 
 /* Keeps an exponential moving average of all parameters and f32 buffers, on the device: after each

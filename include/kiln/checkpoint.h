@@ -41,10 +41,11 @@ KN_API const char *kn_checkpoint_passed_over(const kn_checkpoint *c);
 KN_API kn_checkpoint_place kn_checkpoint_at(const kn_checkpoint *c);
 KN_API const char *kn_checkpoint_meta(const kn_checkpoint *c, const char *key); /* or NULL */
 
-/* The learner's next fit, made as the one that was saved, goes on from there: after the
- * before_train of that epoch everything is put back, then the batches follow that are left of it.
- * c is borrowed until then. The fit fails with KN_ERR_ARG, and the difference named, when model,
- * optimizer, callbacks, data or seed are others. */
+/* The learner's next fit that is no trial (kn_lr_find), made as the one that was saved, goes on
+ * from there: after the before_train of that epoch everything is put back, then the batches follow
+ * that are left of it. Validation and trials before it leave it waiting; c is borrowed until that
+ * fit has begun its first pass. The fit fails with KN_ERR_ARG, and the difference named, when
+ * model, optimizer, callbacks, data or seed are others. */
 KN_API kn_status kn_learner_resume(kn_learner *l, const kn_checkpoint *c);
 
 typedef struct kn_checkpoint_opts {

@@ -27,6 +27,7 @@ typedef struct scan {
     kn_files *files;
     size_t capacity;
     size_t length; /* of path */
+    bool classes;  /* the folders right below are classes: one without pictures is noted */
     char path[PATH_MAX];
 } scan;
 
@@ -154,7 +155,7 @@ static kn_status scan_entry(scan *s, int folder, const struct dirent *entry, int
         int before = files->count;
         int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         status = fd < 0 ? fail_errno(s, "open the folder") : scan_folder(s, fd, depth + 1);
-        empty = depth == 1 && files->count == before;
+        empty = s->classes && depth == 1 && files->count == before;
     }
     leave(s, length);
     return status == KN_OK && empty ? note(s, name, &files->empty_folders, &files->empty_folder)
@@ -244,6 +245,7 @@ static void sort(kn_files *files) {
 kn_status kn_files_scan(kn_ctx *ctx, const char *root, kn_files *out) {
     scan s;
     kn_status status = begin(&s, ctx, root, out);
+    s.classes = true;
     if (status == KN_OK)
         status = scan_top(&s);
     sort(out);
@@ -256,6 +258,7 @@ kn_status kn_files_scan_folders(kn_ctx *ctx, const char *root, const char *const
     kn_status status = begin(&s, ctx, root, out);
     size_t length = s.length;
     for (int i = 0; i < count && status == KN_OK; i++) {
+        s.classes = i + 1 == count;
         status = enter(&s, folders[i]);
         if (status == KN_OK)
             status = scan_top(&s);

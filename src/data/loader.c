@@ -100,7 +100,8 @@ static kn_status set_sizes(kn_loader *l, int batch_size, kn_loader_opts opts) {
         return kn_fail(l->ctx, KN_ERR_LIMIT, "loader: %lld samples, the limit is %u",
                        (long long)l->samples, UINT32_MAX);
     l->batches = (l->samples + batch_size - 1) / batch_size;
-    if (l->batches > 1 && l->samples - (l->batches - 1) * batch_size < opts.least_batch)
+    l->least_batch = opts.least_batch < batch_size ? opts.least_batch : batch_size;
+    if (l->batches > 1 && l->samples - (l->batches - 1) * batch_size < l->least_batch)
         l->batches--;
     l->batch_size = batch_size;
     /* Of a batch size beyond the dataset's, only what is used takes memory. */
@@ -134,7 +135,6 @@ kn_loader *kn_loader_new(kn_ctx *ctx, kn_dataset *ds, int batch_size, kn_loader_
     l->shuffle = opts.shuffle;
     l->max_image_memory = opts.max_image_memory;
     l->skip_bad = opts.skip_bad;
-    l->least_batch = opts.least_batch;
     l->start_thread = pthread_create;
     l->deliver = -1; /* not started */
     atomic_init(&l->abandon, false);
@@ -340,8 +340,12 @@ static kn_status take_next(kn_loader *l, kn_batch *batch, bool *got) {
 
 /* An epoch of nothing but bad samples is nobody's wish. */
 static kn_status nothing_left(kn_loader *l) {
-    return kn_fail(l->ctx, KN_ERR_DATA, "none of the %lld samples could be read, the first: %s",
-                   (long long)l->samples, l->bad[0].reason);
+    if (l->bads == (size_t)l->samples)
+        return kn_fail(l->ctx, KN_ERR_DATA, "none of the %lld samples could be read, the first: %s",
+                       (long long)l->samples, l->bad[0].reason);
+    return kn_fail(l->ctx, KN_ERR_DATA,
+                   "%zu of %lld samples could not be read, and no batch has %d left; the first: %s",
+                   l->bads, (long long)l->samples, l->least_batch, l->bad[0].reason);
 }
 
 kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {

@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <string.h>
 
 void kn_sha256_begin(kn_sha256 *h) {
     EVP_MD_CTX *state = EVP_MD_CTX_new();
@@ -28,4 +29,11 @@ kn_status kn_sha256_end(kn_sha256 *h, char hex[65], kn_error *error) {
     for (unsigned i = 0; i < length; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     return KN_OK;
+}
+
+bool kn_sha256_is_hex(const char text[65]) {
+    int digits = 0;
+    while (digits < 65 && text[digits] != '\0' && strchr("0123456789abcdef", text[digits]) != NULL)
+        digits++;
+    return digits == 64 && text[64] == '\0';
 }

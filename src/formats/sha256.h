@@ -16,4 +16,7 @@ void kn_sha256_add(kn_sha256 *h, const void *data, size_t bytes);
 /* 64 hex digits and a NUL. KN_ERR_MEMORY when libcrypto failed on the way. */
 kn_status kn_sha256_end(kn_sha256 *h, char hex[65], kn_error *error);
 
+/* Whether text is 64 hex digits, as kn_sha256_end writes them. It need not end there. */
+bool kn_sha256_is_hex(const char text[65]);
+
 #endif

@@ -256,6 +256,14 @@ static kn_status take_found(finder *f, kn_lr_found *out) {
     return kn_ctx_status(f->ctx);
 }
 
+/* That have so many steps, and one more. Batches that are accumulated count by their samples. */
+static int epochs_for(const kn_learner *l, int64_t batches, int steps) {
+    int64_t n = kn_accumulate_batches(l), size = kn_loader_batch_size(l->loaders.train);
+    int64_t samples = kn_loader_samples(l->loaders.train);
+    samples = samples < batches * size ? samples : batches * size;
+    return n > 1 ? (int)(steps * n * size / samples) + 1 : (int)(steps / batches) + 1;
+}
+
 kn_status kn_lr_find(kn_learner *l, kn_lr_find_opts opts, kn_lr_found *out) {
     *out = (kn_lr_found){0};
     if (l == NULL)
@@ -270,8 +278,7 @@ kn_status kn_lr_find(kn_learner *l, kn_lr_find_opts opts, kn_lr_found *out) {
     int epochs = l->epochs, epoch = l->epoch;
     int64_t step = l->step;
     int64_t batches = l->loaders.train != NULL ? kn_loader_len(l->loaders.train) : 0;
-    int64_t wanted = (int64_t)f->opts.steps * kn_accumulate_batches(l);
-    status = kn_learner_fit(l, batches > 0 ? (int)(wanted / batches) + 1 : 1);
+    status = kn_learner_fit(l, batches > 0 ? epochs_for(l, batches, f->opts.steps) : 1);
     l->epochs = epochs;
     l->epoch = epoch;
     l->step = step;

@@ -2,6 +2,7 @@
  */
 #include "core/ctx.h"
 #include "formats/json.h"
+#include "formats/sha256.h"
 #include "learner/checkpoint.h"
 #include "learner/saver.h"
 #include "learner/weights.h"
@@ -159,7 +160,7 @@ static kn_status read_held_out(kn_ctx *ctx, const kn_st_file *file, const char *
     h->valid_pct = json_number_value(json_object_get(value, "valid_pct"));
     bool good = h->valid_pct > 0 && h->valid_pct < 100 &&
                 read_seed(json_string_value(json_object_get(value, "seed")), &h->seed) &&
-                sum != NULL && strlen(sum) == 64;
+                sum != NULL && strlen(sum) == 64 && kn_sha256_is_hex(sum);
     if (good)
         memcpy(h->files_sha256, sum, sizeof h->files_sha256);
     json_decref(value);

@@ -101,11 +101,12 @@ static void draw(progress *p, kn_learner *l, double t) {
 static kn_flow after_batch(kn_callback *cb, kn_learner *l) {
     progress *p = (progress *)cb;
     double t = kn_clock();
-    if (!p->passing) {
+    if (p->opts.bar && !p->passing) {
+        int64_t before = kn_track_results_now(l).samples - l->batch.n;
         p->first_batch = l->batch_index;
-        p->first_sample = kn_track_results_now(l).samples - l->batch.n;
+        p->first_sample = before > 0 ? before : 0;
+        p->passing = true;
     }
-    p->passing = true;
     if (p->opts.bar && t - p->drawn >= 0.1) {
         p->drawn = t;
         draw(p, l, t);

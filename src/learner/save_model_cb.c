@@ -23,6 +23,7 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
     save_model *s = (save_model *)cb;
     if (l->epochs == 0) /* validation alone: the results of the fit before stay */
         return KN_GO;
+    kn_saver_free(&s->saver); /* the model may be another */
     s->best_epoch = -1;
     s->best_acc = NAN;
     return KN_GO;
@@ -32,7 +33,8 @@ static kn_flow before_fit(kn_callback *cb, kn_learner *l) {
 static kn_flow before_epoch(kn_callback *cb, kn_learner *l) {
     save_model *s = (save_model *)cb;
     s->cancelled = false;
-    if (s->saver.ctx != NULL && s->saver.changes == kn_module_changes(l->model))
+    if (s->saver.ctx != NULL && s->saver.model == l->model &&
+        s->saver.changes == kn_module_changes(l->model))
         return KN_GO;
     kn_saver_free(&s->saver);
     return kn_saver_init(&s->saver, l->model, s->info) == KN_OK ? KN_GO : KN_FAIL;

@@ -2,6 +2,7 @@
 #include "learner/saver.h"
 
 #include "core/json_text.h"
+#include "formats/sha256.h"
 #include "nn/module.h"
 
 #include <inttypes.h>
@@ -58,7 +59,8 @@ static bool make_texts(kn_saver *s) {
     arch_text(&s->arch, s->info);
     classes_text(&s->classes, s->info->vocab);
     input_text(&s->input, s->info);
-    held_out_text(&s->held_out, &s->info->held_out);
+    if (kn_sha256_is_hex(s->info->held_out.files_sha256)) /* else it is not written */
+        held_out_text(&s->held_out, &s->info->held_out);
     return !s->arch.failed && !s->classes.failed && !s->input.failed && !s->held_out.failed;
 }
 
@@ -125,14 +127,14 @@ static kn_status check_names(const kn_saver *s, const char *path) {
 
 static kn_status check_held_out(const kn_saver *s, const char *path) {
     const kn_held_out *h = &s->info->held_out;
-    size_t digits = strlen(h->files_sha256);
-    if (h->valid_pct == 0 || (h->valid_pct > 0 && h->valid_pct < 100 && digits == 64))
+    if (h->valid_pct == 0 ||
+        (h->valid_pct > 0 && h->valid_pct < 100 && kn_sha256_is_hex(h->files_sha256)))
         return KN_OK;
     return kn_fail(
         s->ctx, KN_ERR_ARG,
         "%s: of pictures held out, a model file takes a percentage above 0 and below 100 "
-        "(%g) and a SHA-256 of 64 digits (%zu)",
-        path, h->valid_pct, digits);
+        "(%g), and a SHA-256 of 64 hex digits",
+        path, h->valid_pct);
 }
 
 /* What kn_model_load would refuse is not written. */
