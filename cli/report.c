@@ -59,12 +59,14 @@ static bool wait_for_reader(void) {
     return poll(&out, 1, -1) >= 0 || errno == EINTR;
 }
 
-/* Of C0, but a tab and the line's end; DEL; C1 in UTF-8. No name is to steer the terminal. */
-static void hide_controls(char *text, size_t length) {
+/* Of C0, DEL, and C1 in UTF-8: no name is to steer the terminal. lines: but for their ends and
+ * tabs. */
+static void hide_controls(char *text, size_t length, bool lines) {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i],
                       next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
+        bool kept = lines && (c == '\n' || c == '\t');
+        if ((c < 0x20 && !kept) || c == 0x7F)
             text[i] = '?';
         else if (c == 0xC2 && next >= 0x80 && next < 0xA0)
             text[i] = text[i + 1] = '?';
@@ -73,7 +75,7 @@ static void hide_controls(char *text, size_t length) {
 
 bool report_out(report *r, kn_text *t) {
     if (!r->json && t->data != NULL)
-        hide_controls(t->data, t->length);
+        hide_controls(t->data, t->length, true);
     if (t->failed && r->out_error == 0)
         r->out_error = ENOMEM;
     size_t at = 0;
@@ -96,7 +98,7 @@ static void err_line(const char *program, const char *prefix, const char *messag
         return;
     if ((size_t)length >= sizeof line - 1)
         length = (int)sizeof line - 2;
-    hide_controls(line, (size_t)length);
+    hide_controls(line, (size_t)length, false);
     line[length] = '\n';
     /* Nowhere is left to say that stderr is gone. */
     (void)!write(STDERR_FILENO, line, (size_t)length + 1);

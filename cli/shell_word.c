@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Of C0, DEL, and C1 in UTF-8; or it is no UTF-8. */
 static bool has_control(const char *word) {
-    for (const char *c = word; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7F)
-            return !kn_utf8_valid(word, strlen(word)) || (unsigned char)*c <= 0x7F;
-    return false;
+    for (const char *c = word; *c != '\0'; c++) {
+        unsigned char byte = (unsigned char)c[0], next = (unsigned char)c[1];
+        if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && next >= 0x80 && next < 0xA0))
+            return true;
+    }
+    return !kn_utf8_valid(word, strlen(word));
 }
 
 /* Between $' and ', which shells read as C does its strings: nothing that a terminal would take for

@@ -87,7 +87,7 @@ foreach(source ${KILN_TESTS_FOUND})
     add_dependencies(${target} kiln_cli) # tests of the command run build/kiln
     if(name STREQUAL "cli_faults")
         add_dependencies(${target} fail_calls)
-    elseif(name MATCHES "^(args|heat_picture)$")
+    elseif(name MATCHES "^(args|heat_picture|shell_word)$")
         target_link_libraries(${target} PRIVATE kiln_cli_parts)
     elseif(name MATCHES "^download")
         target_link_libraries(${target} PRIVATE kiln_download_support)

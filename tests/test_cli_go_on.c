@@ -1,5 +1,6 @@
 /* test_cli_go_on.c - what a training can be begun with it can also go on with, and what is left of
- * one that fails: seeds, paths and weights of any kind; pictures that all are bad, or the last. */
+ * one that fails: seeds, paths and weights of any kind; pictures that all are bad, or the last;
+ * models and messages of no use. */
 #include "support/check.h"
 #include "support/command.h"
 #include "support/root.h"
@@ -201,6 +202,17 @@ static void a_model_of_nan(void **state) {
     }
 }
 
+/* Whatever a path holds. */
+static void a_message_is_one_line(void **state) {
+    (void)state;
+    command_run run;
+    COMMAND(&run, HERE, "info", "no\n\x1B[2Jsuch\xC2\x9B.st");
+    command_expect(&run, 1);
+    assert_int_equal(command_lines(run.err), 1);
+    check_contains(run.err, "no??[2Jsuch??.st");
+    command_free(&run);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_seed),
@@ -212,6 +224,7 @@ int main(void) {
         cmocka_unit_test(too_much_at_a_time),
         cmocka_unit_test(other_class_names),
         cmocka_unit_test(a_model_of_nan),
+        cmocka_unit_test(a_message_is_one_line),
     };
     return cmocka_run_group_tests(tests, prepare, root_remove);
 }
