@@ -209,7 +209,7 @@ static void a_message_is_one_line(void **state) {
     COMMAND(&run, HERE, "info", "no\n\x1B[2Jsuch\xC2\x9B.st");
     command_expect(&run, 1);
     assert_int_equal(command_lines(run.err), 1);
-    check_contains(run.err, "no??[2Jsuch??.st");
+    check_contains(run.err, "no ?[2Jsuch??.st");
     command_free(&run);
 }
 

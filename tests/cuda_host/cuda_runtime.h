@@ -16,9 +16,8 @@
  * Where KILN_CUDA_HOST_WATCH is set, two nodes of a graph that change the same memory and do not
  * wait for each other end the program.
  *
- * KILN_CUDA_HOST_DEVICES is how many devices there seem to be, KILN_CUDA_HOST_MEMORY the memory of each
- * in bytes, and KILN_CUDA_HOST_FAIL the number of the
- * command that meets a bad address.
+ * KILN_CUDA_HOST_DEVICES is how many devices there seem to be, KILN_CUDA_HOST_MEMORY the memory of
+ * each in bytes, and KILN_CUDA_HOST_FAIL the number of the command that meets a bad address.
  *
  * Not here: how fast anything is, what several streams do at once, and how NVIDIA's compiler rounds
  * (it may fuse a product and a sum). */
