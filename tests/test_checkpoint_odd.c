@@ -346,6 +346,29 @@ static void a_place_of_another_form_is_refused(void **state) {
     expect_forged(folder, KN_CHECKPOINT_PLACE, KN_I64, KN_SHAPE(9), "a checkpoint of version 2");
 }
 
+/* Each is looked for among all: of very many that would take minutes. */
+static void very_many_keys_are_refused(void **state) {
+    (void)state;
+    enum { KEYS = 5000 };
+    static char key[KEYS][16];
+    static kn_st_meta meta[KEYS + 2];
+    char folder[TREE_PATH + 32], path[TREE_PATH + 64];
+    kn_checkpoint *c;
+    kn_error error = {0};
+    folder_of(folder, "keys");
+    snprintf(path, sizeof path, "%s/last.ckpt", folder);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key[i], sizeof key[i], "key %d", i);
+        meta[i] = (kn_st_meta){key[i], "1"};
+    }
+    meta[KEYS] = (kn_st_meta){KN_CHECKPOINT_KIND, "\"checkpoint\""};
+    meta[KEYS + 1] = (kn_st_meta){KN_CHECKPOINT_SHA256, "\"\""};
+    assert_int_equal(kn_st_write(path, NULL, 0, meta, KEYS + 2, NULL, NULL), KN_OK);
+    assert_int_equal(kn_checkpoint_open(&c, folder, NULL, &error), KN_ERR_LIMIT);
+    check_contains(error.message, path);
+    check_contains(error.message, "5002 keys and 0 tensors without numbers");
+}
+
 static void a_place_that_makes_no_sense_is_refused(void **state) {
     (void)state;
     const kn_checkpoint_place good = {
@@ -403,6 +426,7 @@ int main(void) {
         cmocka_unit_test(a_fit_under_way_cannot_be_resumed),
         cmocka_unit_test(nothing_is_in_it_that_was_never_written),
         cmocka_unit_test(a_place_of_another_form_is_refused),
+        cmocka_unit_test(very_many_keys_are_refused),
         cmocka_unit_test(a_place_that_makes_no_sense_is_refused),
         cmocka_unit_test(another_number_of_threads_is_told),
     };

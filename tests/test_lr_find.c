@@ -251,6 +251,21 @@ static void accumulated_batches_try_one_rate(void **state) {
     close_trial(&t);
 }
 
+/* A short last batch fills its share of a step and no more. */
+static void short_batches_end_no_trial_early(void **state) {
+    trial t;
+    kn_lr_found found;
+    open_trial(&t, *state);
+    kn_loader_free(t.loaders.train);
+    t.loaders.train = kn_loader_new(t.ctx, t.set, COUNT - 1, (kn_loader_opts){.workers = 1});
+    t.l->loaders = t.loaders;
+    assert_int_equal(kn_learner_add(t.l, kn_accumulate_cb(t.ctx, 2)), KN_OK);
+    assert_int_equal(kn_lr_find(t.l, (kn_lr_find_opts){.steps = 20, .end = 1e-3}, &found), KN_OK);
+    assert_int_equal(found.count, 20);
+    kn_lr_found_free(t.ctx, &found);
+    close_trial(&t);
+}
+
 static void lack_of_memory_changes_nothing_either(void **state) {
     trial t;
     open_trial(&t, *state);
@@ -423,6 +438,7 @@ int main(void) {
         MODEL_CASE(fastai_stops_at_four_times_the_smoothed_best),
         MODEL_CASE(whatever_ends_it_nothing_is_changed),
         MODEL_CASE(accumulated_batches_try_one_rate),
+        MODEL_CASE(short_batches_end_no_trial_early),
         MODEL_CASE(lack_of_memory_changes_nothing_either),
         MODEL_CASE(training_after_it_has_the_same_bits),
         MODEL_CASE(a_trial_leaves_no_files_and_no_history),

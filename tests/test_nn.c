@@ -389,6 +389,13 @@ static void a_child_has_one_parent(void **state) {
     assert_null(kn_module_child(second, "itself", second));
     check_error(ctx, KN_ERR_ARG, "holds its new parent");
     assert_int_equal(kn_module_child_count(second), 1);
+    kn_ctx *other = NULL;
+    assert_int_equal(kn_ctx_new(&other, (kn_ctx_opts){.device = "cpu"}, NULL), KN_OK);
+    kn_module *theirs = kn_linear(other, 2, 2);
+    assert_null(kn_module_child(second, "theirs", theirs));
+    check_error(ctx, KN_ERR_STATE, "belongs to another context");
+    kn_module_free(theirs);
+    kn_ctx_free(other);
     kn_module_free(first);
     kn_module_free(second);
 }

@@ -79,7 +79,8 @@ KN_API kn_param *kn_module_param(kn_module *m, const char *name, kn_shape shape)
 KN_API kn_param *kn_module_share_param(kn_module *m, const char *name, kn_param *p);
 KN_API kn_tensor *kn_module_buffer(kn_module *m, const char *name, kn_dtype dtype, kn_shape shape);
 /* Takes ownership of child, also when memory fails. Returns child. NULL child: NULL. A module has
- * one parent: one that is a child already, or holds m, is KN_ERR_ARG, and stays whose it is. */
+ * one parent: one that is a child already, or holds m, is KN_ERR_ARG, one of another context
+ * KN_ERR_STATE, and stays whose it is. */
 KN_API kn_module *kn_module_child(kn_module *m, const char *name, kn_module *child);
 
 /* Calls the module: its forward between its hooks. NULL m or x: NULL. */

@@ -26,9 +26,10 @@ static kn_status check_sum(const kn_checkpoint *c, kn_error *error) {
     const char *sum = kn_st_meta_get(f, KN_CHECKPOINT_SHA256);
     if (kind == NULL || strcmp(kind, "\"checkpoint\"") != 0 || sum == NULL)
         return kn_error_set(error, KN_ERR_FORMAT, "%s: is no checkpoint of Kiln's", c->path);
-    kn_status status = kn_checkpoint_sum(f->tensor, f->tensors, f->meta, f->metas, hex, error);
+    kn_error why = {0};
+    kn_status status = kn_checkpoint_sum(f->tensor, f->tensors, f->meta, f->metas, hex, &why);
     if (status != KN_OK)
-        return status;
+        return kn_error_set(error, status, "%s: %s", c->path, why.message);
     snprintf(quoted, sizeof quoted, "\"%s\"", hex);
     if (strcmp(sum, quoted) == 0)
         return KN_OK;

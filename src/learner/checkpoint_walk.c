@@ -212,11 +212,10 @@ kn_status kn_checkpoint_sum(const kn_st_entry *tensor, int tensors, const kn_st_
     for (int i = 0; i < tensors; i++)
         empty += kn_shape_numel(&tensor[i].shape) == 0;
     if (metas > MOST_KEYS || empty > MOST_EMPTY) /* each is looked for among all */
-        return kn_error_set(
-            error, KN_ERR_LIMIT,
-            "checkpoint: %d keys and %d tensors without numbers, expected at most %d "
-            "and %d",
-            metas, empty, MOST_KEYS, MOST_EMPTY);
+        return kn_error_set(error, KN_ERR_LIMIT,
+                            "%d keys and %d tensors without numbers, a checkpoint has at most %d "
+                            "and %d",
+                            metas, empty, MOST_KEYS, MOST_EMPTY);
     kn_sha256 h;
     kn_sha256_begin(&h);
     for (const kn_st_meta *m = next_key(meta, metas, ""); m != NULL;

@@ -275,10 +275,14 @@ kn_status kn_lr_find(kn_learner *l, kn_lr_find_opts opts, kn_lr_found *out) {
     if (status != KN_OK)
         return status;
     finder *f = (finder *)cb;
+    kn_loader *valid =
+        l->loaders.valid; /* not needed; and cancelling each pass would drop gradients */
     int epochs = l->epochs, epoch = l->epoch;
     int64_t step = l->step;
+    l->loaders.valid = NULL;
     int64_t batches = l->loaders.train != NULL ? kn_loader_len(l->loaders.train) : 0;
     status = kn_learner_fit(l, batches > 0 ? epochs_for(l, batches, f->opts.steps) : 1);
+    l->loaders.valid = valid;
     l->epochs = epochs;
     l->epoch = epoch;
     l->step = step;

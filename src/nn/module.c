@@ -170,6 +170,11 @@ kn_module *kn_module_child(kn_module *m, const char *name, kn_module *child) {
         kn_module_free(child);
     if (m == NULL || child == NULL)
         return NULL;
+    if (child->state->ctx != m->state->ctx) {
+        kn_fail(m->state->ctx, KN_ERR_STATE, "\"%s\": this %s belongs to another context", name,
+                child->cls->name);
+        return NULL;
+    }
     if (child->state->parent != NULL || is_below(m, child)) { /* who would free it? */
         kn_fail(
             m->state->ctx, KN_ERR_ARG,
