@@ -72,8 +72,8 @@ typedef struct args {
     bool sheet;
     bool tta, shapes, json, quiet, verbose, help, version;
     bool given[OPTIONS_MOST]; /* the i-th option has its value, which is no default */
-    bool
-        typed[OPTIONS_MOST]; /* it stood on the line, here or where a training began that goes on */
+    /* It stood on the line, here or where a training began that goes on. */
+    bool typed[OPTIONS_MOST];
 } args;
 
 typedef enum option_kind {

@@ -16,17 +16,11 @@ int column_width(const char *s) {
     return width;
 }
 
-/* Of C0 and C1 (U+0080 to U+009F), and DEL. */
-static bool is_control(const char *s, size_t length) {
-    unsigned char first = (unsigned char)s[0], second = length == 2 ? (unsigned char)s[1] : 0;
-    return first < 0x20 || first == 0x7F || (first == 0xC2 && second < 0xA0);
-}
-
 void column_clean(kn_text *t, const char *s) {
     for (size_t left = strlen(s); left > 0;) {
         size_t length = kn_utf8_length(s, left);
         length = length > 0 ? length : 1;
-        if (is_control(s, length))
+        if (kn_utf8_control(s) > 0)
             kn_text_append(t, "?", 1);
         else
             kn_text_append(t, s, length);

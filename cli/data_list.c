@@ -78,14 +78,14 @@ static line *lines_of(const char *text, size_t *count) {
     return list;
 }
 
-/* In what two lines of the same path differ; NULL: nothing. */
-static const char *difference(const line *a, const line *b) {
-    int set = (int)strcspn(a->at, " ");
-    if (a->length == b->length && memcmp(a->at, b->at, (size_t)a->length) == 0)
-        return NULL;
-    bool sizes =
-        a->path != b->path || memcmp(a->at + set, b->at + set, (size_t)(a->path - set)) != 0;
-    return sizes ? "has another size" : "is in the other set";
+/* "train 123 " and "valid 123 ": what stands before the path, from the blank on. */
+static bool same_size(const line *a, const line *b) {
+    size_t set = strcspn(a->at, " ");
+    return a->path == b->path && memcmp(a->at + set, b->at + set, (size_t)a->path - set) == 0;
+}
+
+static bool same_set(const line *a, const line *b) {
+    return strncmp(a->at, b->at, strcspn(a->at, " ")) == 0;
 }
 
 typedef struct differing {
@@ -95,7 +95,7 @@ typedef struct differing {
 } differing;
 
 static void note(differing *d, const line *l, const char *what) {
-    if (what != NULL && d->count++ == 0) {
+    if (d->count++ == 0) {
         d->first = *l;
         d->what = what;
     }
@@ -115,14 +115,14 @@ void data_list_difference(const char *before, const char *now, char *words, size
     differing pictures = {0}, sets = {0}; /* where a picture came or went, the split moves others */
     while (old != NULL && new != NULL && (i < olds || j < news)) {
         int order = i == olds ? 1 : j == news ? -1 : by_path(&old[i], &new[j]);
-        const char *what = order != 0 ? NULL : difference(&old[i], &new[j]);
         if (order < 0)
             note(&pictures, &old[i], "is gone");
         else if (order > 0)
             note(&pictures, &new[j], "is new");
-        else
-            note(what != NULL && strcmp(what, "is in the other set") == 0 ? &sets : &pictures,
-                 &new[j], what);
+        else if (!same_size(&old[i], &new[j]))
+            note(&pictures, &new[j], "has another size");
+        else if (!same_set(&old[i], &new[j]))
+            note(&sets, &new[j], "is in the other set");
         i += order <= 0;
         j += order >= 0;
     }

@@ -1,6 +1,7 @@
 /* report.c - see report.h. */
 #include "report.h"
 
+#include "core/utf8.h"
 #include "json_line.h"
 
 #include <errno.h>
@@ -59,23 +60,16 @@ static bool wait_for_reader(void) {
     return poll(&out, 1, -1) >= 0 || errno == EINTR;
 }
 
-/* Of C0, DEL, and C1 in UTF-8: no name is to steer the terminal. lines: but for their ends and
- * tabs. */
-static void hide_controls(char *text, size_t length, bool lines) {
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i],
-                      next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
-        bool kept = lines && (c == '\n' || c == '\t');
-        if ((c < 0x20 && !kept) || c == 0x7F)
-            text[i] = '?';
-        else if (c == 0xC2 && next >= 0x80 && next < 0xA0)
-            text[i] = text[i + 1] = '?';
-    }
+/* No name is to steer the terminal. lines: but for their ends and tabs. A NUL ends the text. */
+static void hide_controls(char *text, bool lines) {
+    for (char *c = text; *c != '\0'; c++)
+        if (!lines || (*c != '\n' && *c != '\t'))
+            memset(c, '?', kn_utf8_control(c));
 }
 
 bool report_out(report *r, kn_text *t) {
     if (!r->json && t->data != NULL)
-        hide_controls(t->data, t->length, true);
+        hide_controls(t->data, true);
     if (t->failed && r->out_error == 0)
         r->out_error = ENOMEM;
     size_t at = 0;
@@ -98,7 +92,7 @@ static void err_line(const char *program, const char *prefix, const char *messag
         return;
     if ((size_t)length >= sizeof line - 1)
         length = (int)sizeof line - 2;
-    hide_controls(line, (size_t)length, false);
+    hide_controls(line, false);
     line[length] = '\n';
     /* Nowhere is left to say that stderr is gone. */
     (void)!write(STDERR_FILENO, line, (size_t)length + 1);

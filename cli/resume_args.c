@@ -123,10 +123,12 @@ static bool from_hex(const char *hex, char out[PATH_MAX]) {
     size_t length = strlen(hex);
     bool good =
         length % 2 == 0 && length / 2 < PATH_MAX && strspn(hex, "0123456789abcdef") == length;
-    for (size_t i = 0; good && i <= length / 2; i++) {
-        const char digits[3] = {hex[2 * i], i < length / 2 ? hex[2 * i + 1] : '\0', '\0'};
+    for (size_t i = 0; good && i < length / 2; i++) {
+        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
         out[i] = (char)strtoul(digits, NULL, 16);
     }
+    if (good)
+        out[length / 2] = '\0';
     return good;
 }
 

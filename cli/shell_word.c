@@ -6,13 +6,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Of C0, DEL, and C1 in UTF-8; or it is no UTF-8. */
+/* Or something that is no UTF-8. */
 static bool has_control(const char *word) {
-    for (const char *c = word; *c != '\0'; c++) {
-        unsigned char byte = (unsigned char)c[0], next = (unsigned char)c[1];
-        if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && next >= 0x80 && next < 0xA0))
+    for (const char *c = word; *c != '\0'; c++)
+        if (kn_utf8_control(c) > 0)
             return true;
-    }
     return !kn_utf8_valid(word, strlen(word));
 }
 

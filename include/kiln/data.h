@@ -181,9 +181,9 @@ typedef struct kn_loader_opts {
     int workers;             /* threads, up to 1,024; 0: the processors */
     size_t max_image_memory; /* bytes one picture may take while decoded; 0: 512 MiB */
     /* A sample that is itself at fault (KN_ERR_DATA, KN_ERR_LIMIT) is left out of its batch, which
-     * gets shorter; a batch without samples is passed over, an epoch
-     * without batches is KN_ERR_DATA. What a sample's index means, and what
-     * all others are drawn, stays. Other failures, of a disk or of memory, fail as ever. */
+     * gets shorter; a batch without samples is passed over, an epoch without batches is
+     * KN_ERR_DATA. What a sample's index means, and what all others are drawn, stays. Other
+     * failures, of a disk or of memory, fail as ever. */
     bool skip_bad;
     /* Batches of fewer samples are left out, unless there is only one: batch norm cannot train on a
      * single number a channel (2), and fastai leaves out what is no whole batch. 0: none is. */

@@ -37,3 +37,10 @@ bool kn_utf8_valid(const char *s, size_t bytes) {
     }
     return true;
 }
+
+size_t kn_utf8_control(const char *s) {
+    const unsigned char *c = (const unsigned char *)s;
+    if (c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0)
+        return 2;
+    return c[0] < 0x20 || c[0] == 0x7F ? 1 : 0;
+}

@@ -10,6 +10,9 @@
  */
 size_t kn_utf8_length(const char *s, size_t left);
 
+/* Bytes of the control character at s, of C0, DEL, or C1 in UTF-8: 1 or 2; 0: it is none. */
+size_t kn_utf8_control(const char *s);
+
 bool kn_utf8_valid(const char *s, size_t bytes);
 
 #endif

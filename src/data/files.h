@@ -7,8 +7,8 @@
 #include <kiln/data.h>
 
 /* Like kn_files_scan, but only below root/folders[i]; paths stay relative to root. A folder without
- * a picture is KN_ERR_DATA naming it. The last is the one whose
- * folders are classes: of it empty ones are noted. Here too kn_files_free must follow. */
+ * a picture is KN_ERR_DATA naming it. The last is the one whose folders are
+ * classes: of it empty ones are noted. Here too kn_files_free must follow. */
 kn_status kn_files_scan_folders(kn_ctx *ctx, const char *root, const char *const *folders,
                                 int count, kn_files *out);
 
