@@ -9,6 +9,7 @@
 #include "support/op_refuse.h"
 #include "support/op_row.h"
 #include "support/op_run.h"
+#include "support/op_written.h"
 
 #include "core/ctx.h"
 
@@ -94,7 +95,7 @@ static const op_row table[] = {
     {"div/rank_left", run_div, .in = {X(3), P(2, 3)}},
     {"div/middle", run_div, .in = {X(2, 3, 4), P(2, 1, 4)}},
     {"div/both", run_div, .in = {X(2, 1, 3, 1), P(5, 1, 4)}},
-    {"div/square", run_div, .in = {P(3, 4), SAME}},
+    {"div/square", run_div, .in = {P(3, 4), SAME}, .level = true},
     {"div/empty", run_div, .in = {X(0, 3), P(3)}},
     {"div/zero", run_div, .in = {V(div_a, 4), V(div_b, 4)}, .no_slope = true},
 
@@ -200,7 +201,7 @@ static const op_row table[] = {
     {"matmul/batch", run_matmul, .in = {X(2, 3, 4), X(2, 4, 2)}},
     {"matmul/batches", run_matmul, .in = {X(2, 2, 2, 3), X(2, 2, 3, 4)}},
     {"matmul/no_rows", run_matmul, .in = {X(0, 4), X(4, 3)}},
-    {"matmul/no_inner", run_matmul, .in = {X(2, 0), X(0, 3)}},
+    {"matmul/no_inner", run_matmul, .in = {X(2, 0), X(0, 3)}, .level = true},
     {"linear_op/bias", run_linear_op, .in = {X(4, 6), X(3, 6), X(3)}},
     {"linear_op/no_bias", run_linear_op, .in = {X(4, 6), X(3, 6)}},
     {"linear_op/one", run_linear_op, .in = {X(1, 5), X(1, 5), X(1)}},
@@ -319,7 +320,8 @@ static const op_row table[] = {
     {"cross_entropy_with/plain", run_cross_entropy_with, .in = {X(5, 4), I(4, 5)}},
     {"cross_entropy_with/smooth", run_cross_entropy_with,
      .in = {X(5, 4), I(4, 5)}, .smoothing = 0.1},
-    {"cross_entropy_with/flat", run_cross_entropy_with, .in = {X(3, 7), I(7, 3)}, .smoothing = 1},
+    {"cross_entropy_with/flat", run_cross_entropy_with,
+     .in = {X(3, 7), I(7, 3)}, .smoothing = 1, .level = true},
     {"cross_entropy_with/weights", run_cross_entropy_with, .in = {X(6, 3), I(3, 6), P(3)}},
     {"cross_entropy_with/smooth_weights", run_cross_entropy_with,
      .in = {X(6, 3), I(3, 6), P(3)}, .smoothing = 0.2},
@@ -328,7 +330,7 @@ static const op_row table[] = {
     {"cross_entropy_with/mixed_smooth", run_cross_entropy_mixed,
      .in = {X(6, 4), I(4, 6), I(4, 6), V(shares, 6)}, .smoothing = 0.1},
     {"cross_entropy_with/all_first", run_cross_entropy_mixed,
-     .in = {X(5, 4), I(4, 5), I(4, 5), V(all_first, 5)}},
+     .in = {X(5, 4), I(4, 5), I(4, 5), V(all_first, 5)}, .level = true},
     {"cross_entropy_with/everything", run_cross_entropy_with,
      .in = {X(6, 5), I(5, 6), P(5), I(5, 6), V(shares, 6)}, .smoothing = 0.3},
     {"cross_entropy_with/large", run_cross_entropy_with,
@@ -384,6 +386,7 @@ static void one_row_on_one_device(void **state) {
         row_matches_slope(ctx, c->row);
     row_matches_bf16(ctx, c->device, c->row);
     row_refuses(ctx, c->device, c->row);
+    row_notices_writes(ctx, c->device, c->row);
 }
 
 static void every_golden_has_its_row(void **state) {

@@ -309,13 +309,15 @@ static void packed_weights_follow_the_weights(void **state) {
     kn_tensor_clear(&a);
     assert_int_equal(kn_tensor_init(ctx, &a, own, KN_F32, KN_SHAPE(16, 8, 3, 3)), KN_OK);
     check_conv(x, &a, "zeros");
-    /* Moved into a shared buffer. */
+    /* Moved into a shared buffer, and written to there. */
     kn_storage *pack = kn_storage_get(ctx, own, 2 * sizeof values);
-    assert_int_equal(
-        own->ops->copy_in(own, (char *)pack->data + sizeof values, values, sizeof values), KN_OK);
+    void *place = (char *)pack->data + sizeof values;
+    assert_int_equal(own->ops->copy(own, place, a.data, sizeof values), KN_OK);
     kn_tensor_place(&a, pack, sizeof values);
     kn_storage_drop(pack);
     check_conv(x, &a, "a packed parameter");
+    kn_tensor_write(ctx, &a, values, sizeof values);
+    check_conv(x, &a, "a packed parameter, written to");
     kn_tensor_clear(&a);
     kn_tensor_clear(&b);
     kn_step_end(ctx);

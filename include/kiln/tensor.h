@@ -122,9 +122,9 @@ KN_API kn_tensor *kn_detach(kn_ctx *ctx, kn_tensor *t);
 
 /* Walks the tape from its last op to its first and adds d(loss)/d(p) to every leaf's and
  * parameter's gradient. loss has one element. The tape is used up: to go back from anything else
- * that was recorded before is KN_ERR_STATE, and so is a backward within a backward hook. What the
- * tape refers to must still hold what it did: an operand that was written to in between gives a
- * wrong gradient, a module that was freed a crash. */
+ * that was recorded before is KN_ERR_STATE, and so is a backward within a backward hook. So is one
+ * that needs an operand or a result which was written to since (kn_tensor_write, kn_tensor_copy, an
+ * optimizer's step), or a module that was freed. */
 KN_API kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss);
 
 #ifdef __cplusplus

@@ -94,7 +94,7 @@ kn_tensor *kn_run_hooks(kn_module *m, kn_tensor *x, kn_tensor *y) {
 
 /* What the two identity ops know. */
 typedef struct watch_args {
-    kn_module *m;
+    kn_module *m; /* first: it owns what is recorded */
     kn_tensor *dy;
     bool waits; /* of the output's: the input's op will call the hooks */
 } watch_args;
@@ -187,8 +187,8 @@ static kn_status input_backward(kn_ctx *ctx, kn_node *node, const void *grad) {
     return status;
 }
 
-static const kn_op op_input = {"hooked input", input_backward},
-                   op_output = {"hooked output", output_backward};
+static const kn_op op_input = {"hooked input", input_backward, .owned = true},
+                   op_output = {"hooked output", output_backward, .owned = true};
 
 /* A tensor without a shape and a buffer yet. */
 static kn_tensor *make_dy(kn_ctx *ctx, const kn_tensor *like) {

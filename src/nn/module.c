@@ -202,6 +202,7 @@ void kn_module_free(kn_module *m) {
         return;
     struct kn_module_state *s = m->state;
     kn_ctx *ctx = s->ctx;
+    kn_tape_lose(ctx, m);
     if (m->cls->free != NULL)
         m->cls->free(m);
     for (size_t i = s->children.count; i-- > 0;)

@@ -215,6 +215,7 @@ void kn_module_exchange(kn_module *root, const kn_pack *pack, kn_tensor *values)
     for (int i = 0; i < pack->count; i++)
         kn_tensor_place(&pack->segment[i].param->value, pack->values->storage,
                         (size_t)pack->segment[i].offset * sizeof(float));
+    kn_tensor_touch(pack->values);
 }
 
 /* ---- moving to a device ---- */
@@ -237,6 +238,7 @@ static void settle(kn_tensor *t, const kn_tensor *fresh) {
     t->device->ops->forget(t->device, t->id);
     kn_tensor_place(t, fresh->storage, 0);
     t->device = fresh->device;
+    kn_tensor_touch(t); /* for a tape from before: it cannot go back on two devices */
 }
 
 /* A parameter's value and gradient (or a buffer, without grad) move both or not at all. */

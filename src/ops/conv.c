@@ -81,7 +81,10 @@ static kn_status conv_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return status;
 }
 
-static const kn_op op_conv2d = {"conv2d", conv_backward};
+/* Without and with relu. */
+static const kn_op op_conv2d[2] = {
+    {"conv2d", conv_backward, .reads = {KN_D2, KN_D1}},
+    {"conv2d", conv_backward, .reads = {KN_D2, KN_D1, [KN_NODE_OUT] = KN_D1 | KN_D2 | KN_D3}}};
 
 bool kn_op_conv_dims(kn_ctx *ctx, const kn_tensor *x, const kn_tensor *w, const kn_tensor *bias,
                      kn_conv2d_opts opts, kn_conv_dims *c) {
@@ -137,7 +140,7 @@ kn_tensor *kn_conv2d(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bi
     if (y == NULL)
         return NULL;
     kn_status status = run_forward(c, x, weight, bias != NULL ? kn_f32(bias) : NULL, opts.relu, y);
-    return kn_op_done(ctx, &op_conv2d, status, y, in, count, &args, sizeof args);
+    return kn_op_done(ctx, &op_conv2d[opts.relu], status, y, in, count, &args, sizeof args);
 }
 
 /* ---- mean over H and W ---- */
@@ -157,7 +160,7 @@ static kn_status mean_hw_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
                                     : d->ops->mean_hw_grad(d, dim[0], pixels, dim[3], dy, dx));
 }
 
-static const kn_op op_mean_hw = {"mean_hw", mean_hw_backward};
+static const kn_op op_mean_hw = {.name = "mean_hw", .backward = mean_hw_backward};
 
 kn_tensor *kn_mean_hw(kn_ctx *ctx, kn_tensor *x) {
     if (!kn_op_image(ctx, "mean_hw", x))

@@ -32,10 +32,15 @@ static kn_tensor *unary(kn_ctx *ctx, const kn_op *op, kn_unary_kind kind, kn_ten
     return kn_op_done(ctx, op, status, y, &x, 1, &kind, sizeof kind);
 }
 
-static const kn_op op_neg = {"neg", unary_backward}, op_exp = {"exp", unary_backward},
-                   op_log = {"log", unary_backward}, op_sqrt = {"sqrt", unary_backward},
-                   op_relu = {"relu", unary_backward}, op_swish = {"swish", unary_backward},
-                   op_mish = {"mish", unary_backward};
+#define READS_X .reads = {KN_D1}
+#define READS_Y .reads = {[KN_NODE_OUT] = KN_D1}
+static const kn_op op_neg = {.name = "neg", .backward = unary_backward},
+                   op_exp = {"exp", unary_backward, READS_Y},
+                   op_log = {"log", unary_backward, READS_X},
+                   op_sqrt = {"sqrt", unary_backward, READS_Y},
+                   op_relu = {"relu", unary_backward, READS_Y},
+                   op_swish = {"swish", unary_backward, READS_X},
+                   op_mish = {"mish", unary_backward, READS_X};
 
 kn_tensor *kn_neg(kn_ctx *ctx, kn_tensor *x) {
     return unary(ctx, &op_neg, KN_NEG, x);
@@ -164,8 +169,11 @@ static kn_tensor *binary(kn_ctx *ctx, const kn_op *op, kn_binary_kind kind, kn_t
     return kn_op_done(ctx, op, status, y, (kn_tensor *[]){a, b}, 2, NULL, 0);
 }
 
-static const kn_op op_add = {"add", add_backward}, op_sub = {"sub", sub_backward},
-                   op_mul = {"mul", mul_backward}, op_div = {"div", div_backward};
+static const kn_op op_add = {.name = "add", .backward = add_backward},
+                   op_sub = {.name = "sub", .backward = sub_backward},
+                   op_mul = {"mul", mul_backward, .reads = {KN_D2, KN_D1}},
+                   op_div = {"div", div_backward,
+                             .reads = {[1] = KN_D1 | KN_D2, [KN_NODE_OUT] = KN_D2}};
 
 /* ---- the sum of two activations in bf16, of one shape ---- */
 
@@ -182,7 +190,7 @@ static kn_status add_bf16_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return status;
 }
 
-static const kn_op op_add_bf16 = {"add", add_bf16_backward};
+static const kn_op op_add_bf16 = {.name = "add", .backward = add_bf16_backward};
 
 static kn_tensor *add_bf16(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
     kn_tensor *in[2] = {a, b};

@@ -30,7 +30,8 @@ static kn_status logsumexp_backward(kn_ctx *ctx, kn_node *node, const void *dy) 
                                                                kn_f32(x), kn_f32(y), dy, dx));
 }
 
-static const kn_op op_logsumexp = {"logsumexp", logsumexp_backward};
+static const kn_op op_logsumexp = {"logsumexp", logsumexp_backward,
+                                   .reads = {KN_D1, [KN_NODE_OUT] = KN_D1}};
 
 kn_tensor *kn_logsumexp(kn_ctx *ctx, kn_tensor *x) {
     int64_t rows, cols;
@@ -67,8 +68,9 @@ static kn_status log_softmax_backward(kn_ctx *ctx, kn_node *node, const void *dy
     return softmax_grad(ctx, node, true, dy);
 }
 
-static const kn_op op_softmax = {"softmax", softmax_backward},
-                   op_log_softmax = {"log_softmax", log_softmax_backward};
+static const kn_op op_softmax = {"softmax", softmax_backward, .reads = {[KN_NODE_OUT] = KN_D1}},
+                   op_log_softmax = {"log_softmax", log_softmax_backward,
+                                     .reads = {[KN_NODE_OUT] = KN_D1}};
 
 static kn_tensor *softmax(kn_ctx *ctx, const kn_op *op, bool log, kn_tensor *x) {
     int64_t rows, cols;
@@ -117,7 +119,7 @@ static kn_status nll_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
                                                   node->in[1]->data, dy, dx));
 }
 
-static const kn_op op_nll = {"nll", nll_backward};
+static const kn_op op_nll = {"nll", nll_backward, .reads = {[1] = KN_D1}};
 
 kn_tensor *kn_nll(kn_ctx *ctx, kn_tensor *log_probs, kn_tensor *target) {
     if (!loss_inputs(ctx, "nll", log_probs, target))
@@ -202,7 +204,8 @@ static kn_status cross_entropy_backward(kn_ctx *ctx, kn_node *node, const void *
     return status;
 }
 
-static const kn_op op_cross_entropy = {name, cross_entropy_backward};
+static const kn_op op_cross_entropy = {name, cross_entropy_backward,
+                                       .reads = {[1] = KN_D1, KN_D1, KN_D1, KN_D1}};
 
 kn_tensor *kn_cross_entropy_with(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target,
                                  kn_cross_entropy_opts opts) {
@@ -216,10 +219,12 @@ kn_tensor *kn_cross_entropy_with(kn_ctx *ctx, kn_tensor *logits, kn_tensor *targ
     kn_loss_terms terms = terms_of(logits, target, &opts);
     kn_status status =
         d->ops->cross_entropy(d, &terms, kn_f32(logits), kn_f32_out(args.log_probs), kn_f32_out(y));
-    kn_tensor *in[2] = {logits, target};
-    if (!kn_recording(ctx, in, 2))
+    if (!kn_recording(ctx, &logits, 1)) {
         kn_tensor_release(args.log_probs);
-    return kn_op_done(ctx, &op_cross_entropy, status, y, in, 2, &args, sizeof args);
+        return status == KN_OK ? y : NULL;
+    }
+    kn_tensor *in[] = {logits, target, opts.class_weights, opts.target2, opts.lambda};
+    return kn_op_done(ctx, &op_cross_entropy, status, y, in, KN_COUNT(in), &args, sizeof args);
 }
 
 kn_tensor *kn_cross_entropy(kn_ctx *ctx, kn_tensor *logits, kn_tensor *target) {

@@ -34,7 +34,13 @@ static kn_status batch_norm_backward(kn_ctx *ctx, kn_node *node, const void *dy)
     return status;
 }
 
-static const kn_op op_batch_norm = {"batch_norm", batch_norm_backward};
+/* By the running statistics or the batch's, without and with relu. */
+enum { ALL = KN_D1 | KN_D2 | KN_D3 | KN_D4 };
+static const kn_op op_batch_norm[2][2] = {
+    {{"batch_norm", batch_norm_backward, .reads = {KN_D2, KN_D1}},
+     {"batch_norm", batch_norm_backward, .reads = {KN_D2, KN_D1, [KN_NODE_OUT] = ALL}}},
+    {{"batch_norm", batch_norm_backward, .reads = {KN_D1 | KN_D2, KN_D1}},
+     {"batch_norm", batch_norm_backward, .reads = {KN_D1 | KN_D2, KN_D1, [KN_NODE_OUT] = ALL}}}};
 
 static bool is_row(const kn_tensor *t, int64_t channels) {
     return t->shape.rank == 1 && t->shape.dim[0] == channels;
@@ -155,7 +161,8 @@ kn_tensor *kn_batch_norm_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_ten
         touch(opts.running_var);
         touch(opts.batches);
     }
-    return kn_op_done(ctx, &op_batch_norm, status, y, in, inputs, &args, sizeof args);
+    return kn_op_done(ctx, &op_batch_norm[opts.training][opts.relu], status, y, in, inputs, &args,
+                      sizeof args);
 }
 
 /* ---- dropout ---- */
@@ -182,7 +189,7 @@ static kn_status dropout_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return dx == NULL ? status : kn_grad_close(&slot, run_dropout(args, x, dy, dx));
 }
 
-static const kn_op op_dropout = {"dropout", dropout_backward};
+static const kn_op op_dropout = {.name = "dropout", .backward = dropout_backward};
 
 kn_tensor *kn_dropout_op(kn_ctx *ctx, kn_tensor *x, double p, uint16_t layer, uint32_t step) {
     if (!kn_op_image(ctx, "dropout", x))

@@ -6,6 +6,9 @@
 
 #include <kiln/ops.h>
 
+/* For kn_op.reads: the gradients of the first input, the second, ... */
+enum { KN_D1 = 1, KN_D2 = 2, KN_D3 = 4, KN_D4 = 8 };
+
 /* False, with the first error set, unless all inputs are there, usable, on one device and of that
  * type. */
 bool kn_op_inputs(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *const *in, int count);

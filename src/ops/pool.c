@@ -69,7 +69,7 @@ static kn_status max_pool_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return status;
 }
 
-static const kn_op op_max_pool = {"max_pool", max_pool_backward};
+static const kn_op op_max_pool = {.name = "max_pool", .backward = max_pool_backward};
 
 kn_tensor *kn_max_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts) {
     max_args args = {0};
@@ -102,7 +102,7 @@ static kn_status avg_pool_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
                                                             : d->ops->avg_pool_grad(d, p, dy, dx));
 }
 
-static const kn_op op_avg_pool = {"avg_pool", avg_pool_backward};
+static const kn_op op_avg_pool = {.name = "avg_pool", .backward = avg_pool_backward};
 
 kn_tensor *kn_avg_pool(kn_ctx *ctx, kn_tensor *x, kn_pool_opts opts) {
     kn_pool_dims p;

@@ -30,7 +30,7 @@ static kn_status matmul_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
         kn_f32(a), dy);
 }
 
-static const kn_op op_matmul = {"matmul", matmul_backward};
+static const kn_op op_matmul = {"matmul", matmul_backward, .reads = {KN_D2, KN_D1}};
 
 kn_tensor *kn_matmul(kn_ctx *ctx, kn_tensor *a, kn_tensor *b) {
     if (!kn_op_inputs(ctx, "matmul", KN_F32, (kn_tensor *[]){a, b}, 2))
@@ -77,7 +77,7 @@ static kn_status linear_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return kn_grad_close(&slot, x->device->ops->reduce(x->device, &sum, dy, db));
 }
 
-static const kn_op op_linear = {"linear", linear_backward};
+static const kn_op op_linear = {"linear", linear_backward, .reads = {KN_D2, KN_D1}};
 
 kn_tensor *kn_linear_op(kn_ctx *ctx, kn_tensor *x, kn_tensor *weight, kn_tensor *bias) {
     kn_tensor *in[3] = {x, weight, bias};

@@ -83,8 +83,9 @@ static kn_tensor *reduce(kn_ctx *ctx, const kn_op *op, kn_reduce_kind kind, kn_t
     return kn_op_done(ctx, op, status, y, &x, 1, &r, sizeof r);
 }
 
-static const kn_op op_sum = {"sum", sum_backward}, op_mean = {"mean", sum_backward},
-                   op_max = {"max", max_backward};
+static const kn_op op_sum = {.name = "sum", .backward = sum_backward},
+                   op_mean = {.name = "mean", .backward = sum_backward},
+                   op_max = {"max", max_backward, .reads = {KN_D1, [KN_NODE_OUT] = KN_D1}};
 
 kn_tensor *kn_sum(kn_ctx *ctx, kn_tensor *x, kn_axes axes, kn_reduce_opts opts) {
     return reduce(ctx, &op_sum, KN_SUM, x, axes, opts.keep);
@@ -115,7 +116,7 @@ static kn_status root_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return kn_grad_close(&slot, status);
 }
 
-static const kn_op op_root = {"std", root_backward};
+static const kn_op op_root = {"std", root_backward, .reads = {[KN_NODE_OUT] = KN_D1}};
 
 static kn_tensor *root(kn_ctx *ctx, kn_tensor *x) {
     kn_tensor *y = x != NULL ? kn_tensor_new(ctx, x->device, KN_F32, x->shape) : NULL;
@@ -174,7 +175,7 @@ static kn_status gather_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
                                                             node->in[1]->data, dy, dx));
 }
 
-static const kn_op op_gather = {"gather", gather_backward};
+static const kn_op op_gather = {"gather", gather_backward, .reads = {[1] = KN_D1}};
 
 kn_tensor *kn_gather(kn_ctx *ctx, kn_tensor *x, int axis, kn_tensor *index) {
     if (!kn_op_input(ctx, "gather", KN_F32, x) || !kn_op_input(ctx, "gather", KN_I32, index))

@@ -13,7 +13,7 @@ static kn_status reshape_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
     return kn_grad_close(&slot, x->device->ops->copy(x->device, dx, dy, kn_tensor_bytes(x)));
 }
 
-static const kn_op op_reshape = {"reshape", reshape_backward};
+static const kn_op op_reshape = {.name = "reshape", .backward = reshape_backward};
 
 /* Replaces a single -1 by what is left; false when the counts do not agree. */
 static bool complete(kn_shape *shape, int64_t numel) {
@@ -68,7 +68,7 @@ static kn_status permute_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
                                                         kn_dtype_size(x->dtype), dy, dx));
 }
 
-static const kn_op op_permute = {"permute", permute_backward};
+static const kn_op op_permute = {.name = "permute", .backward = permute_backward};
 
 kn_tensor *kn_permute(kn_ctx *ctx, kn_tensor *x, const int *axes) {
     if (!kn_op_input(ctx, "permute", x != NULL ? x->dtype : KN_F32, x))
@@ -108,7 +108,7 @@ static kn_status cast_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
         &slot, x->device->ops->cast(x->device, node->out->dtype, x->dtype, x->numel, dy, dx));
 }
 
-static const kn_op op_cast = {"cast", cast_backward};
+static const kn_op op_cast = {.name = "cast", .backward = cast_backward};
 
 kn_tensor *kn_cast(kn_ctx *ctx, kn_tensor *x, kn_dtype dtype) {
     if (!kn_op_input(ctx, "cast", x != NULL ? x->dtype : KN_F32, x))

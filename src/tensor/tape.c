@@ -4,6 +4,7 @@
 #include "tensor/engine.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 bool kn_grad_enable(kn_ctx *ctx, bool on) {
@@ -41,8 +42,12 @@ bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *con
     kn_node *node = &e->node[e->node_count];
     node->op = op;
     node->out = out;
-    for (int i = 0; i < KN_NODE_INPUTS; i++)
+    node->lost = false;
+    for (int i = 0; i < KN_NODE_INPUTS; i++) {
         node->in[i] = i < count ? in[i] : NULL;
+        node->version[i] = node->in[i] != NULL ? kn_tensor_version(in[i]) : 0;
+    }
+    node->version[KN_NODE_OUT] = kn_tensor_version(out);
     if (args_size > 0)
         memcpy(node->args, args, args_size);
     out->wants_grad = true;
@@ -54,6 +59,25 @@ bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *con
 void kn_tape_clear(kn_engine *e) {
     e->node_count = 0;
     e->tape++;
+}
+
+static bool owned_by(const kn_node *node, const void *owner) {
+    const void *own;
+    memcpy(&own, node->args, sizeof own);
+    return node->op->owned && own == owner;
+}
+
+void kn_tape_lose(kn_ctx *ctx, const void *freed) {
+    kn_engine *e = ctx->engine;
+    for (size_t n = 0; e != NULL && n < e->node_count; n++) {
+        kn_node *node = &e->node[n];
+        node->lost = node->lost || owned_by(node, freed);
+        for (int i = 0; i < KN_NODE_INPUTS; i++)
+            if (node->in[i] == freed) {
+                node->in[i] = NULL;
+                node->lost = true;
+            }
+    }
 }
 
 /* ---- gradients ---- */
@@ -165,6 +189,36 @@ static kn_status check_loss(kn_ctx *ctx, kn_tensor *loss) {
     return KN_OK;
 }
 
+/* An operand or the result, of which backward would read what it no longer is. */
+static kn_status refuse(kn_ctx *ctx, const kn_node *node, int i) {
+    const kn_tensor *t = i == KN_NODE_OUT ? node->out : node->in[i];
+    char text[KN_SHAPE_TEXT], which[32] = "the result";
+    if (i != KN_NODE_OUT)
+        snprintf(which, sizeof which, "operand %d", i + 1);
+    return kn_fail(ctx, KN_ERR_STATE,
+                   "backward: %s of %s, %s, was written to since, and the gradient needs what it "
+                   "was",
+                   which, node->op->name, kn_shape_text(&t->shape, text));
+}
+
+static kn_status check_node(kn_ctx *ctx, const kn_node *node) {
+    unsigned wanted = 0;
+    if (node->lost)
+        return kn_fail(ctx, KN_ERR_STATE,
+                       "backward: a module that the loss depends on by %s was freed since",
+                       node->op->name);
+    for (int i = 0; i < KN_NODE_INPUTS; i++)
+        if (node->in[i] != NULL && node->in[i]->wants_grad)
+            wanted |= 1u << i;
+    for (int i = 0; i <= KN_NODE_OUT; i++) {
+        const kn_tensor *t = i == KN_NODE_OUT ? node->out : node->in[i];
+        bool read = t != NULL && (node->op->reads[i] & wanted) != 0;
+        if (read && kn_tensor_version(t) != node->version[i])
+            return refuse(ctx, node, i);
+    }
+    return KN_OK;
+}
+
 /* An op's result is not needed before the op ran, so in reverse order its buffers are free once its
  * own backward is done. */
 static void release_output(kn_tensor *out, const kn_tensor *loss) {
@@ -194,6 +248,8 @@ kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
         kn_node *node = &e->node[i];
         kn_tensor *out = node->out; /* a hook may record, and so move the nodes */
         if (out->grad_live)
+            status = check_node(ctx, node);
+        if (out->grad_live && status == KN_OK)
             status = node->op->backward(ctx, node, out->grad->data);
         release_output(out, loss);
     }

@@ -243,34 +243,47 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 
 void kn_tensor_touch(kn_tensor *t) {
     t->version++;
-    if (t->storage != NULL)
-        t->storage->version++;
+    if (t->storage == NULL)
+        return;
+    t->storage->version++;
+    if (!t->part)
+        t->storage->whole++;
+}
+
+/* What its storage adds to t's own count. */
+static uint64_t storage_version(const kn_tensor *t) {
+    return t->storage == NULL ? 0 : t->part ? t->storage->whole : t->storage->version;
 }
 
 uint64_t kn_tensor_version(const kn_tensor *t) {
-    return t->version + (t->storage != NULL ? t->storage->version : 0);
+    return t->version + storage_version(t);
 }
 
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset) {
-    t->version = kn_tensor_version(t) + 1; /* so that the sum with the new storage's only grows */
+    uint64_t version = kn_tensor_version(t);
     storage->refs++;
     kn_storage_drop(t->storage);
     t->storage = storage;
     t->data = (char *)storage->data + byte_offset;
+    t->part = true;
+    t->version = version - storage_version(t); /* the same data: the same sum, modulo 2^64 */
 }
 
 void kn_tensor_exchange(kn_tensor *a, kn_tensor *b) {
     assert(a->model && b->model && a->device == b->device && a->dtype == b->dtype &&
            kn_shape_equal(&a->shape, &b->shape));
+    uint64_t version_a = kn_tensor_version(a), version_b = kn_tensor_version(b);
     kn_storage *storage = a->storage;
     void *data = a->data;
-    uint64_t version_a = kn_tensor_version(a), version_b = kn_tensor_version(b);
+    bool part = a->part;
     a->storage = b->storage;
     a->data = b->data;
+    a->part = b->part;
     b->storage = storage;
     b->data = data;
-    a->version = version_a + 1; /* as in kn_tensor_place */
-    b->version = version_b + 1;
+    b->part = part;
+    a->version = version_a + 1 - storage_version(a); /* as in kn_tensor_place, of other data */
+    b->version = version_b + 1 - storage_version(b);
 }
 
 /* After a write by the user. A gradient that was written counts as there. */
@@ -281,6 +294,8 @@ static void written(kn_tensor *t) {
 }
 
 void kn_tensor_clear(kn_tensor *t) {
+    if (t->ctx != NULL)
+        kn_tape_lose(t->ctx, t);
     if (t->device != NULL)
         t->device->ops->forget(t->device, t->id);
     kn_storage_drop(t->storage);

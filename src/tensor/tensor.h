@@ -13,8 +13,10 @@ typedef struct kn_storage {
     struct kn_pool *pool;
     void *data;
     int refs;
-    int bin;                 /* size class */
-    uint64_t version;        /* moves when a model tensor that lives here is written to */
+    int bin; /* size class */
+    /* Move when a tensor that lives here is written to: the first with any, the second when that
+     * may be all of it. */
+    uint64_t version, whole;
     struct kn_storage *next; /* in its bin while free, else unused */
 } kn_storage;
 
@@ -44,7 +46,8 @@ struct kn_tensor {
     int node;           /* index on the tape of what made it; -1: nothing */
     uint64_t tape;      /* which tape that was */
     uint64_t id;        /* of a model tensor; 0 for a step tensor */
-    uint64_t version;   /* moves, with its storage's, when a model tensor's data changes */
+    uint64_t version;   /* moves, with its storage's, when its data changes */
+    bool part;          /* of a storage that others have parts of: their changes are not its own */
     kn_tensor *grad_of; /* the parameter whose gradient this is */
 };
 
@@ -68,13 +71,13 @@ void kn_tensor_release(kn_tensor *t);
 /* A model tensor in place, zeroed. Free with kn_tensor_clear. */
 kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
                          kn_shape shape);
-/* Moves a model tensor to a place in a shared buffer; its old one is dropped, the data not copied.
- */
+/* Moves a model tensor to a place in a shared buffer, where its data has been copied to; the old
+ * one is dropped. */
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
 /* Exchanges what two model tensors of the same shape, type and device hold; nothing is copied. */
 void kn_tensor_exchange(kn_tensor *a, kn_tensor *b);
 void kn_tensor_clear(kn_tensor *t);
-void kn_tensor_touch(kn_tensor *t);
+void kn_tensor_touch(kn_tensor *t); /* its data changes */
 /* Moves whenever the data may have changed, also through another tensor on the same storage. */
 uint64_t kn_tensor_version(const kn_tensor *t);
 
@@ -87,18 +90,24 @@ void kn_step_release_since(kn_ctx *ctx, size_t mark, const kn_tensor *result);
 
 typedef struct kn_node kn_node;
 
+enum { KN_NODE_INPUTS = 5, KN_NODE_OUT = KN_NODE_INPUTS, KN_NODE_ARGS = 192 };
+
 typedef struct kn_op {
     const char *name;
     /* Adds to the gradients of the node's inputs, given d(loss)/d(out), of out's type. */
     kn_status (*backward)(kn_ctx *ctx, kn_node *node, const void *dy);
+    /* For which inputs' gradients, a bit each, backward reads the data of in[i]; at KN_NODE_OUT,
+     * that of the result. Data that was written to since is refused. */
+    uint8_t reads[KN_NODE_INPUTS + 1];
+    bool owned; /* args begin with a pointer to what has to be there until backward */
 } kn_op;
-
-enum { KN_NODE_INPUTS = 4, KN_NODE_ARGS = 192 };
 
 struct kn_node {
     const kn_op *op;
     kn_tensor *in[KN_NODE_INPUTS];
     kn_tensor *out;
+    uint64_t version[KN_NODE_INPUTS + 1]; /* of the data that the op saw, and made */
+    bool lost;                            /* an input or an owner was freed */
     /* What backward needs beside inputs and output: dims, options, saved tensors. */
     _Alignas(16) unsigned char args[KN_NODE_ARGS];
 };
@@ -110,6 +119,10 @@ bool kn_recording(const kn_ctx *ctx, kn_tensor *const *in, int count);
  * when there is no memory. */
 bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *const *in, int count,
                     const void *args, size_t args_size);
+
+/* Before a model tensor, or what owns a node, is freed: what was recorded with it cannot go back.
+ */
+void kn_tape_lose(kn_ctx *ctx, const void *freed);
 
 /* Where a backward writes d(loss)/d(t), numel of t's type: the gradient itself, or a temporary that
  * close then adds to what is there. NULL when t wants none (or is NULL), when *status is a failure

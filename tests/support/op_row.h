@@ -39,6 +39,7 @@ struct op_row {
     /* How it is checked. */
     bool no_slope; /* not differentiable there: not compared with differences of the op itself */
     bool kinks;    /* not differentiable nearby: compared with smaller differences */
+    bool level;    /* what backward reads makes no difference to these gradients */
 };
 
 /* Operands in a row. SHAPE() is a constant, where KN_SHAPE() is a compound literal. */
