@@ -216,6 +216,24 @@ static void two_devices_are_an_error(void **state) {
     kn_module_free(m);
 }
 
+/* A new model lies where another one's gradients were. */
+static void new_gradients_are_zero(void **state) {
+    kn_ctx *ctx = *state;
+    static float grads[SIMPLE_CNN_NUMBERS];
+    for (int packed = 0; packed < 2; packed++) {
+        kn_module *old = kn_simple_cnn(ctx, 10);
+        backward_once(old, 4, 32);
+        kn_module_free(old);
+        kn_module *m = kn_simple_cnn(ctx, 10);
+        if (packed)
+            assert_non_null(kn_module_pack(m));
+        assert_int_equal(read_params(m, true, grads), SIMPLE_CNN_NUMBERS);
+        for (int i = 0; i < SIMPLE_CNN_NUMBERS; i++)
+            assert_true(grads[i] == 0);
+        kn_module_free(m);
+    }
+}
+
 static void a_model_without_parameters_packs(void **state) {
     kn_ctx *ctx = *state;
     kn_module *m = kn_adaptive_pool(ctx);
@@ -236,6 +254,7 @@ int main(void) {
         MODEL_CASE(other_models_do_not_matter),
         MODEL_CASE(moving_unpacks),
         MODEL_CASE(two_devices_are_an_error),
+        MODEL_CASE(new_gradients_are_zero),
         MODEL_CASE(a_model_without_parameters_packs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,7 @@ static kn_param *new_param(kn_ctx *ctx, kn_shape shape) {
     p->owners = 1;
     kn_device *device = kn_device_default(ctx);
     if (kn_tensor_init(ctx, &p->value, device, KN_F32, shape) != KN_OK ||
-        kn_tensor_init(ctx, &p->grad, device, KN_F32, shape) != KN_OK) {
+        kn_tensor_reserve(ctx, &p->grad, device, KN_F32, shape) != KN_OK) { /* see zero_grad */
         drop_param(ctx, p);
         return NULL;
     }

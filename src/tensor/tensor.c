@@ -220,8 +220,8 @@ kn_tensor *kn_to(kn_ctx *ctx, kn_tensor *t, kn_device *device) {
 
 /* ---- model tensors ---- */
 
-kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
-                         kn_shape shape) {
+kn_status kn_tensor_reserve(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
+                            kn_shape shape) {
     if (device == NULL || !good_shape(ctx, &shape))
         return ctx->error.status;
     *t = (kn_tensor){.ctx = ctx,
@@ -233,12 +233,17 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
                      .model = true,
                      .node = -1,
                      .id = ++ctx->serial};
-    size_t bytes = (size_t)t->numel * kn_dtype_size(dtype);
-    t->storage = kn_storage_get(ctx, device, bytes);
+    t->storage = kn_storage_get(ctx, device, kn_tensor_bytes(t));
     if (t->storage == NULL)
         return ctx->error.status;
     t->data = t->storage->data;
-    return device->ops->zero(device, t->data, bytes);
+    return KN_OK;
+}
+
+kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
+                         kn_shape shape) {
+    kn_status status = kn_tensor_reserve(ctx, t, device, dtype, shape);
+    return status == KN_OK ? device->ops->zero(device, t->data, kn_tensor_bytes(t)) : status;
 }
 
 void kn_tensor_touch(kn_tensor *t) {

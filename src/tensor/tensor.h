@@ -71,6 +71,9 @@ void kn_tensor_release(kn_tensor *t);
 /* A model tensor in place, zeroed. Free with kn_tensor_clear. */
 kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
                          kn_shape shape);
+/* The same with contents undefined: memory that is not touched is not taken from the system. */
+kn_status kn_tensor_reserve(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
+                            kn_shape shape);
 /* Moves a model tensor to a place in a shared buffer, where its data has been copied to; the old
  * one is dropped. */
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
