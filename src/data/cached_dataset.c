@@ -2,9 +2,9 @@
  * a file (cache_file.h); of samples that vary, the pictures they are drawn from (picture_store.h).
  */
 #include "core/file.h"
+#include "core/memory.h"
 #include "data/cache_file.h"
 #include "data/cached_dataset.h"
-#include "data/memory_left.h"
 #include "data/picture_store.h"
 
 #include <errno.h>
@@ -126,7 +126,7 @@ static bool disk_has_room(const char *folder, size_t bytes) {
 }
 
 size_t kn_cache_memory(void) {
-    return (size_t)(kn_memory_left("") / 4);
+    return (size_t)(kn_memory_now("").left / 4);
 }
 
 static size_t budget_of(const kn_cache_opts *opts) {

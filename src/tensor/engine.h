@@ -7,12 +7,21 @@
 /* Size classes: four to a doubling, from 64 bytes to 2^46. */
 enum { KN_POOL_BINS = 4 * 41 };
 
+/* What is known of the host's memory, where a device's is that: see kn_host_has_room. */
+typedef struct kn_host_room {
+    size_t unlooked; /* bytes asked for since the last look */
+    uint64_t most;   /* that there is; 0: nobody looked yet, or the kernel does not tell */
+    bool warned;
+    const char *root; /* of kn_memory_now; NULL: "", but in tests */
+} kn_host_room;
+
 /* The caching pool of one device: a freed buffer waits in its bin for the next request of its
  * class. */
 typedef struct kn_pool {
     kn_device device;
     kn_ctx *ctx;
     size_t taken; /* bytes asked of the device and not given back */
+    kn_host_room room;
     kn_storage *bin[KN_POOL_BINS];
     struct kn_pool *next;
 } kn_pool;
@@ -37,6 +46,11 @@ typedef struct kn_engine {
 
 /* The context's engine, made at the first call; NULL with the error set. */
 kn_engine *kn_engine_get(kn_ctx *ctx);
+
+/* Before so many bytes more are asked of the host: its kernel gives what it does not have, and ends
+ * the program when that is used. False where there is not so much memory, of the machine at all or
+ * now in a group that limits it; a warning, once, where it is short. Looks at it now and then. */
+bool kn_host_has_room(kn_pool *pool, size_t bytes);
 
 /* Returns every free buffer of a device to it. */
 void kn_pool_trim(kn_pool *pool);

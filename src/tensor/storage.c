@@ -47,6 +47,23 @@ static kn_pool *pool_of(kn_ctx *ctx, kn_device *device) {
     return pool;
 }
 
+static void *ask(kn_pool *pool, int bin, size_t bytes) {
+    kn_device *d = &pool->device;
+    bool room = !kn_device_is_host(d) || kn_host_has_room(pool, bytes);
+    return room ? d->ops->alloc(d, bin_size(bin)) : NULL;
+}
+
+static void fail_for_memory(kn_ctx *ctx, const kn_pool *pool, size_t bytes) {
+    char most[64] = "";
+    if (pool->room.most > 0)
+        snprintf(most, sizeof most, " of the %.0f MB that there are",
+                 (double)pool->room.most / (1 << 20));
+    kn_fail(ctx, KN_ERR_MEMORY,
+            "out of memory on device %s: a tensor of %zu bytes, %zu in use%s; smaller batches or "
+            "pictures take less",
+            pool->device.name, bytes, pool->taken, most);
+}
+
 kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {
     kn_pool *pool = pool_of(ctx, device);
     int bin = bin_for(bytes);
@@ -63,15 +80,14 @@ kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {
     s = kn_calloc(ctx, 1, sizeof *s, "a tensor's buffer");
     if (s == NULL)
         return NULL;
-    s->data = device->ops->alloc(device, bin_size(bin));
+    s->data = ask(pool, bin, bytes);
     if (s->data == NULL) { /* other classes may hold what is needed */
         kn_pool_trim(pool);
-        s->data = device->ops->alloc(device, bin_size(bin));
+        s->data = ask(pool, bin, bytes);
     }
     if (s->data == NULL) {
         kn_free(ctx, s);
-        kn_fail(ctx, KN_ERR_MEMORY, "out of memory on device %s: a tensor of %zu bytes, %zu in use",
-                pool->device.name, bytes, pool->taken);
+        fail_for_memory(ctx, pool, bytes);
         return NULL;
     }
     pool->taken += bin_size(bin);

@@ -1,5 +1,5 @@
-/* memory_left.c - see memory_left.h. */
-#include "data/memory_left.h"
+/* memory.c - see memory.h. */
+#include "core/memory.h"
 
 #include "core/ctx.h"
 
@@ -13,13 +13,14 @@ enum { LINE = 512, PATH = 1024 };
 /* The names of one version's files, below the folder that it is mounted on. */
 typedef struct version {
     const char *controller; /* in /proc/self/cgroup; "": version 2 */
-    const char *mount, *limit, *used, *idle;
+    const char *mount, *limit, *used;
+    const char *idle, *busy; /* in memory.stat: the page cache, not touched lately, and the rest */
 } version;
 
 static const version versions[] = {
-    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "},
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "active_file "},
     {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-     "total_inactive_file "},
+     "total_inactive_file ", "total_active_file "},
 };
 
 /* The number in a file, behind a label if there is one; missing where it is not: another line, or
@@ -49,12 +50,30 @@ static uint64_t number_at(const char *folder, const char *name, const char *labe
     return length > 0 && length < PATH ? number_in(path, label, missing) : missing;
 }
 
-static uint64_t left_in(const version *v, const char *folder) {
+static uint64_t minus(uint64_t a, uint64_t b) {
+    return a > b ? a - b : 0;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b) {
+    return a < UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
+static void narrow(uint64_t *least, uint64_t by) {
+    *least = by < *least ? by : *least;
+}
+
+/* A group is let into swap, too, as far as there is any. */
+static void narrow_to_group(kn_memory *m, const version *v, const char *folder, uint64_t swap,
+                            uint64_t swap_free) {
     uint64_t most = number_at(folder, v->limit, "", UINT64_MAX);
     uint64_t used = number_at(folder, v->used, "", 0);
     uint64_t idle = number_at(folder, "memory.stat", v->idle, 0);
-    used -= idle < used ? idle : used;
-    return most > used ? most - used : 0;
+    uint64_t busy = number_at(folder, "memory.stat", v->busy, 0);
+    narrow(&m->left, minus(most, minus(used, idle)));
+    uint64_t reach = plus(minus(most, minus(used, plus(idle, busy))), swap_free);
+    narrow(&m->reach, reach);
+    narrow(&m->reach_in_groups, most < UINT64_MAX ? reach : UINT64_MAX);
+    narrow(&m->most, plus(most, swap));
 }
 
 /* "7:cpu,memory:/a/b" has the controller memory; "0::/a/b" is of version 2. */
@@ -87,28 +106,32 @@ static void group_of(const char *root, const version *v, char group[LINE]) {
         fclose(file);
 }
 
-static uint64_t left_in_groups(const char *root, const version *v) {
+static void narrow_to_groups(kn_memory *m, const char *root, const version *v, uint64_t swap,
+                             uint64_t swap_free) {
     char group[LINE], folder[PATH];
-    uint64_t least = UINT64_MAX;
     group_of(root, v, group);
     for (;;) {
         int length = snprintf(folder, sizeof folder, "%s%s%s", root, v->mount, group);
-        uint64_t left = length < PATH ? left_in(v, folder) : UINT64_MAX;
-        least = left < least ? left : least;
+        if (length < PATH)
+            narrow_to_group(m, v, folder, swap, swap_free);
         char *slash = strrchr(group, '/');
         if (slash == NULL)
-            return least;
+            return;
         *slash = '\0';
     }
 }
 
-uint64_t kn_memory_left(const char *root) {
+kn_memory kn_memory_now(const char *root) {
     char path[PATH];
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
-    uint64_t least = number_in(path, "MemAvailable:", 0) << 10;
-    for (size_t i = 0; i < KN_COUNT(versions); i++) {
-        uint64_t left = left_in_groups(root, &versions[i]);
-        least = left < least ? left : least;
-    }
-    return least;
+    uint64_t left = number_in(path, "MemAvailable:", 0) << 10;
+    uint64_t swap = number_in(path, "SwapTotal:", 0) << 10;
+    uint64_t swap_free = number_in(path, "SwapFree:", 0) << 10;
+    kn_memory m = {.left = left,
+                   .reach = left + swap_free,
+                   .reach_in_groups = UINT64_MAX,
+                   .most = (number_in(path, "MemTotal:", 0) << 10) + swap};
+    for (size_t i = 0; i < KN_COUNT(versions); i++)
+        narrow_to_groups(&m, root, &versions[i], swap, swap_free);
+    return m;
 }
