@@ -89,7 +89,19 @@ fuzz() {
     logs="$logs $log"
 }
 
+# From here on what tests write, tens of gigabytes with --full, stays in memory, if that has room.
+write_to_memory() {
+    room=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+    [ -z "${TMPDIR:-}" ] && [ "${room:-0}" -ge 4000000 ] || return 0
+    TMPDIR=$(mktemp -d /dev/shm/kiln-tests-XXXXXX 2>/dev/null) || { unset TMPDIR; return 0; }
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+    trap 'exit 1' INT TERM
+}
+
+[ $full = no ] || write_to_memory
 leg release release build all -DKILN_TEST_TIMEOUT="$timeout" -DKILN_LONG_TESTS="$long"
+[ $full = yes ] || write_to_memory # the release build has written to the disk
 leg asan asan build-asan all -DKILN_TEST_TIMEOUT=$((timeout * 3))
 if [ $full = no ]; then
     leg tsan tsan build-tsan thread_tests -DKILN_TEST_TIMEOUT=$((timeout * 3))

@@ -52,6 +52,9 @@ kn_engine *kn_engine_get(kn_ctx *ctx);
  * now in a group that limits it; a warning, once, where it is short. Looks at it now and then. */
 bool kn_host_has_room(kn_pool *pool, size_t bytes);
 
+/* The pool of a device of this context; another context's is a bug. */
+kn_pool *kn_pool_of(kn_ctx *ctx, kn_device *device);
+
 /* Returns every free buffer of a device to it. */
 void kn_pool_trim(kn_pool *pool);
 

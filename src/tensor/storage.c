@@ -1,18 +1,14 @@
-/* storage.c - devices and their caching pools: a buffer that a step gives back is there for the
- * next, so that a warm step asks the system for nothing. */
+/* storage.c - the caching pools of devices: a buffer that a step gives back is there for the next,
+ * so that a warm step asks the system for nothing. */
 #include "tensor/engine.h"
-
-#include "core/file.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ---- size classes ---- */
 
-/* Class 4k + q holds (4 + q) * 2^(k + 4) bytes: 64, 80, 96, 112, 128, 160, ... At most a quarter of
- * a buffer is unused. */
+/* Class 4k + q holds (4 + q) * 2^(k + 4) bytes: 64, 80, 96, 112, 128, 160, ... At most a fifth of a
+ * buffer is unused. */
 static size_t bin_size(int bin) {
     return (size_t)(4 + bin % 4) << (bin / 4 + 4);
 }
@@ -39,7 +35,7 @@ void kn_pool_trim(kn_pool *pool) {
         }
 }
 
-static kn_pool *pool_of(kn_ctx *ctx, kn_device *device) {
+kn_pool *kn_pool_of(kn_ctx *ctx, kn_device *device) {
     kn_pool *pool = ctx->engine->pools;
     while (pool != NULL && &pool->device != device)
         pool = pool->next;
@@ -65,7 +61,7 @@ static void fail_for_memory(kn_ctx *ctx, const kn_pool *pool, size_t bytes) {
 }
 
 kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {
-    kn_pool *pool = pool_of(ctx, device);
+    kn_pool *pool = kn_pool_of(ctx, device);
     int bin = bin_for(bytes);
     if (bin >= KN_POOL_BINS) {
         kn_fail(ctx, KN_ERR_MEMORY, "out of memory: a tensor of %zu bytes", bytes);
@@ -141,101 +137,6 @@ size_t kn_step_memory(const kn_ctx *ctx) {
         for (const kn_pool *pool = ctx->engine->pools; pool != NULL; pool = pool->next)
             bytes += pool->taken;
     return bytes;
-}
-
-/* ---- devices ---- */
-
-/* "cuda:2" is number 2 of its kind, "cuda" number 0. */
-static int ordinal_of(const char *name) {
-    const char *colon = strchr(name, ':');
-    return colon != NULL ? (int)strtol(colon + 1, NULL, 10) : 0; /* checked by kn_backend_find */
-}
-
-/* The plan file's folder: the device makes the file when it has something to say. */
-static void make_plans_folder(kn_ctx *ctx) {
-    char folder[sizeof ctx->plans];
-    kn_error error = {0};
-    snprintf(folder, sizeof folder, "%s", ctx->plans);
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL || slash == folder)
-        return;
-    *slash = '\0';
-    if (kn_folder_make(folder, &error) != KN_OK)
-        kn_report(ctx, KN_LOG_WARNING, "%s; every run measures anew", error.message);
-}
-
-static kn_device *open_device(kn_ctx *ctx, const kn_backend *backend, int ordinal) {
-    kn_engine *e = ctx->engine;
-    for (kn_pool *pool = e->pools; pool != NULL; pool = pool->next)
-        if (pool->device.ops == backend && pool->device.ordinal == ordinal)
-            return &pool->device;
-    kn_pool *pool = kn_calloc(ctx, 1, sizeof *pool, "a device");
-    if (pool == NULL)
-        return NULL;
-    pool->ctx = ctx;
-    pool->device = (kn_device){.ops = backend,
-                               .ordinal = ordinal,
-                               .plans = ctx->plans[0] != '\0' ? ctx->plans : NULL,
-                               .allocator = &ctx->allocator,
-                               .error = &ctx->error,
-                               .threads = ctx->threads};
-    char number[16] = "";
-    if (ordinal > 0)
-        snprintf(number, sizeof number, ":%d", ordinal);
-    snprintf(pool->device.name, sizeof pool->device.name, "%s%s", backend->name, number);
-    if (backend->open(&pool->device) != KN_OK) {
-        kn_free(ctx, pool);
-        return NULL;
-    }
-    pool->next = e->pools;
-    e->pools = pool;
-    if (backend->async)
-        make_plans_folder(ctx);
-    return &pool->device;
-}
-
-kn_device *kn_device_open(kn_ctx *ctx, const char *name) {
-    bool well = kn_ctx_status(ctx) == KN_OK;
-    kn_engine *e = kn_engine_get(ctx);
-    const kn_backend *backend = e != NULL ? kn_backend_find(name, &ctx->error) : NULL;
-    kn_device *device = backend != NULL ? open_device(ctx, backend, ordinal_of(name)) : NULL;
-    if (device != NULL || backend == NULL || !backend->async || strcmp(name, "auto") != 0 || !well)
-        return device;
-    /* Nobody asked for this one by its name: it is there, and does not work. */
-    kn_error why = kn_error_take(ctx);
-    kn_report(ctx, KN_LOG_WARNING, "%s; goes on on cpu", why.message);
-    return kn_device_open(ctx, "cpu");
-}
-
-kn_device *kn_device_default(kn_ctx *ctx) {
-    kn_engine *e = kn_engine_get(ctx);
-    if (e == NULL)
-        return NULL;
-    if (e->current == NULL)
-        e->current = kn_device_open(ctx, ctx->device);
-    return e->current;
-}
-
-void kn_device_use(kn_ctx *ctx, kn_device *device) {
-    assert(device != NULL);
-    pool_of(ctx, device);
-    ctx->engine->current = device;
-}
-
-bool kn_device_is_host(const kn_device *device) {
-    return !device->ops->async;
-}
-
-const char *kn_device_name(const kn_device *device) {
-    return device->name;
-}
-
-bool kn_device_can(const kn_device *device, kn_dtype dtype) {
-    return dtype == KN_F32 || (dtype == KN_BF16 && device->bf16 != NULL);
-}
-
-const char *kn_device_about(const kn_device *device) {
-    return device->about;
 }
 
 /* ---- the engine ---- */
