@@ -309,6 +309,11 @@ static void packed_weights_follow_the_weights(void **state) {
     kn_tensor_clear(&a);
     assert_int_equal(kn_tensor_init(ctx, &a, own, KN_F32, KN_SHAPE(16, 8, 3, 3)), KN_OK);
     check_conv(x, &a, "zeros");
+    kn_tensor_exchange(&a, &b);
+    check_conv(x, &a, "exchanged");
+    check_conv(x, &b, "exchanged");
+    kn_tensor_exchange(&a, &b);
+    check_conv(x, &a, "exchanged back");
     /* Moved into a shared buffer, and written to there. */
     kn_storage *pack = kn_storage_get(ctx, own, 2 * sizeof values);
     void *place = (char *)pack->data + sizeof values;

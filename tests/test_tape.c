@@ -8,6 +8,8 @@
 #include <kiln/ops.h>
 #include <kiln/optim.h>
 
+#include <string.h>
+
 #define LIST(...) ((const float[]){__VA_ARGS__})
 
 static const char written[] = "was written to since, and the gradient needs what it was";
@@ -117,6 +119,64 @@ static void an_optimizer_writes_all(void **state) {
     kn_module_free(m);
 }
 
+/* What a loader's batch is: memory that the tape's tensor does not own. */
+static void borrowed_memory_is_written_through_a_view(void **state) {
+    kn_ctx *ctx = *state;
+    float data[] = {3, 5};
+    kn_tensor *a = kn_require_grad(ctx, input(ctx));
+    kn_tensor *b = kn_tensor_borrow(ctx, kn_device_default(ctx), KN_F32, KN_SHAPE(1, 2), data);
+    kn_tensor *loss = sum(ctx, kn_mul(ctx, a, b));
+    assert_int_equal(kn_tensor_write(ctx, kn_detach(ctx, b), LIST(1, 1), 8), KN_OK);
+    check_refused(ctx, loss, written);
+}
+
+/* A view of one parameter is not one of its neighbours. */
+static void a_view_of_a_parameter_is_of_that_one(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *m = layer(ctx);
+    kn_tensor *a = kn_require_grad(ctx, kn_from(ctx, KN_F32, KN_SHAPE(4), LIST(1, 1, 1, 1)));
+    kn_tensor *w = kn_reshape(ctx, kn_param_value(param(m, 0)), KN_SHAPE(4));
+    kn_tensor *loss = sum(ctx, kn_mul(ctx, a, w));
+    assert_int_equal(kn_tensor_write(ctx, kn_param_value(param(m, 1)), LIST(7, 7), 8), KN_OK);
+    assert_int_equal(kn_backward(ctx, loss), KN_OK);
+    check_values(ctx, kn_grad(ctx, a), 4, LIST(1, 2, 3, 4));
+    kn_step_end(ctx);
+    kn_module_free(m);
+}
+
+/* No gradient is given before all is known to be in order. */
+static void what_is_refused_gives_nothing(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *first = layer(ctx), *second = layer(ctx);
+    kn_tensor *x = input(ctx), *loss = sum(ctx, kn_forward(second, kn_forward(first, x)));
+    assert_int_equal(kn_tensor_write(ctx, x, LIST(1, 1), 8), KN_OK);
+    check_refused(ctx, loss, "operand 1 of linear, [1,2], was written to since");
+    assert_false(kn_param_has_grad(param(second, 0)));
+    assert_false(kn_param_has_grad(param(first, 0)));
+    kn_step_end(ctx);
+    kn_module_free(first);
+    kn_module_free(second);
+}
+
+static void running_statistics_are_written_by_a_norm(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *norm = kn_batch_norm(ctx, 2, (kn_batch_norm_opts){0});
+    kn_named_list all;
+    assert_int_equal(kn_module_state_list(norm, &all), KN_OK);
+    kn_tensor *mean = NULL;
+    for (int i = 0; i < all.count; i++)
+        if (strcmp(all.item[i].name, "running_mean") == 0)
+            mean = all.item[i].buffer;
+    assert_non_null(mean);
+    kn_tensor *a = kn_require_grad(ctx, kn_from(ctx, KN_F32, KN_SHAPE(2), LIST(1, 1)));
+    kn_tensor *loss = sum(ctx, kn_mul(ctx, a, mean));
+    assert_non_null(kn_forward(norm, kn_from(ctx, KN_F32, KN_SHAPE(2, 2), LIST(1, 2, 3, 4))));
+    check_refused(ctx, loss, "operand 2 of mul, [2], was written to since");
+    kn_named_free(ctx, &all);
+    kn_step_end(ctx);
+    kn_module_free(norm);
+}
+
 /* ---- moves ---- */
 
 static void packing_moves_without_a_change(void **state) {
@@ -156,13 +216,14 @@ static void exchanged_values_are_others(void **state) {
     kn_module_free(m);
 }
 
+/* Also where nothing of it is read, as there is no gradient of the input. */
 static void a_module_that_went_to_another_device(void **state) {
     kn_ctx *ctx = *state;
     kn_module *m = layer(ctx);
     kn_device *other = kn_device_open(ctx, test_other_device());
-    kn_tensor *loss = sum(ctx, kn_forward(m, kn_require_grad(ctx, input(ctx))));
+    kn_tensor *loss = sum(ctx, kn_forward(m, input(ctx)));
     assert_int_equal(kn_module_to(m, other), KN_OK);
-    check_refused(ctx, loss, written);
+    check_refused(ctx, loss, "operand 2 of linear, [2,2], was moved to another device since");
     kn_step_end(ctx);
     kn_module_free(m);
 }
@@ -174,7 +235,8 @@ static void a_freed_module_is_missed(void **state) {
     kn_module *m = layer(ctx);
     kn_tensor *loss = sum(ctx, kn_forward(m, input(ctx)));
     kn_module_free(m);
-    check_refused(ctx, loss, "a module that the loss depends on by linear was freed since");
+    check_refused(ctx, loss,
+                  "a module was freed whose tensors or hooks the loss depends on, by linear");
     kn_step_end(ctx);
     /* A loss that does not depend on it. */
     m = layer(ctx);
@@ -184,6 +246,18 @@ static void a_freed_module_is_missed(void **state) {
     kn_module_free(m);
     assert_int_equal(kn_backward(ctx, loss), KN_OK);
     check_values(ctx, kn_grad(ctx, x), 2, LIST(6, 10));
+    kn_step_end(ctx);
+    /* One that needs nothing of it: its bias was added, and is frozen. */
+    m = layer(ctx);
+    x = kn_require_grad(ctx, input(ctx));
+    kn_param_freeze(param(m, 1), true);
+    loss = sum(ctx, kn_add(ctx, x, kn_param_value(param(m, 1))));
+    kn_tensor *view = kn_detach(ctx, kn_param_value(param(m, 1)));
+    kn_tensor *product = sum(ctx, kn_mul(ctx, x, view));
+    loss = kn_add(ctx, loss, product);
+    kn_module_free(m);
+    assert_int_equal(kn_backward(ctx, loss), KN_OK);
+    check_values(ctx, kn_grad(ctx, x), 2, LIST(1, 2)); /* the view holds the numbers */
 }
 
 static kn_tensor *look(void *user, kn_module *m, kn_tensor *dx, kn_tensor *dy) {
@@ -202,7 +276,7 @@ static void a_freed_module_with_a_hook_is_missed(void **state) {
     kn_tensor *x = kn_require_grad(ctx, kn_full(ctx, KN_SHAPE(1, 2, 2, 1), 1));
     kn_tensor *loss = sum(ctx, kn_forward(m, x));
     kn_module_free(m);
-    check_refused(ctx, loss, "by hooked output was freed since");
+    check_refused(ctx, loss, "depends on, by hooked output");
     assert_int_equal(calls, 0);
 }
 
@@ -212,6 +286,10 @@ int main(void) {
         MODEL_CASE(a_shared_buffer_is_written_through_either),
         MODEL_CASE(another_parameter_is_another),
         MODEL_CASE(an_optimizer_writes_all),
+        MODEL_CASE(borrowed_memory_is_written_through_a_view),
+        MODEL_CASE(a_view_of_a_parameter_is_of_that_one),
+        MODEL_CASE(what_is_refused_gives_nothing),
+        MODEL_CASE(running_statistics_are_written_by_a_norm),
         MODEL_CASE(packing_moves_without_a_change),
         MODEL_CASE(exchanged_values_are_others),
         MODEL_CASE(a_module_that_went_to_another_device),

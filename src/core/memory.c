@@ -14,14 +14,24 @@ enum { LINE = 512, PATH = 1024 };
 typedef struct version {
     const char *controller; /* in /proc/self/cgroup; "": version 2 */
     const char *mount, *limit, *used;
-    const char *idle, *busy; /* in memory.stat: the page cache, not touched lately, and the rest */
+    const char *swap_limit, *swap_used;
+    bool swap_with_memory; /* those two count both */
+    /* In memory.stat: page cache not touched lately, the rest of it, and what else can be freed. */
+    const char *idle, *busy, *slab;
 } version;
 
 static const version versions[] = {
-    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "active_file "},
+    {"", "/sys/fs/cgroup", "memory.max", "memory.current", "memory.swap.max", "memory.swap.current",
+     false, "inactive_file ", "active_file ", "slab_reclaimable "},
     {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-     "total_inactive_file ", "total_active_file "},
+     "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes", true, "total_inactive_file ",
+     "total_active_file ", "total_slab_reclaimable "},
 };
+
+/* The machine's. */
+typedef struct swap {
+    uint64_t most, left;
+} swap;
 
 /* The number in a file, behind a label if there is one; missing where it is not: another line, or
  * no number ("max"). */
@@ -62,18 +72,33 @@ static void narrow(uint64_t *least, uint64_t by) {
     *least = by < *least ? by : *least;
 }
 
-/* A group is let into swap, too, as far as there is any. */
-static void narrow_to_group(kn_memory *m, const version *v, const char *folder, uint64_t swap,
-                            uint64_t swap_free) {
-    uint64_t most = number_at(folder, v->limit, "", UINT64_MAX);
+/* How much of the machine's swap a group is let into. */
+static swap swap_of(const version *v, const char *folder, uint64_t limit, uint64_t used, swap all) {
+    uint64_t most = number_at(folder, v->swap_limit, "", UINT64_MAX);
+    uint64_t in_use = number_at(folder, v->swap_used, "", 0);
+    if (v->swap_with_memory && most < UINT64_MAX)
+        most = minus(most, limit);
+    if (v->swap_with_memory)
+        in_use = minus(in_use, used);
+    narrow(&all.most, most);
+    narrow(&all.left, minus(most, in_use));
+    return all;
+}
+
+static void narrow_to_group(kn_memory *m, const version *v, const char *folder, swap all) {
+    uint64_t limit = number_at(folder, v->limit, "", UINT64_MAX);
+    if (limit == UINT64_MAX)
+        return;
     uint64_t used = number_at(folder, v->used, "", 0);
     uint64_t idle = number_at(folder, "memory.stat", v->idle, 0);
-    uint64_t busy = number_at(folder, "memory.stat", v->busy, 0);
-    narrow(&m->left, minus(most, minus(used, idle)));
-    uint64_t reach = plus(minus(most, minus(used, plus(idle, busy))), swap_free);
+    uint64_t more =
+        number_at(folder, "memory.stat", v->busy, 0) + number_at(folder, "memory.stat", v->slab, 0);
+    swap own = swap_of(v, folder, limit, used, all);
+    uint64_t reach = plus(minus(limit, minus(used, plus(idle, more))), own.left);
+    narrow(&m->left, minus(limit, minus(used, idle)));
     narrow(&m->reach, reach);
-    narrow(&m->reach_in_groups, most < UINT64_MAX ? reach : UINT64_MAX);
-    narrow(&m->most, plus(most, swap));
+    narrow(&m->reach_in_groups, reach);
+    narrow(&m->most, plus(limit, own.most));
 }
 
 /* "7:cpu,memory:/a/b" has the controller memory; "0::/a/b" is of version 2. */
@@ -106,14 +131,13 @@ static void group_of(const char *root, const version *v, char group[LINE]) {
         fclose(file);
 }
 
-static void narrow_to_groups(kn_memory *m, const char *root, const version *v, uint64_t swap,
-                             uint64_t swap_free) {
+static void narrow_to_groups(kn_memory *m, const char *root, const version *v, swap all) {
     char group[LINE], folder[PATH];
     group_of(root, v, group);
     for (;;) {
         int length = snprintf(folder, sizeof folder, "%s%s%s", root, v->mount, group);
         if (length < PATH)
-            narrow_to_group(m, v, folder, swap, swap_free);
+            narrow_to_group(m, v, folder, all);
         char *slash = strrchr(group, '/');
         if (slash == NULL)
             return;
@@ -121,17 +145,22 @@ static void narrow_to_groups(kn_memory *m, const char *root, const version *v, u
     }
 }
 
-kn_memory kn_memory_now(const char *root) {
+/* The kernel writes kB for KiB. */
+static uint64_t told(const char *root, const char *name, const char *label) {
     char path[PATH];
-    snprintf(path, sizeof path, "%s/proc/meminfo", root);
-    uint64_t left = number_in(path, "MemAvailable:", 0) << 10;
-    uint64_t swap = number_in(path, "SwapTotal:", 0) << 10;
-    uint64_t swap_free = number_in(path, "SwapFree:", 0) << 10;
-    kn_memory m = {.left = left,
-                   .reach = left + swap_free,
+    snprintf(path, sizeof path, "%s/proc/%s", root, name);
+    return number_in(path, label, 0) << 10;
+}
+
+kn_memory kn_memory_now(const char *root) {
+    swap all = {told(root, "meminfo", "SwapTotal:"), told(root, "meminfo", "SwapFree:")};
+    uint64_t left = told(root, "meminfo", "MemAvailable:");
+    kn_memory m = {.own = told(root, "self/status", "RssAnon:"),
+                   .left = left,
+                   .reach = left + all.left,
                    .reach_in_groups = UINT64_MAX,
-                   .most = (number_in(path, "MemTotal:", 0) << 10) + swap};
+                   .most = told(root, "meminfo", "MemTotal:") + all.most};
     for (size_t i = 0; i < KN_COUNT(versions); i++)
-        narrow_to_groups(&m, root, &versions[i], swap, swap_free);
+        narrow_to_groups(&m, root, &versions[i], all);
     return m;
 }

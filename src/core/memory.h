@@ -7,6 +7,7 @@
 /* In bytes: of the machine, and of every control group (version 2 or 1) that the process is in,
  * from its own up to the outermost that can be seen, as a container or a batch system sets them. */
 typedef struct kn_memory {
+    uint64_t own;   /* what this process has written to, and still has */
     uint64_t left;  /* free, or page cache that nobody touched lately, which is given up first */
     uint64_t reach; /* and all page cache, and swap: what is left under pressure */
     /* The same of the groups alone, whose count is exact; of the machine, other parts of the kernel

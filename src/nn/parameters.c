@@ -116,7 +116,6 @@ static void settle(kn_tensor *t, const kn_tensor *fresh) {
     t->device->ops->forget(t->device, t->id);
     kn_tensor_place(t, fresh->storage, 0);
     t->device = fresh->device;
-    kn_tensor_touch(t); /* for a tape from before: it cannot go back on two devices */
 }
 
 /* A parameter's value and gradient (or a buffer, without grad) move both or not at all. */
@@ -124,7 +123,9 @@ static kn_status move_pair(kn_ctx *ctx, kn_tensor *t, kn_tensor *grad, kn_device
     kn_tensor fresh = {0}, fresh_grad = {0};
     kn_status status = copy_over(ctx, t, device, &fresh);
     if (status == KN_OK && grad != NULL)
-        status = copy_over(ctx, grad, device, &fresh_grad);
+        status = t->grad_live
+                     ? copy_over(ctx, grad, device, &fresh_grad)
+                     : kn_tensor_reserve(ctx, &fresh_grad, device, grad->dtype, grad->shape);
     if (status == KN_OK) {
         settle(t, &fresh);
         if (grad != NULL)

@@ -9,8 +9,8 @@ enum { KN_POOL_BINS = 4 * 41 };
 
 /* What is known of the host's memory, where a device's is that: see kn_host_has_room. */
 typedef struct kn_host_room {
-    size_t unlooked; /* bytes asked for since the last look */
-    uint64_t most;   /* that there is; 0: nobody looked yet, or the kernel does not tell */
+    size_t asked, next;   /* bytes since the last look; at how many it looks again */
+    uint64_t most, reach; /* of kn_memory, then; 0: nobody looked, or the kernel does not tell */
     bool warned;
     const char *root; /* of kn_memory_now; NULL: "", but in tests */
 } kn_host_room;

@@ -50,14 +50,14 @@ static void *ask(kn_pool *pool, int bin, size_t bytes) {
 }
 
 static void fail_for_memory(kn_ctx *ctx, const kn_pool *pool, size_t bytes) {
-    char most[64] = "";
+    char left[64] = "";
     if (pool->room.most > 0)
-        snprintf(most, sizeof most, " of the %.0f MB that there are",
-                 (double)pool->room.most / (1 << 20));
+        snprintf(left, sizeof left, ", %llu of %llu left", (unsigned long long)pool->room.reach,
+                 (unsigned long long)pool->room.most);
     kn_fail(ctx, KN_ERR_MEMORY,
-            "out of memory on device %s: a tensor of %zu bytes, %zu in use%s; smaller batches or "
-            "pictures take less",
-            pool->device.name, bytes, pool->taken, most);
+            "out of memory on device %s: a tensor of %zu bytes, %zu in use%s; smaller batches, "
+            "pictures or models take less",
+            pool->device.name, bytes, pool->taken, left);
 }
 
 kn_storage *kn_storage_get(kn_ctx *ctx, kn_device *device, size_t bytes) {

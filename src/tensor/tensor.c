@@ -165,6 +165,7 @@ kn_tensor *kn_tensor_alias(kn_ctx *ctx, kn_tensor *t, kn_shape shape) {
     if (alias->storage != NULL)
         alias->storage->refs++;
     alias->data = t->data;
+    alias->of = t->of != NULL ? t->of : t;
     return alias;
 }
 
@@ -247,6 +248,8 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 }
 
 void kn_tensor_touch(kn_tensor *t) {
+    if (t->of != NULL)
+        t = t->of;
     t->version++;
     if (t->storage == NULL)
         return;
@@ -261,6 +264,8 @@ static uint64_t storage_version(const kn_tensor *t) {
 }
 
 uint64_t kn_tensor_version(const kn_tensor *t) {
+    if (t->of != NULL)
+        t = t->of;
     return t->version + storage_version(t);
 }
 
@@ -298,9 +303,23 @@ static void written(kn_tensor *t) {
         t->grad_of->grad_live = true;
 }
 
+/* Views of it are then tensors of their own, which hold the buffer. */
+static void leave_views(kn_ctx *ctx, const kn_tensor *t) {
+    kn_engine *e = ctx->engine;
+    for (size_t i = 0; e != NULL && i < e->live_count; i++) {
+        kn_tensor *view = e->live[i];
+        if (view->of != t)
+            continue;
+        view->of = NULL;
+        view->version = kn_tensor_version(t) - storage_version(view);
+    }
+}
+
 void kn_tensor_clear(kn_tensor *t) {
-    if (t->ctx != NULL)
+    if (t->ctx != NULL) {
         kn_tape_lose(t->ctx, t);
+        leave_views(t->ctx, t);
+    }
     if (t->device != NULL)
         t->device->ops->forget(t->device, t->id);
     kn_storage_drop(t->storage);
@@ -442,6 +461,7 @@ kn_tensor *kn_keep(kn_ctx *ctx, kn_tensor *t) {
 void kn_tensor_release(kn_tensor *t) {
     if (t->kept || t->model || t->released)
         return;
+    t->version += storage_version(t); /* for those that are views of it */
     kn_storage_drop(t->storage);
     t->storage = NULL;
     t->data = NULL;

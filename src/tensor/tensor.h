@@ -48,6 +48,7 @@ struct kn_tensor {
     uint64_t id;        /* of a model tensor; 0 for a step tensor */
     uint64_t version;   /* moves, with its storage's, when its data changes */
     bool part;          /* of a storage that others have parts of: their changes are not its own */
+    kn_tensor *of;      /* a view's: the tensor whose data it shows, whose changes are its own */
     kn_tensor *grad_of; /* the parameter whose gradient this is */
 };
 
@@ -74,10 +75,11 @@ kn_status kn_tensor_init(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype 
 /* The same with contents undefined: memory that is not touched is not taken from the system. */
 kn_status kn_tensor_reserve(kn_ctx *ctx, kn_tensor *t, kn_device *device, kn_dtype dtype,
                             kn_shape shape);
-/* Moves a model tensor to a place in a shared buffer, where its data has been copied to; the old
- * one is dropped. */
+/* Moves a model tensor to a place in a shared buffer; the old one is dropped. It counts as no
+ * change: who finds other data there touches the tensor. */
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset);
-/* Exchanges what two model tensors of the same shape, type and device hold; nothing is copied. */
+/* Exchanges what two model tensors of the same shape, type and device hold; nothing is copied, and
+ * both have changed. */
 void kn_tensor_exchange(kn_tensor *a, kn_tensor *b);
 void kn_tensor_clear(kn_tensor *t);
 void kn_tensor_touch(kn_tensor *t); /* its data changes */
@@ -110,7 +112,8 @@ struct kn_node {
     kn_tensor *in[KN_NODE_INPUTS];
     kn_tensor *out;
     uint64_t version[KN_NODE_INPUTS + 1]; /* of the data that the op saw, and made */
-    bool lost;                            /* an input or an owner was freed */
+    bool lost;                            /* an input that it needs, or its owner, was freed */
+    bool needed;                          /* by the loss that backward begins at */
     /* What backward needs beside inputs and output: dims, options, saved tensors. */
     _Alignas(16) unsigned char args[KN_NODE_ARGS];
 };
@@ -123,8 +126,7 @@ bool kn_recording(const kn_ctx *ctx, kn_tensor *const *in, int count);
 bool kn_tape_record(kn_ctx *ctx, const kn_op *op, kn_tensor *out, kn_tensor *const *in, int count,
                     const void *args, size_t args_size);
 
-/* Before a model tensor, or what owns a node, is freed: what was recorded with it cannot go back.
- */
+/* Before a model tensor, or what owns a node, is freed: what needs it cannot go back. */
 void kn_tape_lose(kn_ctx *ctx, const void *freed);
 
 /* Where a backward writes d(loss)/d(t), numel of t's type: the gradient itself, or a temporary that
