@@ -27,6 +27,16 @@ int bad_images_count(const train *t) {
     return training + validation;
 }
 
+int bad_images_named(const train *t) {
+    char *text = NULL;
+    int lines = 0;
+    if (run_folder_text(&t->run, file_name, &text, NULL) == KN_OK && text != NULL)
+        for (const char *at = text; *at != '\0'; at++)
+            lines += *at == '\n';
+    free(text);
+    return lines;
+}
+
 /* ---- the file ---- */
 
 static void add_lines(const kn_loader *loader, kn_text *out) {

@@ -11,6 +11,10 @@ kn_callback *bad_images_cb(train *t);
 /* How many were met, by this process. */
 int bad_images_count(const train *t);
 
+/* How many bad_images.txt of the run names, those of before it was resumed, too; 0 if it cannot be
+ * read. */
+int bad_images_named(const train *t);
+
 /* What was left out of an evaluation, a warning each. */
 void bad_images_warn(session *s, const kn_loader *loader);
 

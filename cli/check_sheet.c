@@ -20,7 +20,8 @@ enum { PICTURES = 64 };
  * nothing is overwritten. *made: the folder was not there before. */
 static int take_name(session *s, char path[PATH_MAX], bool *made) {
     const char *folder = s->a.output != NULL ? s->a.output : ".";
-    *made = mkdir(folder, 0777) == 0;
+    snprintf(path, PATH_MAX, "%s", folder);
+    *made = run_folder_make_above(path) && mkdir(folder, 0777) == 0;
     if (!*made && errno != EEXIST)
         return report_fail(&s->r, EXIT_FAILED, "%s: cannot make the folder: %s", folder,
                            strerror(errno));

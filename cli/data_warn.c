@@ -5,8 +5,12 @@
 
 #include "core/ctx.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 
 /* first is NULL where its path was too long to keep. */
 static void warn_of(session *s, int count, const char *one, const char *several,
@@ -53,6 +57,47 @@ static kn_status warn_unvalidated(session *s, const kn_split *split) {
     return KN_OK;
 }
 
+/* ---- folders beside train/ and val/ ---- */
+
+static bool is_of_a_set(const char *name) {
+    static const char *const sets[] = {"train", "val", "valid", "validation", "test", "testing"};
+    for (size_t i = 0; i < KN_COUNT(sets); i++)
+        if (strcasecmp(name, sets[i]) == 0)
+            return true;
+    return name[0] == '.';
+}
+
+/* Whether a folder right below DATA holds pictures. It need not be one. */
+static bool holds_pictures(session *s, const char *root, const char *name, char path[PATH_MAX]) {
+    struct stat st;
+    int length = snprintf(path, PATH_MAX, "%s/%s", root, name);
+    if (length < 0 || length >= PATH_MAX || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return false;
+    kn_files files;
+    bool holds = kn_files_scan(s->ctx, path, &files) == KN_OK && files.count > 0;
+    kn_files_free(s->ctx, &files);
+    kn_error_take(s->ctx); /* what is not read need not be readable */
+    return holds;
+}
+
+/* A class that somebody made one floor too high. */
+static void warn_of_folders_beside(session *s, const kn_files *files) {
+    char root[PATH_MAX], path[PATH_MAX], first[PATH_MAX] = "";
+    int count = 0;
+    snprintf(root, sizeof root, "%.*s", (int)files->root_length, files->path[0]);
+    DIR *data = opendir(root);
+    for (struct dirent *entry; data != NULL && (entry = readdir(data)) != NULL;) {
+        if (is_of_a_set(entry->d_name) || !holds_pictures(s, root, entry->d_name, path))
+            continue;
+        if (count++ == 0 || strcmp(path, first) < 0)
+            snprintf(first, sizeof first, "%s", path);
+    }
+    if (data != NULL)
+        closedir(data);
+    warn_of(s, count, "is passed over: it lies beside the folders of the sets",
+            "more are passed over: they lie beside the folders of the sets", first);
+}
+
 void data_warn_unused_pct(session *s, const kn_split *split) {
     if (split->by_folder && s->resume == NULL && args_given(&s->a, "valid-pct"))
         report_warning(&s->r, "--valid-pct changes nothing: DATA has a validation folder");
@@ -62,6 +107,8 @@ kn_status data_warn_of_split(session *s, const kn_split *split) {
     const kn_files *files = &split->files;
     data_warn_passed_over(s, files);
     data_warn_unused_pct(s, split);
+    if (split->by_folder)
+        warn_of_folders_beside(s, files);
     warn_of(s, files->empty_folders, "is no class: it holds no picture that is read",
             "more are no classes: they hold no picture that is read", files->empty_folder);
     return warn_unvalidated(s, split);

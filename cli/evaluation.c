@@ -42,6 +42,9 @@ static kn_status choose_pictures(evaluation *e, kn_split_opts opts) {
                     e->folder);
     if (!e->held_out)
         return KN_OK;
+    if (args_given(&e->s->a, "seed"))
+        report_warning(&e->s->r, "--seed changes nothing without --valid-pct: the pictures are "
+                                 "those that the training held out");
     opts.valid_only = false;
     opts.valid_pct = e->m.held_out.valid_pct;
     opts.seed = &e->m.held_out.seed;

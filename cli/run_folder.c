@@ -109,15 +109,21 @@ static bool set_path(run_folder *run, const char *path) {
     return true;
 }
 
+bool run_folder_make_above(char *path) {
+    for (char *c = strchr(path + 1, '/'); c != NULL; c = strchr(c + 1, '/')) {
+        *c = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return false;
+        *c = '/';
+    }
+    return true;
+}
+
 static int make_named(session *s, run_folder *run) {
     if (!set_path(run, s->a.output))
         return report_fail(&s->r, EXIT_USAGE, "--output: the path is too long");
-    for (char *c = strchr(run->path + 1, '/'); c != NULL; c = strchr(c + 1, '/')) {
-        *c = '\0';
-        if (mkdir(run->path, 0777) != 0 && errno != EEXIST)
-            return fail_mkdir(s, run->path);
-        *c = '/';
-    }
+    if (!run_folder_make_above(run->path))
+        return fail_mkdir(s, run->path);
     run->made = mkdir(run->path, 0777) == 0;
     if (!run->made && (errno != EEXIST || !is_empty(run->path)))
         return errno != EEXIST ? fail_mkdir(s, run->path) : run_folder_check(s);

@@ -38,6 +38,10 @@ void run_folder_args(const session *s, kn_text *t);
  * the same command can be given again. worthless: in spite of a checkpoint. */
 void run_folder_discard(const run_folder *run, bool worthless);
 
+/* Makes the folders above a path, as far as they are not there. False with errno, and the path ends
+ * after the one that failed. */
+bool run_folder_make_above(char *path);
+
 /* A file of the folder as text, for free; NULL, and KN_OK, when it is not there. */
 kn_status run_folder_text(const run_folder *run, const char *name, char **text, kn_error *error);
 

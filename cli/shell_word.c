@@ -47,3 +47,12 @@ void shell_word(kn_text *out, const char *word) {
             kn_text_append(out, c, 1);
     kn_text_append(out, "'", 1);
 }
+
+void shell_path(kn_text *out, const char *path) {
+    kn_text here = {0};
+    if (path[0] == '-')
+        kn_text_printf(&here, "./%s", path);
+    shell_word(out, here.data != NULL ? here.data : path);
+    out->failed = out->failed || here.failed;
+    kn_text_free(&here);
+}

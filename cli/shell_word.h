@@ -7,4 +7,7 @@
 /* A space and the word, in quotes where a shell would take it apart. */
 void shell_word(kn_text *out, const char *word);
 
+/* The same of a path, which no command takes for an option. */
+void shell_path(kn_text *out, const char *path);
+
 #endif

@@ -60,11 +60,20 @@ static bool is_worthless(const train *t, int code) {
     return code == EXIT_DATA && t->seconds < 60;
 }
 
+/* Of the epochs that other processes ran. */
+static double seconds_before(const train *t) {
+    int count;
+    const kn_history_row *row = kn_recorder_rows(t->learner, &count);
+    double all = 0;
+    for (int i = 0; i < count; i++)
+        all += row[i].seconds;
+    return all > t->epochs_seconds ? all - t->epochs_seconds : 0;
+}
+
 static int fit(train *t) {
-    interrupt_install();
     double began = kn_clock();
     kn_status status = kn_learner_fit(t->learner, t->s->a.epochs);
-    t->seconds = kn_clock() - began;
+    t->seconds = kn_clock() - began + seconds_before(t);
     int best = kn_save_model_best(t->learner, NULL);
     if (status == KN_OK && best >= 0)
         status = write_confusion(t);
@@ -97,6 +106,7 @@ static int begin(train *t) {
         code = run_folder_make(s, &t->run, "runs");
     if (code == EXIT_DONE && s->a.lr == 0)
         code = train_find_rate(t);
+    interrupt_install(); /* from here on a run can be gone on with */
     if (code == EXIT_DONE)
         code = run_folder_write_args(s, &t->run);
     if (code == EXIT_DONE && t->found.count > 0 && lr_find_write(t, &t->found) != KN_OK)
@@ -107,6 +117,7 @@ static int begin(train *t) {
 /* One that was stopped. */
 static int go_on(train *t) {
     t->run = t->s->resume->run;
+    interrupt_install();
     resume_tell(t);
     int code = train_open(t);
     if (code == EXIT_DONE)

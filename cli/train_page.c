@@ -2,6 +2,7 @@
  * get there, what does it confuse, what did it see, what was it given, with what was it made. */
 #include "train_page.h"
 
+#include "bad_images.h"
 #include "core/ctx.h"
 #include "core/file.h"
 #include "formats/html.h"
@@ -206,6 +207,11 @@ static void put_model(train *t, kn_text *out) {
     kn_html_pair(out, "classes", number_text(t->split.vocab.count, text), false);
     kn_html_pair(out, "trained on", number_text(t->split.train_count, text), false);
     kn_html_pair(out, "validated on", number_text(t->split.valid_count, text), false);
+    int bad = bad_images_named(t);
+    if (bad > 0) {
+        snprintf(text, sizeof text, "%d bad one%s: bad_images.txt", bad, bad == 1 ? "" : "s");
+        kn_html_pair(out, "left out of these", text, false);
+    }
     kn_html_pairs_close(out);
     kn_html_section_end(out);
 }

@@ -10,6 +10,7 @@
 #include "learner/history_line.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -103,6 +104,7 @@ void train_on_epoch(void *user, const kn_history_row *row) {
         kn_history_line(&out, row);
         report_out(&t->s->r, &out); /* a reader that went away is no reason to lose the run */
     }
+    t->epochs_seconds += row->seconds;
     if (row->epoch == 0)
         train_tell_room(t);
     if (!isfinite(row->train_loss) || !isfinite(row->valid_loss))
@@ -137,8 +139,8 @@ static void done_lines(const train *t, kn_text *out, const char *model, int best
                    t->s->a.activations ? ", activations.svg" : "", run);
     shell_word(out, t->s->program);
     kn_text_append(out, " predict", 8);
-    shell_word(out, model);
-    shell_word(out, t->split.valid[0].path);
+    shell_path(out, model);
+    shell_path(out, t->split.valid[0].path);
     kn_text_append(out, "\n", 1);
     if (bad_images_count(t) > 0)
         kn_text_printf(out, "left out  %d bad picture%s: %s/bad_images.txt\n", bad_images_count(t),
@@ -162,11 +164,35 @@ static void done_event(const train *t, kn_text *out, const char *model, int best
     line_close(out);
 }
 
+/* The best model, or, if somebody took that away, what the last epoch left. */
+static bool model_path(const train *t, char path[PATH_MAX]) {
+    char gone[PATH_MAX], text[2 * PATH_MAX + 100];
+    if (!run_folder_file(&t->run, "model.safetensors", path) || access(path, F_OK) == 0)
+        return run_folder_file(&t->run, "model.safetensors", path);
+    snprintf(gone, sizeof gone, "%s", path);
+    if (!run_folder_file(&t->run, "last.safetensors", path))
+        return false;
+    snprintf(text, sizeof text, "%s is gone, and with it the best weights; %s has the last", gone,
+             path);
+    report_warning(&t->s->r, text);
+    return true;
+}
+
+static void warn_of_class_weights(const train *t) {
+    const char *how = t->s->a.class_weights;
+    int bad;
+    kn_loader_bad(t->loaders.train, &bad);
+    if (bad > 0 && how != NULL && strcmp(how, "balanced") == 0)
+        report_warning(&t->s->r, "--class-weights balanced counted the bad pictures, too; kiln "
+                                 "check names them, and without their files it counts the others");
+}
+
 kn_status train_tell_done(train *t) {
     char model[PATH_MAX], sha256[65];
     double acc;
     int best = kn_save_model_best(t->learner, &acc);
-    if (!run_folder_file(&t->run, "model.safetensors", model))
+    warn_of_class_weights(t);
+    if (!model_path(t, model))
         return kn_fail(t->s->ctx, KN_ERR_IO, "%.64s...: the path is too long", t->run.path);
     kn_status status = kn_weights_sha256(t->model, sha256);
     if (status != KN_OK)

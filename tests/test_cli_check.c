@@ -146,9 +146,25 @@ static void odd_folders_are_told(void **state) {
     command_free(&run);
 }
 
+/* Beside train/ and val/ nothing else is read; a class that was put there would not be missed. */
+static void folders_beside_the_sets(void **state) {
+    (void)state;
+    command_run run;
+    tree_folder(root, "d/runs/1"); /* holds no picture */
+    copy_with_comment("d/train/bars/002.jpg", "d/test/bars/1.jpg");
+    COMMAND(&run, HERE, "check", "d");
+    assert_null(strstr(run.err, "passed over"));
+    command_free(&run);
+    copy_with_comment("d/train/bars/002.jpg", "d/orchid/1.jpg");
+    COMMAND(&run, HERE, "check", "d");
+    check_contains(run.err, "warning: d/orchid is passed over: it lies beside the folders of the "
+                            "sets");
+    command_free(&run);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(doubles_are_found),
-                                       cmocka_unit_test(passed_over_is_told),
-                                       cmocka_unit_test(odd_folders_are_told)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(doubles_are_found), cmocka_unit_test(passed_over_is_told),
+        cmocka_unit_test(odd_folders_are_told), cmocka_unit_test(folders_beside_the_sets)};
     return cmocka_run_group_tests(tests, prepare, root_remove);
 }

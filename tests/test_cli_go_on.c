@@ -142,7 +142,64 @@ static void the_last_is_bad(void **state) {
     assert_true(root_has("last/last.ckpt"));
 }
 
+/* The page says how many there were, and so does whoever counted them. */
+static void bad_ones_are_told_of(void **state) {
+    (void)state;
+    command_run run;
+    command_data(root, "w", 2, 6, 3);
+    put_bad("w/train/arrow/000.jpg");
+    put_bad("w/train/arrow/002.jpg");
+    COMMAND(&run, HERE, "train", "w", SMALL, "--epochs", "1", "--on-bad-image", "skip",
+            "--class-weights", "balanced", "-o", "weighed");
+    command_expect(&run, 0);
+    check_contains(run.err, "warning: --class-weights balanced counted the bad pictures, too");
+    command_free(&run);
+    for (int resumed = 0; resumed < 2; resumed++) {
+        char *page = root_text("weighed/report.html");
+        check_contains(page, "left out of these</dt><dd>2 bad ones: bad_images.txt<");
+        free(page);
+        COMMAND(&run, HERE, "train", "--resume", "weighed");
+        command_expect(&run, 0);
+        command_free(&run);
+    }
+}
+
 /* ---- other ends ---- */
+
+/* All epochs' time, not that of the process that ended it. */
+static void seconds_are_of_all_epochs(void **state) {
+    (void)state;
+    char out[16384], seconds[COMMAND_VALUE], again[COMMAND_VALUE];
+    RUN_WELL(out, "train", "d", SMALL, "--epochs", "5", "-o", "timed", "--json");
+    double all = 0;
+    for (int epoch = 0; epoch < 5; epoch++) {
+        command_value(out, "\"event\":\"epoch\"", epoch, "seconds", seconds);
+        all += strtod(seconds, NULL);
+    }
+    command_value(out, "\"event\":\"done\"", 0, "seconds", seconds);
+    assert_true(strtod(seconds, NULL) >= all * 0.99);
+    RUN_WELL(out, "train", "--resume", "timed", "--json");
+    command_value(out, "\"event\":\"done\"", 0, "seconds", again);
+    assert_true(strtod(again, NULL) >= all * 0.99);
+}
+
+/* What is named can be read, by a command as it is printed. */
+static void the_command_to_try(void **state) {
+    (void)state;
+    char out[16384];
+    command_run run;
+    RUN_WELL(out, "train", "d", SMALL, "--epochs", "1", "-o", "-dash");
+    check_contains(out, " predict ./-dash/model.safetensors d/");
+    /* Nothing is learned: the first epoch stays the best. */
+    RUN_WELL(out, "train", "d", SMALL, "--epochs", "2", "--lr", "1e-30", "-o", "taken", "-q");
+    move("taken/model.safetensors", "best.st");
+    COMMAND(&run, HERE, "train", "--resume", "taken");
+    command_expect(&run, 0);
+    check_contains(run.err, "warning: taken/model.safetensors is gone, and with it the best "
+                            "weights; taken/last.safetensors has the last");
+    check_contains(run.out, " predict taken/last.safetensors d/");
+    command_free(&run);
+}
 
 static void too_much_at_a_time(void **state) {
     (void)state;
@@ -221,6 +278,9 @@ int main(void) {
         cmocka_unit_test(what_was_typed),
         cmocka_unit_test(nothing_but_bad_ones),
         cmocka_unit_test(the_last_is_bad),
+        cmocka_unit_test(bad_ones_are_told_of),
+        cmocka_unit_test(seconds_are_of_all_epochs),
+        cmocka_unit_test(the_command_to_try),
         cmocka_unit_test(too_much_at_a_time),
         cmocka_unit_test(other_class_names),
         cmocka_unit_test(a_model_of_nan),

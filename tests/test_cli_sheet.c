@@ -63,6 +63,12 @@ static void it_is_what_training_sees(void **state) {
     free(have);
 }
 
+static void folders_above_are_made(void **state) {
+    (void)state;
+    EXPECT(0, "\nsheet    above/of/it/sheet.svg\n", "d", "--sheet", "-o", "above/of/it");
+    assert_true(root_has("above/of/it/sheet.svg"));
+}
+
 static void nothing_is_overwritten(void **state) {
     (void)state;
     EXPECT(0, "\nsheet    sheet.svg\n", "d", "--sheet");
@@ -115,13 +121,15 @@ static void a_failed_write_leaves_nothing(void **state) {
     check_contains(run.err, "full/sheet.svg: ");
     command_free(&run);
     assert_false(root_has("full"));
-    EXPECT(1, "no/such: cannot make the folder: ", "d", "--sheet", "-o", "no/such");
+    EXPECT(1, "d/train/arrow/000.jpg/such: cannot make the folder: ", "d", "--sheet", "-o",
+           "d/train/arrow/000.jpg/such");
     EXPECT(1, "d/train/arrow/000.jpg/sheet.svg: ", "d", "--sheet", "-o", "d/train/arrow/000.jpg");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_what_training_sees),
+        cmocka_unit_test(folders_above_are_made),
         cmocka_unit_test(nothing_is_overwritten),
         cmocka_unit_test(without_it_nothing_is_drawn_or_ignored),
         cmocka_unit_test(bad_pictures_are_left_out),

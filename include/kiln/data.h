@@ -146,7 +146,8 @@ typedef struct kn_cache_opts {
 /* The samples of ds, which is borrowed: each made at its first use and kept from then on. The bytes
  * are those of ds, whatever the cache. Of one that varies the pictures are kept that samples are
  * drawn from, if its class can read and draw: as many as fit into the memory that AUTO may take,
- * with RAM too, as only reading them tells their size; never in a file. NULL on failure:
+ * with RAM too, as only reading them tells their size; never in a file: with DISK nothing is kept,
+ * and the state's kind is OFF, of that as of no samples. NULL on failure:
  * KN_ERR_MEMORY, KN_ERR_IO when DISK was asked for and cannot be had, KN_ERR_ARG when it was
  * without a folder or for a dataset without a name. A file is whole, but for samples that are bad
  * (KN_ERR_DATA, KN_ERR_LIMIT), or not there; it is used only if its name, form and checksums are

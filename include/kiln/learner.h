@@ -170,7 +170,7 @@ KN_API kn_learner *kn_learner_new(kn_ctx *ctx, kn_learner_opts opts);
 KN_API void kn_learner_free(kn_learner *l);
 
 /* Takes ownership of cb, also on failure; NULL cb: the context's error. During a fit: KN_ERR_STATE.
- */
+ * One that l has already stays as it is: KN_ERR_ARG. */
 KN_API kn_status kn_learner_add(kn_learner *l, kn_callback *cb);
 /* Takes a callback out, and frees it if its class does; not during a fit (KN_ERR_STATE). One that l
  * does not have is no error. */

@@ -35,7 +35,11 @@ typedef struct kn_shape {
 /* KN_SHAPE(8, 32, 32, 3): a kn_shape (C only; C++ writes kn_shape{4, {8, 32, 32, 3}}). */
 #define KN_SHAPE(...)                                                                              \
     ((kn_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#ifdef __cplusplus
+#define KN_SCALAR (kn_shape{0, {0}})
+#else
 #define KN_SCALAR ((kn_shape){0, {0}})
+#endif
 
 KN_API int64_t kn_shape_numel(const kn_shape *shape); /* 1 for rank 0 */
 KN_API bool kn_shape_equal(const kn_shape *a, const kn_shape *b);

@@ -1,6 +1,8 @@
 /* ctx.c - the context: errors, allocation, logging. Everything else hangs from it. */
 #include "core/ctx.h"
 
+#include "core/utf8.h"
+
 #include <assert.h>
 #include <sched.h>
 #include <stdio.h>
@@ -36,11 +38,23 @@ const char *kn_status_name(kn_status status) {
     return "unknown";
 }
 
+/* A text that was cut ends behind a whole character, if it is UTF-8. */
+static void end_whole(char *text) {
+    size_t end = strlen(text), begin = end;
+    while (begin > 0 && end - begin < 3 && ((unsigned char)text[begin - 1] & 0xC0) == 0x80)
+        begin--;
+    if (begin > 0 && (unsigned char)text[begin - 1] >= 0xC0 &&
+        kn_utf8_length(text + begin - 1, end - begin + 1) == 0)
+        text[begin - 1] = '\0';
+}
+
 kn_status kn_error_setv(kn_error *error, kn_status status, const char *format, va_list args) {
     if (error == NULL || error->status != KN_OK)
         return status;
     error->status = status;
-    vsnprintf(error->message, sizeof error->message, format, args);
+    int length = vsnprintf(error->message, sizeof error->message, format, args);
+    if (length >= (int)sizeof error->message)
+        end_whole(error->message);
     /* One line, whatever a path may hold. */
     for (char *c = error->message; *c != '\0'; c++)
         if (*c == '\n' || *c == '\r')

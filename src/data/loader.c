@@ -164,15 +164,15 @@ void kn_loader_free(kn_loader *l) {
 }
 
 int64_t kn_loader_len(const kn_loader *l) {
-    return l->batches;
+    return l != NULL ? l->batches : 0;
 }
 
 int64_t kn_loader_samples(const kn_loader *l) {
-    return l->samples;
+    return l != NULL ? l->samples : 0;
 }
 
 int kn_loader_batch_size(const kn_loader *l) {
-    return l->batch_size;
+    return l != NULL ? l->batch_size : 0;
 }
 
 int kn_loader_workers(const kn_loader *l) {
@@ -351,6 +351,8 @@ static kn_status nothing_left(kn_loader *l) {
 kn_status kn_loader_next(kn_loader *l, kn_batch *batch, bool *got) {
     *batch = (kn_batch){0};
     *got = false;
+    if (l == NULL)
+        return KN_ERR_STATE;
     if (l->deliver < 0)
         return kn_fail(l->ctx, KN_ERR_STATE, "loader: no epoch was started");
     kn_status status = KN_OK;

@@ -22,7 +22,8 @@ kn_status kn_normalize_from(kn_ctx *ctx, const kn_batch *batch, kn_normalize *ou
         }
         if (!varies)
             return kn_fail(ctx, KN_ERR_DATA,
-                           "normalize: channel %d of the first batch (%d pictures) does not vary",
+                           "normalize: channel %d of the first batch (%d pictures) does not vary, "
+                           "so its mean and std have to be given (--mean, --std)",
                            c, batch->n);
         double mean = sum / (double)pixels;
         for (int v = 0; v < 256; v++)

@@ -144,7 +144,11 @@ kn_flow kn_scope_begin(kn_learner *l, kn_scope scope) {
 
 kn_flow kn_scope_end(kn_learner *l, kn_scope scope, kn_flow flow) {
     l->state->active &= ~(1u << scope);
-    return flow == KN_GO ? kn_tell(l, scopes[scope].after) : clean_up(l, scope, flow);
+    if (flow != KN_GO)
+        return clean_up(l, scope, flow);
+    /* At the end of all nobody comes after who would tell the others. */
+    return scope == KN_SCOPE_FIT ? kn_tell_all(l, scopes[scope].after)
+                                 : kn_tell(l, scopes[scope].after);
 }
 
 kn_flow kn_run_scope(kn_learner *l, kn_scope scope, kn_flow (*body)(kn_learner *l)) {

@@ -4,6 +4,8 @@
 
 #include <kiln/callbacks.h>
 
+#include <limits.h>
+
 typedef struct fine_tune {
     kn_callback base;
     kn_ctx *ctx;
@@ -119,6 +121,9 @@ kn_status kn_fine_tune(kn_learner *l, int epochs, kn_fine_tune_opts opts) {
         return KN_ERR_STATE;
     if (epochs < 1)
         return kn_fail(l->ctx, KN_ERR_ARG, "fine_tune: %d epochs, expected 1 or more", epochs);
+    if (opts.freeze_epochs > INT_MAX - epochs)
+        return kn_fail(l->ctx, KN_ERR_ARG, "fine_tune: %d and %d epochs are too many",
+                       opts.freeze_epochs, epochs);
     kn_callback *cb = kn_fine_tune_cb(l->ctx, opts);
     kn_status status = kn_learner_add(l, cb);
     if (status != KN_OK)

@@ -171,13 +171,15 @@ static void unfreeze(const kn_named_list *all) {
 
 kn_status kn_grad_cam(kn_module *model, const kn_normalize *norm, const kn_batch *batch,
                       const int32_t *classes, kn_heat *out) {
+    kn_named_list all;
+    *out = (kn_heat){0};
+    if (model == NULL)
+        return KN_ERR_STATE;
     cam c = {.ctx = kn_module_ctx(model),
              .model = model,
              .norm = norm,
              .batch = batch,
              .classes = classes};
-    kn_named_list all;
-    *out = (kn_heat){0};
     if (kn_ctx_status(c.ctx) != KN_OK)
         return kn_ctx_status(c.ctx);
     kn_status status = kn_module_parameters(model, &all);

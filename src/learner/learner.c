@@ -82,6 +82,10 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
         free_callback(cb);
         return KN_ERR_STATE;
     }
+    for (size_t i = 0; i < s->count; i++) /* it would be told, and freed, twice */
+        if (s->callback[i] == cb)
+            return kn_fail(l->ctx, KN_ERR_ARG, "learner: callback %s is there already",
+                           cb->cls->name);
     void *callbacks = s->callback;
     bool room = kn_mem_grow(&l->ctx->allocator, &callbacks, &s->capacity, s->count + 1,
                             sizeof(kn_callback *));
@@ -104,7 +108,7 @@ kn_status kn_learner_remove(kn_learner *l, kn_callback *cb) {
     struct kn_learner_state *s = l->state;
     if (s->fitting)
         return kn_fail(l->ctx, KN_ERR_STATE, "learner: callback %s was removed during a fit",
-                       cb->cls->name);
+                       cb != NULL ? cb->cls->name : "NULL");
     size_t kept = 0;
     for (size_t i = 0; i < s->count; i++)
         if (s->callback[i] != cb)

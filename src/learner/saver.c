@@ -202,6 +202,8 @@ void kn_saver_free(kn_saver *s) {
 
 kn_status kn_model_save(kn_module *model, const kn_model_info *info, const char *path) {
     kn_saver s;
+    if (model == NULL)
+        return KN_ERR_STATE;
     kn_status status = kn_saver_init(&s, model, info);
     if (status == KN_OK)
         status = kn_saver_write(&s, path);

@@ -14,8 +14,10 @@ kn_tensor *kn_param_grad(kn_param *p) {
     if (p == NULL)
         return NULL;
     kn_tensor *g = &p->grad;
-    if (!p->value.grad_live)
+    if (!p->value.grad_live) {
+        kn_tensor_touch(g);
         g->device->ops->zero(g->device, g->data, (size_t)g->numel * sizeof(float));
+    }
     return g;
 }
 
@@ -232,7 +234,7 @@ kn_ctx *kn_module_ctx(const kn_module *m) {
 }
 
 bool kn_module_training(const kn_module *m) {
-    return m->state->training;
+    return m != NULL && m->state->training;
 }
 
 void kn_module_train(kn_module *m, bool training) {
@@ -244,7 +246,7 @@ void kn_module_train(kn_module *m, bool training) {
 }
 
 int kn_module_child_count(const kn_module *m) {
-    return (int)m->state->children.count;
+    return m != NULL ? (int)m->state->children.count : 0;
 }
 
 kn_module *kn_module_child_at(const kn_module *m, int i) {

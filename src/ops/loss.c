@@ -96,7 +96,7 @@ kn_tensor *kn_log_softmax(kn_ctx *ctx, kn_tensor *x) {
 
 /* x [N,C] f32 with target [N] i32 on one device; false with the error set. */
 static bool loss_inputs(kn_ctx *ctx, const char *op, kn_tensor *x, kn_tensor *target) {
-    if (!kn_op_input(ctx, op, KN_F32, x) || !kn_op_input(ctx, op, KN_I32, target))
+    if (!kn_op_input(ctx, op, KN_F32, x) || !kn_op_second(ctx, op, KN_I32, target))
         return false;
     if (x->shape.rank != 2 || target->shape.rank != 1 || x->numel == 0 ||
         x->shape.dim[0] != target->shape.dim[0])

@@ -1,13 +1,16 @@
 /* op.c - see op.h. */
 #include "ops/op.h"
 
+static bool is_there(kn_ctx *ctx, const char *op, const kn_tensor *x, int number) {
+    if (x == NULL && kn_ctx_status(ctx) == KN_OK) /* else the error is there already */
+        kn_fail(ctx, KN_ERR_STATE, "%s: operand %d is NULL", op, number);
+    return x != NULL;
+}
+
 static bool all_there(kn_ctx *ctx, const char *op, kn_tensor *const *in, int count) {
     for (int i = 0; i < count; i++)
-        if (in[i] == NULL) { /* the error is there already, unless the caller has none to show */
-            if (kn_ctx_status(ctx) == KN_OK)
-                kn_fail(ctx, KN_ERR_STATE, "%s: operand %d is NULL", op, i + 1);
+        if (!is_there(ctx, op, in[i], i + 1))
             return false;
-        }
     return true;
 }
 
@@ -64,6 +67,10 @@ bool kn_op_image(kn_ctx *ctx, const char *op, kn_tensor *x) {
 
 bool kn_op_input(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x) {
     return kn_op_inputs(ctx, op, dtype, &x, 1);
+}
+
+bool kn_op_second(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x) {
+    return is_there(ctx, op, x, 2) && fits(ctx, op, (kn_tensor *[]){x, x}, 1, dtype);
 }
 
 kn_tensor *kn_op_mismatch(kn_ctx *ctx, const char *op, const kn_tensor *a, const char *text,

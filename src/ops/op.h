@@ -23,6 +23,9 @@ bool kn_op_image(kn_ctx *ctx, const char *op, kn_tensor *x);
 /* The same for one input. */
 bool kn_op_input(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x);
 
+/* The same for an input that is the op's second. */
+bool kn_op_second(kn_ctx *ctx, const char *op, kn_dtype dtype, kn_tensor *x);
+
 /* A shape error that shows both shapes. Returns NULL. */
 kn_tensor *kn_op_mismatch(kn_ctx *ctx, const char *op, const kn_tensor *a, const char *text,
                           const kn_tensor *b);

@@ -178,7 +178,7 @@ static kn_status gather_backward(kn_ctx *ctx, kn_node *node, const void *dy) {
 static const kn_op op_gather = {"gather", gather_backward, .reads = {[1] = KN_D1}};
 
 kn_tensor *kn_gather(kn_ctx *ctx, kn_tensor *x, int axis, kn_tensor *index) {
-    if (!kn_op_input(ctx, "gather", KN_F32, x) || !kn_op_input(ctx, "gather", KN_I32, index))
+    if (!kn_op_input(ctx, "gather", KN_F32, x) || !kn_op_second(ctx, "gather", KN_I32, index))
         return NULL;
     if (x->device != index->device) {
         kn_fail(ctx, KN_ERR_DEVICE, "gather: x is on %s, the index on %s",

@@ -66,12 +66,14 @@ kn_status kn_optimizer_step(kn_optimizer *opt) {
 }
 
 void kn_optimizer_zero_grad(kn_optimizer *opt) {
-    const kn_pack *pack = kn_module_pack(opt->model);
+    const kn_pack *pack = opt != NULL ? kn_module_pack(opt->model) : NULL;
     for (int i = 0; pack != NULL && i < pack->count; i++)
         kn_param_zero_grad(pack->segment[i].param);
 }
 
 kn_status kn_optimizer_state(kn_optimizer *opt, const kn_state_visitor *visitor) {
+    if (opt == NULL)
+        return KN_ERR_STATE;
     const kn_pack *pack = kn_module_pack(opt->model);
     if (pack == NULL)
         return kn_ctx_status(opt->ctx);

@@ -164,9 +164,11 @@ kn_status kn_grad_close(kn_grad_slot *slot, kn_status status) {
     if (status == KN_OK && slot->temporary != NULL)
         status = add_to_grad(t, slot->data);
     kn_storage_drop(slot->temporary);
-    if (status == KN_OK)
-        t->grad_live = true;
-    return status;
+    if (status != KN_OK)
+        return status;
+    t->grad_live = true;
+    kn_tensor_touch(t->grad);
+    return KN_OK;
 }
 
 static kn_status seed(kn_ctx *ctx, kn_tensor *loss) {
