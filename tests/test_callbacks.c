@@ -1,5 +1,6 @@
 /* test_callbacks.c - what a run leaves: gradients across cancelled scopes, results, history, files.
  */
+#include "support/check.h"
 #include "support/made_data.h"
 #include "support/tiny_run.h"
 
@@ -316,6 +317,53 @@ static void test_progress_without_validation(void **state) {
     run_free(&r);
 }
 
+/* ---- the end of a fit ---- */
+
+static kn_flow fail_at_the_end(kn_callback *cb, kn_learner *l) {
+    (void)cb;
+    kn_fail(l->ctx, KN_ERR_IO, "no room for what was learned");
+    return KN_FAIL;
+}
+
+/* Who comes later takes his hooks off the model all the same. */
+static void test_all_are_told_of_the_end(void **state) {
+    (void)state;
+    static const kn_callback_class failing = {
+        .name = "failing", .order = -1000, .after_fit = fail_at_the_end};
+    kn_callback cb = {&failing};
+    run r;
+    run_init(&r);
+    assert_int_equal(kn_learner_add(r.l, &cb), KN_OK);
+    assert_int_equal(kn_learner_add(r.l, kn_activation_stats_cb(r.ctx, (kn_activation_opts){0})),
+                     KN_OK);
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_ERR_IO);
+    check_error(r.ctx, KN_ERR_IO, "no room for what was learned");
+    for (int i = 0; i < kn_module_child_count(r.model); i++)
+        assert_false(kn_module_hooked(kn_module_child_at(r.model, i)));
+    run_free(&r);
+}
+
+static kn_flow remove_nothing(kn_callback *cb, kn_learner *l) {
+    (void)cb;
+    assert_int_equal(kn_learner_remove(l, NULL), KN_ERR_STATE);
+    check_error(l->ctx, KN_ERR_STATE, "callback NULL was removed during a fit");
+    return KN_GO;
+}
+
+static void test_one_is_added_once(void **state) {
+    (void)state;
+    static const kn_callback_class removing = {.name = "removing", .after_batch = remove_nothing};
+    kn_callback cb = {&removing};
+    run r;
+    run_init(&r);
+    assert_int_equal(kn_learner_add(r.l, &cb), KN_OK);
+    assert_int_equal(kn_learner_add(r.l, &cb), KN_ERR_ARG);
+    check_error(r.ctx, KN_ERR_ARG, "callback removing is there already");
+    assert_int_equal(kn_learner_fit(r.l, 1), KN_OK);
+    assert_int_equal(kn_learner_remove(r.l, NULL), KN_OK);
+    run_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancelled_step_accumulates),
@@ -326,6 +374,8 @@ int main(void) {
         cmocka_unit_test(test_cancelled_steps_are_counted),
         cmocka_unit_test(test_no_validation_has_no_results),
         cmocka_unit_test(test_progress_without_validation),
+        cmocka_unit_test(test_all_are_told_of_the_end),
+        cmocka_unit_test(test_one_is_added_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

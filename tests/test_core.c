@@ -4,6 +4,7 @@
 
 #include "core/ctx.h"
 #include "core/text.h"
+#include "core/utf8.h"
 
 #include <kiln/random.h>
 
@@ -207,6 +208,18 @@ static void a_message_is_one_line_and_fits(void **state) {
     error = (kn_error){0};
     kn_error_set(&error, KN_ERR_IO, "%s", path);
     assert_int_equal(strlen(error.message), KN_ERROR_MAX - 1);
+    /* Nor is a character cut: of two, three and four bytes, at each place. */
+    static const char *const wide[] = {"\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x90\x9F"};
+    for (size_t i = 0; i < KN_COUNT(wide); i++)
+        for (size_t begin = KN_ERROR_MAX - 6; begin < KN_ERROR_MAX; begin++) {
+            size_t bytes = strlen(wide[i]), whole = begin + bytes < KN_ERROR_MAX;
+            memset(path, 'p', sizeof path - 1);
+            memcpy(path + begin, wide[i], bytes);
+            error = (kn_error){0};
+            kn_error_set(&error, KN_ERR_IO, "%s", path);
+            assert_true(kn_utf8_valid(error.message, strlen(error.message)));
+            assert_int_equal(strlen(error.message), whole ? KN_ERROR_MAX - 1 : begin);
+        }
     assert_int_equal(kn_error_set(NULL, KN_ERR_DATA, "nowhere to go"), KN_ERR_DATA);
 }
 

@@ -121,6 +121,8 @@ static void a_parameter_that_is_not_there_passes_on(void **state) {
     affine *a = kn_module_new(ctx, &affine_class, sizeof *a);
     a->uses = kn_module_buffer(&a->base, "uses", KN_F32, KN_SCALAR);
     kn_fail(ctx, KN_ERR_MEMORY, "no room for a parameter");
+    assert_false(kn_module_training(NULL));
+    assert_int_equal(kn_module_child_count(NULL), 0);
     assert_null(kn_param_value(NULL));
     assert_null(kn_param_grad(NULL));
     assert_null(kn_forward(&a->base, kn_full(ctx, KN_SHAPE(1), 1)));

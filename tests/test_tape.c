@@ -158,6 +158,25 @@ static void what_is_refused_gives_nothing(void **state) {
     kn_module_free(second);
 }
 
+/* A gradient that is an operand: adding to it is writing to it. */
+static void a_gradient_is_written_by_backward(void **state) {
+    kn_ctx *ctx = *state;
+    kn_module *m = layer(ctx);
+    kn_tensor *w = kn_param_value(param(m, 0));
+    assert_int_equal(kn_backward(ctx, sum(ctx, kn_mul(ctx, w, w))), KN_OK);
+    kn_tensor *x = kn_require_grad(ctx, kn_full(ctx, KN_SHAPE(2, 2), 3));
+    kn_tensor *g = kn_param_grad(param(m, 0));
+    kn_tensor *first = kn_mul(ctx, g, x), *second = kn_mul(ctx, w, w); /* in this order */
+    kn_tensor *loss = sum(ctx, kn_add(ctx, first, second));
+    check_refused(ctx, loss, "operand 1 of mul, [2,2], was written to since");
+    loss = sum(ctx, kn_mul(ctx, g, x));
+    kn_param_zero_grad(param(m, 0));
+    assert_non_null(kn_param_grad(param(m, 0))); /* here the zeros are written */
+    check_refused(ctx, loss, written);
+    kn_step_end(ctx);
+    kn_module_free(m);
+}
+
 static void running_statistics_are_written_by_a_norm(void **state) {
     kn_ctx *ctx = *state;
     kn_module *norm = kn_batch_norm(ctx, 2, (kn_batch_norm_opts){0});
@@ -289,6 +308,7 @@ int main(void) {
         MODEL_CASE(borrowed_memory_is_written_through_a_view),
         MODEL_CASE(a_view_of_a_parameter_is_of_that_one),
         MODEL_CASE(what_is_refused_gives_nothing),
+        MODEL_CASE(a_gradient_is_written_by_backward),
         MODEL_CASE(running_statistics_are_written_by_a_norm),
         MODEL_CASE(packing_moves_without_a_change),
         MODEL_CASE(exchanged_values_are_others),

@@ -52,7 +52,10 @@ static void refuses_null(kn_ctx *ctx, const char *device, const op_row *row, int
     in[i] = NULL;
     kn_fail(ctx, KN_ERR_IO, "an earlier error");
     refused(ctx, row, in, KN_ERR_IO, "an earlier error");
-    refused(ctx, row, in, KN_ERR_STATE, "is NULL");
+    char part[32] = "is NULL";
+    if (i < 2)
+        snprintf(part, sizeof part, "operand %d is NULL", i + 1);
+    refused(ctx, row, in, KN_ERR_STATE, part);
 }
 
 static void refuses_another_type(kn_ctx *ctx, const char *device, const op_row *row, int i) {
