@@ -67,4 +67,10 @@ kn_tensor *kn_header_new(kn_ctx *ctx);
 
 void kn_tape_clear(kn_engine *e);
 
+/* Is what the op's backward needs still there, and what it was? */
+kn_status kn_node_check(kn_ctx *ctx, const kn_node *node);
+
+/* The same of all that the loss depends on, before any gradient is given. */
+kn_status kn_tape_check(kn_ctx *ctx, const kn_tensor *loss);
+
 #endif

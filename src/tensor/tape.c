@@ -4,7 +4,6 @@
 #include "tensor/engine.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 bool kn_grad_enable(kn_ctx *ctx, bool on) {
@@ -61,38 +60,6 @@ void kn_tape_clear(kn_engine *e) {
     e->tape++;
 }
 
-static bool owned_by(const kn_node *node, const void *owner) {
-    const void *own;
-    memcpy(&own, node->args, sizeof own);
-    return node->op->owned && own == owner;
-}
-
-static unsigned wanted_of(const kn_node *node) {
-    unsigned wanted = 0;
-    for (int i = 0; i < KN_NODE_INPUTS; i++)
-        if (node->in[i] != NULL && node->in[i]->wants_grad)
-            wanted |= 1u << i;
-    return wanted;
-}
-
-static void lose_inputs(kn_node *node, const void *freed) {
-    unsigned wanted = wanted_of(node);
-    for (int i = 0; i < KN_NODE_INPUTS; i++) {
-        if (node->in[i] != freed || freed == NULL)
-            continue;
-        node->in[i] = NULL;
-        node->lost = node->lost || (wanted >> i & 1) || (node->op->reads[i] & wanted) != 0;
-    }
-}
-
-void kn_tape_lose(kn_ctx *ctx, const void *freed) {
-    kn_engine *e = ctx->engine;
-    for (size_t n = 0; e != NULL && n < e->node_count; n++) {
-        e->node[n].lost = e->node[n].lost || owned_by(&e->node[n], freed);
-        lose_inputs(&e->node[n], freed);
-    }
-}
-
 /* ---- gradients ---- */
 
 kn_tensor *kn_require_grad(kn_ctx *ctx, kn_tensor *t) {
@@ -130,14 +97,6 @@ void *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *sta
     *slot = (kn_grad_slot){0};
     if (t == NULL || !t->wants_grad || *status != KN_OK)
         return NULL;
-    if (t->node >= 0 && t->tape != ctx->engine->tape) { /* its gradient would end here, unseen */
-        char text[KN_SHAPE_TEXT];
-        *status = kn_fail(ctx, KN_ERR_STATE,
-                          "backward: the loss depends on a tensor %s whose tape was used by an "
-                          "earlier backward; kn_detach cuts it off",
-                          kn_shape_text(&t->shape, text));
-        return NULL;
-    }
     slot->t = t;
     if (t->grad_live) {
         slot->temporary = kn_storage_get(ctx, t->device, kn_tensor_bytes(t));
@@ -171,6 +130,8 @@ kn_status kn_grad_close(kn_grad_slot *slot, kn_status status) {
     return KN_OK;
 }
 
+/* ---- backward ---- */
+
 static kn_status seed(kn_ctx *ctx, kn_tensor *loss) {
     kn_status status = KN_OK;
     kn_grad_slot slot;
@@ -202,62 +163,6 @@ static kn_status check_loss(kn_ctx *ctx, kn_tensor *loss) {
     return KN_OK;
 }
 
-/* ---- before going back ---- */
-
-/* An operand or the result, of which backward would read what it no longer is. */
-static kn_status refuse(kn_ctx *ctx, const kn_node *node, int i, const char *why) {
-    const kn_tensor *t = i == KN_NODE_OUT ? node->out : node->in[i];
-    char text[KN_SHAPE_TEXT], which[32] = "the result";
-    if (i != KN_NODE_OUT)
-        snprintf(which, sizeof which, "operand %d", i + 1);
-    return kn_fail(ctx, KN_ERR_STATE, "backward: %s of %s, %s, was %s", which, node->op->name,
-                   kn_shape_text(&t->shape, text), why);
-}
-
-/* Is what the op's backward needs still there, and what it was? */
-static kn_status check_node(kn_ctx *ctx, const kn_node *node) {
-    unsigned wanted = wanted_of(node);
-    if (node->lost)
-        return kn_fail(
-            ctx, KN_ERR_STATE,
-            "backward: a module was freed whose tensors or hooks the loss depends on, by "
-            "%s",
-            node->op->name);
-    for (int i = 0; i <= KN_NODE_OUT; i++) {
-        const kn_tensor *t = i == KN_NODE_OUT ? node->out : node->in[i];
-        if (t == NULL)
-            continue;
-        if (t->device != node->out->device)
-            return refuse(ctx, node, i, "moved to another device since");
-        if ((node->op->reads[i] & wanted) != 0 && kn_tensor_version(t) != node->version[i])
-            return refuse(ctx, node, i, "written to since, and the gradient needs what it was");
-    }
-    return KN_OK;
-}
-
-/* All that the loss depends on, before any gradient is given. */
-static kn_status check_all(kn_ctx *ctx, const kn_tensor *loss) {
-    kn_engine *e = ctx->engine;
-    kn_status status = KN_OK;
-    for (size_t i = 0; i < e->node_count; i++)
-        e->node[i].needed = false;
-    e->node[loss->node].needed = true;
-    for (size_t i = e->node_count; i-- > 0 && status == KN_OK;) {
-        const kn_node *node = &e->node[i];
-        if (!node->needed)
-            continue;
-        status = check_node(ctx, node);
-        for (int k = 0; k < KN_NODE_INPUTS; k++) {
-            const kn_tensor *t = node->in[k];
-            if (t != NULL && t->wants_grad && t->node >= 0 && t->tape == e->tape)
-                e->node[t->node].needed = true;
-        }
-    }
-    return status;
-}
-
-/* ---- backward ---- */
-
 /* An op's result is not needed before the op ran, so in reverse order its buffers are free once its
  * own backward is done. */
 static void release_output(kn_tensor *out, const kn_tensor *loss) {
@@ -282,14 +187,14 @@ kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss) {
                        "backward: one is under way; a hook cannot begin another");
     bool was = kn_grad_enable(ctx, false);
     e->in_backward = true;
-    status = check_all(ctx, loss);
+    status = kn_tape_check(ctx, loss);
     if (status == KN_OK)
         status = seed(ctx, loss);
     for (size_t i = e->node_count; i-- > 0 && status == KN_OK;) {
         kn_node *node = &e->node[i];
         kn_tensor *out = node->out; /* a hook may record, and so move the nodes */
         if (out->grad_live)
-            status = check_node(ctx, node); /* once more: hooks may write, too */
+            status = kn_node_check(ctx, node); /* once more: hooks may write, too */
         if (out->grad_live && status == KN_OK)
             status = node->op->backward(ctx, node, out->grad->data);
         release_output(out, loss);
