@@ -60,25 +60,34 @@ static bool is_worthless(const train *t, int code) {
     return code == EXIT_DATA && t->seconds < 60;
 }
 
-/* Of the epochs that other processes ran. */
-static double seconds_before(const train *t) {
+/* Whichever process ran them, and parts of them. */
+static double seconds_of_epochs(const train *t) {
     int count;
     const kn_history_row *row = kn_recorder_rows(t->learner, &count);
     double all = 0;
     for (int i = 0; i < count; i++)
         all += row[i].seconds;
-    return all > t->epochs_seconds ? all - t->epochs_seconds : 0;
+    return all;
+}
+
+/* A signal that comes when all is done stops nothing. */
+static bool stopped(const train *t) {
+    int count;
+    kn_recorder_rows(t->learner, &count);
+    return interrupted() && count < t->s->a.epochs;
 }
 
 static int fit(train *t) {
     double began = kn_clock();
     kn_status status = kn_learner_fit(t->learner, t->s->a.epochs);
-    t->seconds = kn_clock() - began + seconds_before(t);
+    t->seconds = kn_clock() - began;
+    if (t->s->resume != NULL && seconds_of_epochs(t) > t->seconds)
+        t->seconds = seconds_of_epochs(t);
     int best = kn_save_model_best(t->learner, NULL);
     if (status == KN_OK && best >= 0)
         status = write_confusion(t);
     if (status == KN_OK)
-        status = train_page_write(t, interrupted() ? PAGE_INTERRUPTED : PAGE_DONE);
+        status = train_page_write(t, stopped(t) ? PAGE_INTERRUPTED : PAGE_DONE);
     if (status != KN_OK) {
         (void)!train_page_write(t, PAGE_FAILED); /* the first failure is the one that is told */
         int code = session_fail(t->s);
@@ -93,7 +102,7 @@ static int fit(train *t) {
                         t->run.path);
         return code;
     }
-    return interrupted() ? tell_interrupted(t, best) : tell_done(t);
+    return stopped(t) ? tell_interrupted(t, best) : tell_done(t);
 }
 
 /* A new training: its rate, its folder. */

@@ -26,8 +26,7 @@ typedef struct train {
     kn_learner *learner;
     kn_predictions best;   /* of the model that was saved, on the validation pictures */
     kn_lr_found found;     /* by --lr auto */
-    double seconds;        /* of the fit, and of those before that it goes on with */
-    double epochs_seconds; /* of the epochs that this one ended */
+    double seconds;        /* of the fit; of all epochs, if it was resumed */
     kn_text pictures;      /* of the first batch, for the page */
     bool went_on;          /* that is the first since the training was resumed */
     char folder[PATH_MAX]; /* that DATA is */

@@ -104,7 +104,6 @@ void train_on_epoch(void *user, const kn_history_row *row) {
         kn_history_line(&out, row);
         report_out(&t->s->r, &out); /* a reader that went away is no reason to lose the run */
     }
-    t->epochs_seconds += row->seconds;
     if (row->epoch == 0)
         train_tell_room(t);
     if (!isfinite(row->train_loss) || !isfinite(row->valid_loss))

@@ -32,7 +32,7 @@ static int machine(void **state) {
     tree_make(root);
     put("proc/meminfo", "MemTotal:       33554432 kB\nMemFree:  1 kB\nMemAvailable:   16777216 kB\n"
                         "SwapTotal:       2097152 kB\nSwapFree:        1048576 kB\n");
-    put("proc/self/status", "Name:\ttest\nRssAnon:\t    2048 kB\n");
+    put("proc/self/status", "Name:\ttest\nRssAnon:\t    1024 kB\nVmSwap:\t    1024 kB\n");
     return 0;
 }
 
@@ -85,6 +85,17 @@ static void a_container_with_little_swap(void **state) {
     check_memory(1 * gib, gib + gib / 2, 9 * gib + gib / 2);
     put_number("sys/fs/cgroup", "memory.swap.max", 0);
     check_memory(1 * gib, 1 * gib, 8 * gib);
+    /* By a group that limits nothing else, too. */
+    put("proc/self/cgroup", "0::/a/b\n");
+    put("sys/fs/cgroup/memory.max", "max\n");
+    put("sys/fs/cgroup/a/memory.max", "max\n");
+    put("sys/fs/cgroup/a/memory.swap.max", "0\n");
+    put("sys/fs/cgroup/memory.swap.max", "max\n");
+    put_number("sys/fs/cgroup/a/b", "memory.max", 8 * gib);
+    put_number("sys/fs/cgroup/a/b", "memory.current", 7 * gib);
+    check_memory(1 * gib, 1 * gib, 8 * gib);
+    put("sys/fs/cgroup/a/b/memory.max", "max\n");
+    check_memory(16 * gib, 16 * gib, 32 * gib);
 }
 
 /* The narrowest counts, wherever it is on the way. */
@@ -112,8 +123,8 @@ static void version_1(void **state) {
     put_number("sys/fs/cgroup/memory/box", "memory.memsw.limit_in_bytes", 2 * gib + gib / 2);
     put_number("sys/fs/cgroup/memory/box", "memory.memsw.usage_in_bytes", gib + gib / 4);
     check_memory(gib + gib / 2, 2 * gib, 2 * gib + gib / 2);
-    put_number("sys/fs/cgroup/memory/box", "memory.memsw.limit_in_bytes", 2 * gib);
-    check_memory(gib + gib / 2, gib + 3 * gib / 4, 2 * gib);
+    put_number("sys/fs/cgroup/memory/box", "memory.memsw.usage_in_bytes", 2 * gib + gib / 4);
+    check_memory(gib + gib / 2, gib, 2 * gib + gib / 2);
 }
 
 static void nothing_is_told(void **state) {

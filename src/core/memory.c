@@ -72,33 +72,34 @@ static void narrow(uint64_t *least, uint64_t by) {
     *least = by < *least ? by : *least;
 }
 
-/* How much of the machine's swap a group is let into. */
-static swap swap_of(const version *v, const char *folder, uint64_t limit, uint64_t used, swap all) {
-    uint64_t most = number_at(folder, v->swap_limit, "", UINT64_MAX);
-    uint64_t in_use = number_at(folder, v->swap_used, "", 0);
-    if (v->swap_with_memory && most < UINT64_MAX)
-        most = minus(most, limit);
+/* How much of the machine's swap a group is let into. Version 1 limits memory and swap together. */
+static void narrow_swap(const version *v, const char *folder, kn_memory *m, swap *all) {
+    (void)m;
     if (v->swap_with_memory)
-        in_use = minus(in_use, used);
-    narrow(&all.most, most);
-    narrow(&all.left, minus(most, in_use));
-    return all;
+        return;
+    uint64_t most = number_at(folder, v->swap_limit, "", UINT64_MAX);
+    narrow(&all->most, most);
+    narrow(&all->left, minus(most, number_at(folder, v->swap_used, "", 0)));
 }
 
-static void narrow_to_group(kn_memory *m, const version *v, const char *folder, swap all) {
+static void narrow_memory(const version *v, const char *folder, kn_memory *m, swap *all) {
     uint64_t limit = number_at(folder, v->limit, "", UINT64_MAX);
     if (limit == UINT64_MAX)
         return;
     uint64_t used = number_at(folder, v->used, "", 0);
     uint64_t idle = number_at(folder, "memory.stat", v->idle, 0);
-    uint64_t more =
-        number_at(folder, "memory.stat", v->busy, 0) + number_at(folder, "memory.stat", v->slab, 0);
-    swap own = swap_of(v, folder, limit, used, all);
-    uint64_t reach = plus(minus(limit, minus(used, plus(idle, more))), own.left);
+    uint64_t can_go = idle + number_at(folder, "memory.stat", v->busy, 0) +
+                      number_at(folder, "memory.stat", v->slab, 0);
+    uint64_t reach = plus(minus(limit, minus(used, can_go)), all->left);
+    uint64_t both =
+        v->swap_with_memory ? number_at(folder, v->swap_limit, "", UINT64_MAX) : UINT64_MAX;
+    if (both < UINT64_MAX)
+        narrow(&reach, minus(both, minus(number_at(folder, v->swap_used, "", 0), can_go)));
     narrow(&m->left, minus(limit, minus(used, idle)));
     narrow(&m->reach, reach);
     narrow(&m->reach_in_groups, reach);
-    narrow(&m->most, plus(limit, own.most));
+    narrow(&m->most, plus(limit, all->most));
+    narrow(&m->most, both);
 }
 
 /* "7:cpu,memory:/a/b" has the controller memory; "0::/a/b" is of version 2. */
@@ -131,17 +132,22 @@ static void group_of(const char *root, const version *v, char group[LINE]) {
         fclose(file);
 }
 
-static void narrow_to_groups(kn_memory *m, const char *root, const version *v, swap all) {
+typedef void narrow_fn(const version *v, const char *folder, kn_memory *m, swap *all);
+
+/* By all groups on the way to the process's. */
+static void narrow_to_groups(const char *root, narrow_fn *fn, kn_memory *m, swap *all) {
     char group[LINE], folder[PATH];
-    group_of(root, v, group);
-    for (;;) {
-        int length = snprintf(folder, sizeof folder, "%s%s%s", root, v->mount, group);
-        if (length < PATH)
-            narrow_to_group(m, v, folder, all);
-        char *slash = strrchr(group, '/');
-        if (slash == NULL)
-            return;
-        *slash = '\0';
+    for (size_t i = 0; i < KN_COUNT(versions); i++) {
+        const version *v = &versions[i];
+        group_of(root, v, group);
+        for (char *slash = group; slash != NULL;) {
+            int length = snprintf(folder, sizeof folder, "%s%s%s", root, v->mount, group);
+            if (length < PATH)
+                fn(v, folder, m, all);
+            slash = strrchr(group, '/');
+            if (slash != NULL)
+                *slash = '\0';
+        }
     }
 }
 
@@ -154,13 +160,13 @@ static uint64_t told(const char *root, const char *name, const char *label) {
 
 kn_memory kn_memory_now(const char *root) {
     swap all = {told(root, "meminfo", "SwapTotal:"), told(root, "meminfo", "SwapFree:")};
-    uint64_t left = told(root, "meminfo", "MemAvailable:");
-    kn_memory m = {.own = told(root, "self/status", "RssAnon:"),
-                   .left = left,
-                   .reach = left + all.left,
-                   .reach_in_groups = UINT64_MAX,
-                   .most = told(root, "meminfo", "MemTotal:") + all.most};
-    for (size_t i = 0; i < KN_COUNT(versions); i++)
-        narrow_to_groups(&m, root, &versions[i], all);
+    kn_memory m = {.own =
+                       told(root, "self/status", "RssAnon:") + told(root, "self/status", "VmSwap:"),
+                   .left = told(root, "meminfo", "MemAvailable:"),
+                   .reach_in_groups = UINT64_MAX};
+    narrow_to_groups(root, narrow_swap, &m, &all);
+    m.reach = m.left + all.left;
+    m.most = told(root, "meminfo", "MemTotal:") + all.most;
+    narrow_to_groups(root, narrow_memory, &m, &all);
     return m;
 }

@@ -14,8 +14,9 @@ kn_tensor *kn_param_grad(kn_param *p) {
     if (p == NULL)
         return NULL;
     kn_tensor *g = &p->grad;
-    if (!p->value.grad_live) {
+    if (!p->value.grad_live && !g->zeros) {
         kn_tensor_touch(g);
+        g->zeros = true;
         g->device->ops->zero(g->device, g->data, (size_t)g->numel * sizeof(float));
     }
     return g;
@@ -27,6 +28,7 @@ bool kn_param_has_grad(const kn_param *p) {
 
 /* The zeros are written when somebody looks: the next backward overwrites them anyway. */
 void kn_param_zero_grad(kn_param *p) {
+    p->grad.zeros = p->grad.zeros && !p->value.grad_live;
     p->value.grad_live = false;
 }
 

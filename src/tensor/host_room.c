@@ -16,7 +16,8 @@ static void warn(kn_pool *pool, uint64_t reach) {
 }
 
 /* Where the machine is short of it others may give some back; where a group is, the kernel ends
- * who goes on. */
+ * who goes on. What was asked for and not written to yet, as the gradients of a model that is not
+ * trained, takes nothing, and is not counted. */
 static bool fits(size_t bytes, const kn_memory *now) {
     return now->own <= now->most && bytes <= now->most - now->own &&
            bytes + OTHERS <= now->reach_in_groups;

@@ -105,6 +105,8 @@ void *kn_grad_open(kn_ctx *ctx, kn_tensor *t, kn_grad_slot *slot, kn_status *sta
         if (t->grad == NULL)
             t->grad = kn_tensor_new(ctx, t->device, t->dtype, t->shape);
         slot->data = t->grad != NULL ? t->grad->data : NULL;
+        if (t->grad != NULL)
+            t->grad->grad_of = t;
     }
     if (slot->data == NULL)
         *status = kn_ctx_status(ctx);
@@ -126,6 +128,7 @@ kn_status kn_grad_close(kn_grad_slot *slot, kn_status status) {
     if (status != KN_OK)
         return status;
     t->grad_live = true;
+    t->grad->zeros = false;
     kn_tensor_touch(t->grad);
     return KN_OK;
 }

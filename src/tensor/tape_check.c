@@ -21,14 +21,13 @@ static unsigned wanted_of(const kn_node *node) {
     return wanted;
 }
 
+/* Backwards look at their inputs, if only at their shapes. */
 static void lose_inputs(kn_node *node, const void *freed) {
-    unsigned wanted = wanted_of(node);
-    for (int i = 0; i < KN_NODE_INPUTS; i++) {
-        if (node->in[i] != freed || freed == NULL)
-            continue;
-        node->in[i] = NULL;
-        node->lost = node->lost || (wanted >> i & 1) || (node->op->reads[i] & wanted) != 0;
-    }
+    for (int i = 0; i < KN_NODE_INPUTS; i++)
+        if (node->in[i] == freed) {
+            node->in[i] = NULL;
+            node->lost = true;
+        }
 }
 
 void kn_tape_lose(kn_ctx *ctx, const void *freed) {
@@ -82,6 +81,29 @@ kn_status kn_node_check(kn_ctx *ctx, const kn_node *node) {
     return KN_OK;
 }
 
+/* Does a node behind this one, which backward comes to before, give t a gradient? */
+static bool gets_before(const kn_engine *e, size_t node, const kn_tensor *t) {
+    for (size_t n = node + 1; n < e->node_count; n++)
+        for (int i = 0; i < KN_NODE_INPUTS; i++)
+            if (e->node[n].needed && e->node[n].in[i] == t && t->wants_grad)
+                return true;
+    return false;
+}
+
+/* An operand that is a gradient itself must be read before this backward adds to it. */
+static kn_status check_gradients(kn_ctx *ctx, size_t n) {
+    const kn_node *node = &ctx->engine->node[n];
+    unsigned wanted = wanted_of(node);
+    for (int i = 0; i < KN_NODE_INPUTS; i++) {
+        const kn_tensor *t = node->in[i];
+        const kn_tensor *seen = t != NULL && t->of != NULL ? t->of : t;
+        if ((node->op->reads[i] & wanted) != 0 && seen != NULL && seen->grad_of != NULL &&
+            gets_before(ctx->engine, n, seen->grad_of))
+            return refuse(ctx, node, i, "a gradient that this backward writes to before");
+    }
+    return KN_OK;
+}
+
 kn_status kn_tape_check(kn_ctx *ctx, const kn_tensor *loss) {
     kn_engine *e = ctx->engine;
     kn_status status = KN_OK;
@@ -93,6 +115,8 @@ kn_status kn_tape_check(kn_ctx *ctx, const kn_tensor *loss) {
         if (!node->needed)
             continue;
         status = kn_node_check(ctx, node);
+        if (status == KN_OK)
+            status = check_gradients(ctx, i);
         for (int k = 0; k < KN_NODE_INPUTS; k++) {
             const kn_tensor *t = node->in[k];
             if (t != NULL && t->wants_grad && t->node >= 0 && t->tape == e->tape)

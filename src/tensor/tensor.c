@@ -269,8 +269,23 @@ uint64_t kn_tensor_version(const kn_tensor *t) {
     return t->version + storage_version(t);
 }
 
+/* Views of it are from here on tensors of their own, which hold the buffer. */
+static void leave_views(kn_ctx *ctx, const kn_tensor *t) {
+    kn_engine *e = ctx->engine;
+    for (size_t i = 0; e != NULL && i < e->live_count; i++) {
+        kn_tensor *view = e->live[i];
+        if (view->of != t)
+            continue;
+        view->of = NULL;
+        view->version = kn_tensor_version(t) - storage_version(view);
+    }
+}
+
 void kn_tensor_place(kn_tensor *t, kn_storage *storage, size_t byte_offset) {
     uint64_t version = kn_tensor_version(t);
+    if (t->model)
+        leave_views(t->ctx, t);
+    t->zeros = false;
     storage->refs++;
     kn_storage_drop(t->storage);
     t->storage = storage;
@@ -283,6 +298,8 @@ void kn_tensor_exchange(kn_tensor *a, kn_tensor *b) {
     assert(a->model && b->model && a->device == b->device && a->dtype == b->dtype &&
            kn_shape_equal(&a->shape, &b->shape));
     uint64_t version_a = kn_tensor_version(a), version_b = kn_tensor_version(b);
+    leave_views(a->ctx, a);
+    leave_views(b->ctx, b);
     kn_storage *storage = a->storage;
     void *data = a->data;
     bool part = a->part;
@@ -299,20 +316,9 @@ void kn_tensor_exchange(kn_tensor *a, kn_tensor *b) {
 /* After a write by the user. A gradient that was written counts as there. */
 static void written(kn_tensor *t) {
     kn_tensor_touch(t);
+    t->zeros = false;
     if (t->grad_of != NULL)
         t->grad_of->grad_live = true;
-}
-
-/* Views of it are then tensors of their own, which hold the buffer. */
-static void leave_views(kn_ctx *ctx, const kn_tensor *t) {
-    kn_engine *e = ctx->engine;
-    for (size_t i = 0; e != NULL && i < e->live_count; i++) {
-        kn_tensor *view = e->live[i];
-        if (view->of != t)
-            continue;
-        view->of = NULL;
-        view->version = kn_tensor_version(t) - storage_version(view);
-    }
 }
 
 void kn_tensor_clear(kn_tensor *t) {

@@ -49,7 +49,8 @@ struct kn_tensor {
     uint64_t version;   /* moves, with its storage's, when its data changes */
     bool part;          /* of a storage that others have parts of: their changes are not its own */
     kn_tensor *of;      /* a view's: the tensor whose data it shows, whose changes are its own */
-    kn_tensor *grad_of; /* the parameter whose gradient this is */
+    kn_tensor *grad_of; /* the tensor whose gradient this is */
+    bool zeros;         /* of a gradient that is not live: its zeros are written */
 };
 
 /* Asserts that t is not from an ended step; false and an error when its buffer was released. */
