@@ -344,9 +344,10 @@ static void test_all_are_told_of_the_end(void **state) {
 }
 
 static kn_flow remove_nothing(kn_callback *cb, kn_learner *l) {
-    (void)cb;
     assert_int_equal(kn_learner_remove(l, NULL), KN_ERR_STATE);
     check_error(l->ctx, KN_ERR_STATE, "callback NULL was removed during a fit");
+    assert_int_equal(kn_learner_add(l, cb), KN_ERR_ARG);
+    check_error(l->ctx, KN_ERR_ARG, "callback removing is there already");
     return KN_GO;
 }
 

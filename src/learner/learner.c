@@ -77,15 +77,15 @@ kn_status kn_learner_add(kn_learner *l, kn_callback *cb) {
         return kn_ctx_status(l->ctx) != KN_OK
                    ? kn_ctx_status(l->ctx)
                    : kn_fail(l->ctx, KN_ERR_ARG, "learner: there is no callback to add");
+    for (size_t i = 0; i < s->count; i++) /* it would be told, and freed, twice */
+        if (s->callback[i] == cb)
+            return kn_fail(l->ctx, KN_ERR_ARG, "learner: callback %s is there already",
+                           cb->cls->name);
     if (s->fitting) {
         kn_fail(l->ctx, KN_ERR_STATE, "learner: callback %s was added during a fit", cb->cls->name);
         free_callback(cb);
         return KN_ERR_STATE;
     }
-    for (size_t i = 0; i < s->count; i++) /* it would be told, and freed, twice */
-        if (s->callback[i] == cb)
-            return kn_fail(l->ctx, KN_ERR_ARG, "learner: callback %s is there already",
-                           cb->cls->name);
     void *callbacks = s->callback;
     bool room = kn_mem_grow(&l->ctx->allocator, &callbacks, &s->capacity, s->count + 1,
                             sizeof(kn_callback *));
