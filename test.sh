@@ -95,6 +95,7 @@ write_to_memory() {
     [ -z "${TMPDIR:-}" ] && [ "${room:-0}" -ge 4000000 ] || return 0
     TMPDIR=$(mktemp -d /dev/shm/kiln-tests-XXXXXX 2>/dev/null) || { unset TMPDIR; return 0; }
     export TMPDIR
+    chmod 755 "$TMPDIR" # some tests are somebody else for a while
     trap 'rm -rf "$TMPDIR"' EXIT
     trap 'exit 1' INT TERM
 }
