@@ -4,12 +4,12 @@
 #include "session.h"
 
 #include "core/ctx.h"
+#include "data/files.h"
 
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 /* first is NULL where its path was too long to keep. */
@@ -59,14 +59,6 @@ static kn_status warn_unvalidated(session *s, const kn_split *split) {
 
 /* ---- folders beside train/ and val/ ---- */
 
-static bool is_of_a_set(const char *name) {
-    static const char *const sets[] = {"train", "val", "valid", "validation", "test", "testing"};
-    for (size_t i = 0; i < KN_COUNT(sets); i++)
-        if (strcasecmp(name, sets[i]) == 0)
-            return true;
-    return name[0] == '.';
-}
-
 /* Whether a folder right below DATA holds pictures. It need not be one. */
 static bool holds_pictures(session *s, const char *root, const char *name, char path[PATH_MAX]) {
     struct stat st;
@@ -87,7 +79,8 @@ static void warn_of_folders_beside(session *s, const kn_files *files) {
     snprintf(root, sizeof root, "%.*s", (int)files->root_length, files->path[0]);
     DIR *data = opendir(root);
     for (struct dirent *entry; data != NULL && (entry = readdir(data)) != NULL;) {
-        if (is_of_a_set(entry->d_name) || !holds_pictures(s, root, entry->d_name, path))
+        const char *name = entry->d_name;
+        if (name[0] == '.' || kn_is_set_name(name) || !holds_pictures(s, root, name, path))
             continue;
         if (count++ == 0 || strcmp(path, first) < 0)
             snprintf(first, sizeof first, "%s", path);

@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* Of the best epoch, from its own validation: no further pass is needed. */
@@ -60,16 +61,6 @@ static bool is_worthless(const train *t, int code) {
     return code == EXIT_DATA && t->seconds < 60;
 }
 
-/* Whichever process ran them, and parts of them. */
-static double seconds_of_epochs(const train *t) {
-    int count;
-    const kn_history_row *row = kn_recorder_rows(t->learner, &count);
-    double all = 0;
-    for (int i = 0; i < count; i++)
-        all += row[i].seconds;
-    return all;
-}
-
 /* A signal that comes when all is done stops nothing. */
 static bool stopped(const train *t) {
     int count;
@@ -81,8 +72,8 @@ static int fit(train *t) {
     double began = kn_clock();
     kn_status status = kn_learner_fit(t->learner, t->s->a.epochs);
     t->seconds = kn_clock() - began;
-    if (t->s->resume != NULL && seconds_of_epochs(t) > t->seconds)
-        t->seconds = seconds_of_epochs(t);
+    if (t->s->resume != NULL)
+        t->seconds = fmax(t->seconds, train_page_seconds(t));
     int best = kn_save_model_best(t->learner, NULL);
     if (status == KN_OK && best >= 0)
         status = write_confusion(t);

@@ -48,7 +48,9 @@ static const char *bytes_text(int64_t bytes, char text[PAGE_CELL]) {
 
 /* ---- the top ---- */
 
-static double seconds_of(const kn_history_row *row, int rows) {
+double train_page_seconds(const train *t) {
+    int rows;
+    const kn_history_row *row = kn_recorder_rows(t->learner, &rows);
     double sum = 0;
     for (int i = 0; i < rows; i++)
         sum += row[i].seconds;
@@ -90,7 +92,7 @@ static void put_facts(train *t, kn_text *out, const kn_history_row *row, int row
     snprintf(text, sizeof text, "%d", row[best].epoch);
     kn_html_fact(out, "in epoch", text);
     kn_html_fact(out, "its validation loss", page_real(row[best].valid_loss, "%.4f", text));
-    kn_html_fact(out, "time", time_text(seconds_of(row, rows), text));
+    kn_html_fact(out, "time", time_text(train_page_seconds(t), text));
     kn_html_fact(out, "parameters", number_text(kn_module_numel(t->model), text));
     kn_html_facts_close(out);
     kn_html_section_end(out);

@@ -14,6 +14,9 @@ typedef enum page_state {
 /* Writes report.html into the run folder, whole or not at all. */
 kn_status train_page_write(train *t, page_state state);
 
+/* Of all epochs, and parts of them, whichever process ran them. */
+double train_page_seconds(const train *t);
+
 /* train_page_cb.c: takes the pictures of the first training batch for sheet.svg and the page, and
  * writes the page at the ends of epochs, not more often than every few seconds. */
 kn_callback *train_page_cb(train *t);

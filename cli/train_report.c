@@ -166,8 +166,10 @@ static void done_event(const train *t, kn_text *out, const char *model, int best
 /* The best model, or, if somebody took that away, what the last epoch left. */
 static bool model_path(const train *t, char path[PATH_MAX]) {
     char gone[PATH_MAX], text[2 * PATH_MAX + 100];
-    if (!run_folder_file(&t->run, "model.safetensors", path) || access(path, F_OK) == 0)
-        return run_folder_file(&t->run, "model.safetensors", path);
+    if (!run_folder_file(&t->run, "model.safetensors", path))
+        return false;
+    if (access(path, F_OK) == 0)
+        return true;
     snprintf(gone, sizeof gone, "%s", path);
     if (!run_folder_file(&t->run, "last.safetensors", path))
         return false;

@@ -128,7 +128,8 @@ KN_API kn_tensor *kn_detach(kn_ctx *ctx, kn_tensor *t);
  * parameter's gradient. loss has one element. The tape is used up: to go back from anything else
  * that was recorded before is KN_ERR_STATE, and so is a backward within a backward hook. So is one
  * that needs an operand or a result which was written to since (kn_tensor_write, kn_tensor_copy, an
- * optimizer's step), or a module that was freed. */
+ * optimizer's step), or a module that was freed or moved to another device; and one that would add
+ * to a gradient before reading it as an operand. Then no gradient is given. */
 KN_API kn_status kn_backward(kn_ctx *ctx, kn_tensor *loss);
 
 #ifdef __cplusplus

@@ -12,4 +12,8 @@
 kn_status kn_files_scan_folders(kn_ctx *ctx, const char *root, const char *const *folders,
                                 int count, kn_files *out);
 
+/* Whether a folder of that name is one of a set ("train", "Validation", "test", ...), not a class:
+ * split.c. */
+bool kn_is_set_name(const char *name);
+
 #endif

@@ -149,7 +149,7 @@ static kn_status collect(work *w, char **names, int *count) {
     return KN_OK;
 }
 
-static bool is_set_name(const char *name) {
+bool kn_is_set_name(const char *name) {
     static const char *const sets[] = {"train", "training", "test",       "testing",
                                        "val",   "valid",    "validation", "validating"};
     for (size_t i = 0; i < KN_COUNT(sets); i++)
@@ -163,7 +163,7 @@ static kn_status check_classes(work *w) {
     const kn_vocab *vocab = &w->out->vocab;
     bool sets = true, deeper = false;
     for (int c = 0; c < vocab->count; c++)
-        sets = sets && is_set_name(vocab->name[c]);
+        sets = sets && kn_is_set_name(vocab->name[c]);
     for (int i = 0; i < w->out->files.count; i++)
         deeper = deeper || is_deeper(w, i);
     if (sets && deeper && vocab->count > 1)

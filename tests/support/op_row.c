@@ -115,7 +115,7 @@ static void read_result(kn_ctx *ctx, const kn_tensor *y, outcome *o) {
         o->out[i] = number_of(o->dtype, &values, i);
 }
 
-static kn_tensor *weighted(kn_ctx *ctx, kn_tensor *y) {
+kn_tensor *row_loss(kn_ctx *ctx, kn_tensor *y) {
     float weights[ROW_NUMBERS];
     if (kn_tensor_dtype(y) == KN_BF16)
         y = kn_cast(ctx, y, KN_F32);
@@ -170,9 +170,9 @@ static void run_form(kn_ctx *ctx, const char *device, const op_row *row, unsigne
         y = kn_cast(ctx, y, KN_F32);
     read_result(ctx, y, o);
     if (o->dtype == KN_F32 && wanted != 0) {
-        kn_tensor *loss = weighted(ctx, y);
+        kn_tensor *loss = row_loss(ctx, y);
         if (twice)
-            loss = kn_add(ctx, loss, weighted(ctx, row->run(ctx, given, row)));
+            loss = kn_add(ctx, loss, row_loss(ctx, row->run(ctx, given, row)));
         kn_status status = kn_backward(ctx, loss);
         if (status == KN_ERR_STATE) /* nothing recorded: no operand can have a gradient */
             check_error(ctx, KN_ERR_STATE, "nothing was recorded");

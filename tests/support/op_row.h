@@ -75,6 +75,9 @@ struct op_row {
 /* Operand i on the default device; NULL where the row has none. first: operand 0, for SAME. */
 kn_tensor *row_operand(kn_ctx *ctx, const op_row *row, int i, kn_tensor *first);
 
+/* The loss of a result: sum(y * weights), with fixed weights. */
+kn_tensor *row_loss(kn_ctx *ctx, kn_tensor *y);
+
 /* On a device: the values and gradients of the golden; the same gradient for an operand when only
  * it wants one, and none for the others; twice the gradient when the op is used twice. */
 void row_matches_golden(kn_ctx *ctx, const char *device, const op_row *row, const golden *g);

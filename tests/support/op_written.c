@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { RESULT = ROW_INPUTS, WEIGHTS = 7 /* the stream of the loss's weights */ };
+enum { RESULT = ROW_INPUTS };
 
 typedef enum write_kind { UNTOUCHED, SILENTLY, TOLD } write_kind;
 
@@ -36,13 +36,6 @@ static void write_others(kn_ctx *ctx, kn_tensor *t, int limit, write_kind how) {
                      KN_OK);
 }
 
-static kn_tensor *weighted(kn_ctx *ctx, kn_tensor *y) {
-    float weights[ROW_NUMBERS];
-    numbers_fill(OFF_ZERO, WEIGHTS, 0, kn_tensor_numel(y), weights);
-    kn_tensor *w = kn_from(ctx, KN_F32, *kn_tensor_shape(y), weights);
-    return kn_sum(ctx, kn_mul(ctx, y, w), KN_ALL, (kn_reduce_opts){0});
-}
-
 /* The row's gradients where `which` was written to after the op. */
 static void run_written(kn_ctx *ctx, const char *device, const op_row *row, unsigned wanted,
                         int which, write_kind how, outcome *o) {
@@ -60,7 +53,7 @@ static void run_written(kn_ctx *ctx, const char *device, const op_row *row, unsi
         if (how != UNTOUCHED)
             write_others(ctx, which == RESULT ? y : in[which],
                          which == RESULT ? 0 : row->in[which].limit, how);
-        o->status = kn_backward(ctx, weighted(ctx, y));
+        o->status = kn_backward(ctx, row_loss(ctx, y));
     }
     for (int i = 0; i < ROW_INPUTS && o->differentiable && o->status == KN_OK; i++) {
         kn_tensor *grad = row->in[i].there && !row->in[i].same ? kn_grad(ctx, in[i]) : NULL;
